@@ -1,0 +1,17 @@
+//! bursar: credit limits for the tenants of an Apache CloudStack cloud.
+//!
+//! The data flows in one direction, and every arrow is a table:
+//!
+//! ```text
+//! CloudStack ─poll─▶ usage records ─rate─▶ charges ─post─▶ ledger ─decide─▶ intents ─act─▶ CloudStack
+//! ```
+//!
+//! The pure core ([`money`], [`time`], [`rating`], [`ledger::rules`], [`policy`], [`usage::emission`]) knows no database,
+//! HTTP, async runtime, clock or random source. Stages know the core and the [`store`], never each other; only
+//! the wiring in [`cli`], [`jobs`] and [`web`] knows all. `ARCHITECTURE.md` tells the rest.
+
+pub mod ids;
+pub mod money;
+pub mod random;
+pub mod secrets;
+pub mod time;

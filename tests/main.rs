@@ -1,0 +1,1 @@
+//! Stories: whole paths through bursar, against the stand-in, on both databases.
