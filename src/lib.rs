@@ -14,4 +14,6 @@ pub mod ids;
 pub mod money;
 pub mod random;
 pub mod secrets;
+pub mod store;
 pub mod time;
+pub mod usage;

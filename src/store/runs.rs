@@ -1,0 +1,292 @@
+//! Settings, runs of jobs, requests to the running server, the lease and the audit trail.
+
+use std::time::Duration;
+
+use super::{StoreError, Tx, all, exec, maybe, scalar};
+use crate::{ids::RunId, time::Timestamp};
+
+/// A run whose process has not shown a sign of life for so long was cut off: it no longer blocks the next.
+const RUN_IS_DEAD_AFTER: Duration = Duration::from_secs(180);
+
+/// What a run of a job left behind.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct Run {
+    /// Its number.
+    pub id: i64,
+    /// Which job.
+    pub job: String,
+    /// What set it off: schedule, command, nudge.
+    pub cause: String,
+    /// When it began.
+    pub started_ms: i64,
+    /// When it ended, if it has.
+    pub ended_ms: Option<i64>,
+    /// done, failed, cut-off, held.
+    pub outcome: Option<String>,
+    /// Figures and messages, as JSON.
+    pub detail: String,
+}
+
+/// A line of the audit trail.
+#[derive(Debug, Clone, Default, serde::Serialize, sqlx::FromRow)]
+pub struct AuditLine {
+    /// When.
+    pub at_ms: i64,
+    /// Who or which rule.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// The state before.
+    pub before_state: Option<String>,
+    /// The state after.
+    pub after_state: Option<String>,
+    /// CloudStack's job or bursar's intent.
+    pub request_id: Option<String>,
+    /// What was answered.
+    pub answer: Option<String>,
+}
+
+/// Reads a setting.
+pub async fn find_setting(tx: &mut Tx, key: &str) -> Result<Option<String>, StoreError> {
+    Ok(maybe!(tx, (String,), "select value from setting where key = $1", key)?.map(|(value,)| value))
+}
+
+/// Writes a setting.
+pub async fn put_setting(tx: &mut Tx, key: &str, value: &str, now: Timestamp) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into setting (key, value, updated_ms) values ($1, $2, $3) \
+         on conflict (key) do update set value = excluded.value, updated_ms = excluded.updated_ms",
+        key,
+        value,
+        now
+    )?;
+    Ok(())
+}
+
+/// Starts a run, or tells since when another one is under way. A run that died without a word is closed as cut off.
+pub async fn start_run(
+    tx: &mut Tx,
+    job: &str,
+    cause: &str,
+    holder: &str,
+    now: Timestamp,
+) -> Result<Result<RunId, Timestamp>, StoreError> {
+    exec!(
+        tx,
+        "update run set ended_ms = $1, outcome = 'cut-off' where job = $2 and ended_ms is null and alive_ms < $3",
+        now,
+        job,
+        now.minus(RUN_IS_DEAD_AFTER)
+    )?;
+    let open = maybe!(tx, (i64,), "select started_ms from run where job = $1 and ended_ms is null", job)?;
+    if let Some((started_ms,)) = open {
+        return Ok(Err(Timestamp::from_ms(started_ms)));
+    }
+    let id = scalar!(
+        tx,
+        i64,
+        "insert into run (job, cause, holder, started_ms, alive_ms) values ($1, $2, $3, $4, $4) returning id",
+        job,
+        cause,
+        holder,
+        now
+    )?;
+    Ok(Ok(RunId::new(id)))
+}
+
+/// Closes the runs that a former process of this very holder left open: it holds the data directory's lock now, so they
+/// can not be alive.
+pub async fn close_runs_of(tx: &mut Tx, holder_prefix: &str, now: Timestamp) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update run set ended_ms = $1, outcome = 'cut-off' where ended_ms is null and holder like $2",
+        now,
+        format!("{holder_prefix}%")
+    )
+}
+
+/// Shows a sign of life.
+pub async fn touch_run(tx: &mut Tx, run: RunId, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(exec!(tx, "update run set alive_ms = $1 where id = $2 and ended_ms is null", now, run)? == 1)
+}
+
+/// Ends a run.
+pub async fn end_run(tx: &mut Tx, run: RunId, outcome: &str, detail: &str, now: Timestamp) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update run set ended_ms = $1, outcome = $2, detail = $3 where id = $4 and ended_ms is null",
+        now,
+        outcome,
+        detail,
+        run
+    )?;
+    Ok(())
+}
+
+/// The newest runs of a job, or of all jobs.
+pub async fn list_runs(tx: &mut Tx, job: Option<&str>, limit: i64) -> Result<Vec<Run>, StoreError> {
+    all!(
+        tx,
+        Run,
+        "select id, job, cause, started_ms, ended_ms, outcome, detail from run \
+         where ($1 is null or job = $1) order by id desc limit $2",
+        job,
+        limit
+    )
+}
+
+/// Writes a line of the audit trail.
+pub async fn write_audit(tx: &mut Tx, line: &AuditLine) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into audit (at_ms, actor, action, subject, before_state, after_state, request_id, answer) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        line.at_ms,
+        &line.actor,
+        &line.action,
+        &line.subject,
+        &line.before_state,
+        &line.after_state,
+        &line.request_id,
+        &line.answer
+    )?;
+    Ok(())
+}
+
+/// The newest lines of the audit trail, of one subject or of all.
+pub async fn list_audit(tx: &mut Tx, subject: Option<&str>, limit: i64) -> Result<Vec<AuditLine>, StoreError> {
+    all!(
+        tx,
+        AuditLine,
+        "select at_ms, actor, action, subject, before_state, after_state, request_id, answer from audit \
+         where ($1 is null or subject = $1) order by id desc limit $2",
+        subject,
+        limit
+    )
+}
+
+/// Takes or renews a lease; gives the fence, or None while another holder has it.
+pub async fn take_lease(
+    tx: &mut Tx,
+    name: &str,
+    holder: &str,
+    lasts: Duration,
+    now: Timestamp,
+) -> Result<Option<i64>, StoreError> {
+    let taken = maybe!(
+        tx,
+        (i64,),
+        "insert into lease (name, holder, fence, expires_ms) values ($1, $2, 1, $3) \
+         on conflict (name) do update set \
+           fence = case when lease.holder = excluded.holder then lease.fence else lease.fence + 1 end, \
+           holder = excluded.holder, expires_ms = excluded.expires_ms \
+         where lease.holder = excluded.holder or lease.expires_ms <= $4 \
+         returning fence",
+        name,
+        holder,
+        now.plus(lasts),
+        now
+    )?;
+    Ok(taken.map(|(fence,)| fence))
+}
+
+/// Whether the holder still has the lease under this fence.
+pub async fn holds_lease(
+    tx: &mut Tx,
+    name: &str,
+    holder: &str,
+    fence: i64,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let found = maybe!(
+        tx,
+        (i64,),
+        "select fence from lease where name = $1 and holder = $2 and fence = $3 and expires_ms > $4",
+        name,
+        holder,
+        fence,
+        now
+    )?;
+    Ok(found.is_some())
+}
+
+/// Gives a lease back before it ends. The fence stays, so that it never goes down.
+pub async fn drop_lease(tx: &mut Tx, name: &str, holder: &str, now: Timestamp) -> Result<(), StoreError> {
+    exec!(tx, "update lease set expires_ms = $1 where name = $2 and holder = $3", now, name, holder)?;
+    Ok(())
+}
+
+/// A request that a command left for the running server.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Request {
+    /// Its number.
+    pub id: i64,
+    /// What to do: sync, rate, enforce.
+    pub kind: String,
+    /// Arguments, as JSON.
+    pub body: String,
+    /// Who asked.
+    pub requested_by: String,
+}
+
+/// Leaves a request for the running server.
+pub async fn leave_request(
+    tx: &mut Tx,
+    kind: &str,
+    body: &str,
+    requested_by: &str,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    scalar!(
+        tx,
+        i64,
+        "insert into request (kind, body, requested_by, created_ms) values ($1, $2, $3, $4) returning id",
+        kind,
+        body,
+        requested_by,
+        now
+    )
+}
+
+/// Requests that nobody has answered, oldest first.
+pub async fn list_open_requests(tx: &mut Tx, limit: i64) -> Result<Vec<Request>, StoreError> {
+    all!(
+        tx,
+        Request,
+        "select id, kind, body, requested_by from request where finished_ms is null order by id limit $1",
+        limit
+    )
+}
+
+/// Answers a request.
+pub async fn answer_request(
+    tx: &mut Tx,
+    id: i64,
+    succeeded: bool,
+    result: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update request set finished_ms = $1, succeeded = $2, result = $3 where id = $4 and finished_ms is null",
+        now,
+        i64::from(succeeded),
+        result,
+        id
+    )?;
+    Ok(())
+}
+
+/// The answer to a request: whether it succeeded, and what was said. None while it is open.
+pub async fn find_answer(tx: &mut Tx, id: i64) -> Result<Option<(bool, String)>, StoreError> {
+    let row = maybe!(
+        tx,
+        (i64, String),
+        "select coalesce(succeeded, 0), coalesce(result, '') from request where id = $1 and finished_ms is not null",
+        id
+    )?;
+    Ok(row.map(|(succeeded, result)| (succeeded == 1, result)))
+}

@@ -1,0 +1,355 @@
+//! Emissions as sets (design 7.1 to 7.3): which rows of CloudStack's answer are the truth.
+//!
+//! CloudStack reports windows again when a usage event comes late (facts 3.5). Each run of its usage job that reports
+//! a window is an *emission* of it, judged as a whole: the newest one is true, so a correction may also be an absence.
+//! The rows come in the order in which the server wrote them, and that order is all there is to tell emissions apart:
+//!
+//! - a window start that goes backwards begins a new emission (a catch-up ascends without exception);
+//! - so does an owner's window that comes again after another owner's rows;
+//! - so does, within one owner's window, a usage type that CloudStack always writes earlier;
+//! - types with dates of their own (25, 27) step back inside an emission and are left out of the test.
+//!
+//! Records of one emission never conflict with each other. A *part window* (from a late event to the end of its window)
+//! inside a span that is charged already charges nothing by itself; what lies outside charged spans is charged.
+//!
+//! Pure: the same rows in the same order give the same answer, whoever asks and however often.
+
+use std::collections::{HashMap, HashSet};
+
+use super::record::{Owner, Record, RecordKey, Standing};
+use crate::time::{Period, Timestamp};
+
+/// A record with what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// Its key.
+    pub key: RecordKey,
+    /// The record.
+    pub record: Record,
+    /// How many raw rows it stands for: identical repeats are dropped and counted.
+    pub seen: u32,
+    /// What became of it.
+    pub standing: Standing,
+    /// Why, where it is not current.
+    pub reason: Option<&'static str>,
+}
+
+/// The order in which CloudStack's usage server writes the types of one account and window, as seen in the recorded
+/// runs; equal ranks may come in either order. Types never seen there have no rank and prove nothing.
+fn rank(usage_type: i32) -> Option<u32> {
+    Some(match usage_type {
+        3 => 1,
+        11 => 2,
+        13 => 3,
+        4 | 5 => 4,
+        30 => 5,
+        12 => 6,
+        9 => 7,
+        1 | 2 => 8,
+        14 => 9,
+        6 => 10,
+        _ => return None,
+    })
+}
+
+/// Types whose records carry dates of their own (facts 3.3).
+const fn has_own_dates(usage_type: i32) -> bool {
+    matches!(usage_type, 25 | 27)
+}
+
+struct Placed {
+    record: Record,
+    emission: u32,
+    /// The window that the record was reported with; differs from its own dates for types 25 and 27.
+    reported_with: Period,
+}
+
+/// Judges the rows of one span, given in the order in which the server sent them.
+pub fn judge(rows: Vec<Record>) -> Vec<Judged> {
+    let placed = place(rows);
+    let mut newest: HashMap<Period, u32> = HashMap::new();
+    for row in &placed {
+        if !has_own_dates(row.record.usage_type) {
+            let emission = newest.entry(row.reported_with).or_default();
+            *emission = (*emission).max(row.emission);
+        }
+    }
+
+    // Identical rows of different emissions are one variant; it is true if the newest emission holds it.
+    let mut order: Vec<RecordKey> = Vec::new();
+    let mut variants: HashMap<RecordKey, (Judged, u32)> = HashMap::new();
+    let mut ordinals: HashMap<(u32, RecordKey), u32> = HashMap::new();
+    for row in placed {
+        let ordinal = ordinals.entry((row.emission, row.record.key(0))).or_default();
+        let key = row.record.key(*ordinal);
+        *ordinal += 1;
+        let current = newest.get(&row.reported_with).is_none_or(|emission| *emission == row.emission);
+        let standing = if current { Standing::Current } else { Standing::Superseded };
+        let reason = (!current).then_some("a newer run of the usage job reported this window without it");
+        if let Some((judged, emission)) = variants.get_mut(&key) {
+            judged.seen += 1;
+            *emission = (*emission).max(row.emission);
+            if current {
+                judged.standing = Standing::Current;
+                judged.reason = None;
+            }
+        } else {
+            order.push(key);
+            variants.insert(key, (Judged { key, record: row.record, seen: 1, standing, reason }, row.emission));
+        }
+    }
+    settle_overlaps(&mut variants, &order);
+    order.iter().filter_map(|key| variants.remove(key).map(|(judged, _)| judged)).collect()
+}
+
+/// Gives each row its emission and the window that it was reported with.
+fn place(rows: Vec<Record>) -> Vec<Placed> {
+    let mut emission = 0_u32;
+    let mut last_start: Option<Timestamp> = None;
+    let mut last: Option<(Owner, Period)> = None;
+    let mut last_rank = 0_u32;
+    let mut seen: HashSet<(Owner, Period)> = HashSet::new();
+    let mut placed: Vec<Placed> = Vec::with_capacity(rows.len());
+    for record in rows {
+        if has_own_dates(record.usage_type) {
+            let reported_with = last
+                .as_ref()
+                .map(|(_, window)| *window)
+                .filter(|window| window.covers(record.window))
+                .unwrap_or(record.window);
+            placed.push(Placed { record, emission, reported_with });
+            continue;
+        }
+        let group = (record.owner.clone(), record.window);
+        let same_group = last.as_ref() == Some(&group);
+        let this_rank = rank(record.usage_type);
+        let backwards = last_start.is_some_and(|start| record.window.start() < start);
+        let again = !same_group && seen.contains(&group);
+        let types_restart = same_group && this_rank.is_some_and(|this| this < last_rank);
+        if backwards || again || types_restart {
+            emission += 1;
+            seen.clear();
+            last_rank = 0;
+        }
+        if !same_group {
+            last_rank = 0;
+        }
+        last_rank = this_rank.map_or(last_rank, |this| this.max(last_rank));
+        last_start = Some(record.window.start());
+        seen.insert(group.clone());
+        last = Some(group);
+        let reported_with = record.window;
+        placed.push(Placed { record, emission, reported_with });
+    }
+    placed
+}
+
+/// Windows that overlap without being equal: a part window inside a charged span charges nothing; a newer, wider
+/// window replaces what it covers; anything else waits for a person.
+fn settle_overlaps(variants: &mut HashMap<RecordKey, (Judged, u32)>, order: &[RecordKey]) {
+    let mut by_resource: HashMap<(Owner, i32, String), Vec<RecordKey>> = HashMap::new();
+    for key in order {
+        if let Some((judged, _)) = variants.get(key)
+            && judged.standing == Standing::Current
+        {
+            let (owner, usage_type, resource) = judged.record.resource_identity();
+            by_resource.entry((owner.clone(), usage_type, resource.to_owned())).or_default().push(*key);
+        }
+    }
+    for keys in by_resource.into_values() {
+        let mut rows: Vec<(RecordKey, Period, u32)> = keys
+            .iter()
+            .filter_map(|key| variants.get(key).map(|(judged, emission)| (*key, judged.record.window, *emission)))
+            .collect();
+        if disjoint(&rows) {
+            continue;
+        }
+        // Oldest emission first; within one emission as the server sent them.
+        rows.sort_by_key(|(_, _, emission)| *emission);
+        let mut charged: Vec<(RecordKey, Period, u32)> = Vec::new();
+        for (key, window, emission) in rows {
+            let older: Vec<(RecordKey, Period)> = charged
+                .iter()
+                .filter(|(_, other, its)| *its < emission && *other != window && other.overlap(window).is_some())
+                .map(|(key, other, _)| (*key, *other))
+                .collect();
+            if older.is_empty() {
+                charged.push((key, window, emission));
+            } else if older.iter().all(|(_, other)| window.covers(*other)) {
+                for (old, _) in &older {
+                    set(variants, *old, Standing::Superseded, "a newer, longer window reports the same time");
+                }
+                charged.retain(|(key, _, _)| older.iter().all(|(old, _)| old != key));
+                charged.push((key, window, emission));
+            } else if covered(window, older.iter().map(|(_, other)| *other)) {
+                set(variants, key, Standing::Part, "a part window inside a span that is charged already");
+            } else {
+                set(variants, key, Standing::Quarantined, "overlaps a span that is charged already");
+            }
+        }
+    }
+}
+
+fn disjoint(rows: &[(RecordKey, Period, u32)]) -> bool {
+    let mut windows: Vec<Period> = rows.iter().map(|(_, window, _)| *window).collect();
+    windows.sort_unstable();
+    windows.dedup();
+    windows.windows(2).all(|pair| matches!(pair, [a, b] if a.overlap(*b).is_none()))
+}
+
+fn covered(window: Period, by: impl Iterator<Item = Period>) -> bool {
+    let mut spans: Vec<Period> = by.collect();
+    spans.sort_unstable();
+    let mut reached = window.start();
+    for span in spans {
+        if span.start() > reached {
+            return false;
+        }
+        reached = reached.max(span.end());
+    }
+    reached >= window.end()
+}
+
+fn set(variants: &mut HashMap<RecordKey, (Judged, u32)>, key: RecordKey, standing: Standing, reason: &'static str) {
+    if let Some((judged, _)) = variants.get_mut(&key) {
+        judged.standing = standing;
+        judged.reason = Some(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hour(start: i64, end: i64) -> Period {
+        Period::new(Timestamp::from_seconds(start * 60), Timestamp::from_seconds(end * 60)).unwrap()
+    }
+
+    /// A record of an owner's resource in a window given in minutes.
+    fn row(owner: &str, usage_type: i32, resource: &str, window: (i64, i64), quantity: i64) -> Record {
+        Record {
+            owner: Owner::Account(owner.to_owned()),
+            usage_type,
+            resource: resource.to_owned(),
+            resource_name: resource.to_owned(),
+            offering: None,
+            shape: None,
+            size_bytes: None,
+            window: hour(window.0, window.1),
+            quantity,
+        }
+    }
+
+    fn standings(rows: Vec<Record>) -> Vec<(String, i64, u32, Standing)> {
+        judge(rows)
+            .into_iter()
+            .map(|judged| (judged.record.resource, judged.record.quantity, judged.seen, judged.standing))
+            .collect()
+    }
+
+    #[test]
+    fn a_repeat_is_counted_and_charged_once() {
+        let one = || vec![row("a", 3, "ip", (0, 60), 100), row("a", 1, "vm", (0, 60), 100), row("b", 3, "ip2", (0, 60), 100)];
+        let mut rows = one();
+        rows.extend(one());
+        let judged = standings(rows);
+        assert_eq!(judged.len(), 3);
+        assert!(judged.iter().all(|(_, _, seen, standing)| *seen == 2 && *standing == Standing::Current));
+    }
+
+    #[test]
+    fn a_repeat_of_a_single_owner_is_told_by_the_order_of_types() {
+        let rows = vec![
+            row("a", 3, "ip", (0, 60), 100),
+            row("a", 1, "vm", (0, 60), 100),
+            row("a", 3, "ip", (0, 60), 100),
+            row("a", 1, "vm", (0, 60), 50),
+        ];
+        assert_eq!(
+            standings(rows),
+            vec![
+                ("ip".to_owned(), 100, 2, Standing::Current),
+                ("vm".to_owned(), 100, 1, Standing::Superseded),
+                ("vm".to_owned(), 50, 1, Standing::Current),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_absence_in_the_newest_emission_is_a_correction() {
+        let rows = vec![
+            row("a", 3, "ip", (0, 60), 100),
+            row("b", 1, "vm", (0, 60), 100),
+            row("a", 3, "ip", (60, 120), 100),
+            row("a", 3, "ip", (0, 60), 100),
+            row("a", 3, "ip", (60, 120), 100),
+        ];
+        let judged = standings(rows);
+        assert!(judged.contains(&("vm".to_owned(), 100, 1, Standing::Superseded)));
+        assert_eq!(judged.iter().filter(|row| row.3 == Standing::Current).count(), 2);
+    }
+
+    #[test]
+    fn two_rows_of_one_emission_never_conflict() {
+        let rows = vec![row("a", 30, "212", (0, 60), 556), row("a", 30, "212", (0, 60), 430_833)];
+        assert!(standings(rows).iter().all(|row| row.3 == Standing::Current));
+        let equal = vec![row("a", 30, "212", (0, 60), 556), row("a", 30, "212", (0, 60), 556)];
+        assert_eq!(standings(equal).len(), 2, "an ordinal keeps equal rows of one emission apart");
+    }
+
+    #[test]
+    fn a_part_window_charges_only_what_was_not_charged() {
+        let rows = vec![
+            row("a", 3, "ip", (0, 60), 1_000_000),
+            row("a", 3, "ip", (60, 120), 1_000_000),
+            row("a", 3, "ip", (39, 60), 350_000),
+            row("b", 3, "new", (39, 60), 242_500),
+            row("a", 3, "ip", (60, 120), 1_000_000),
+        ];
+        let judged = standings(rows);
+        assert!(judged.contains(&("ip".to_owned(), 350_000, 1, Standing::Part)));
+        assert!(judged.contains(&("new".to_owned(), 242_500, 1, Standing::Current)));
+        assert!(judged.contains(&("ip".to_owned(), 1_000_000, 2, Standing::Current)));
+    }
+
+    #[test]
+    fn a_window_that_sticks_out_of_a_charged_span_waits_for_a_person() {
+        let rows = vec![row("a", 3, "ip", (60, 120), 1_000_000), row("a", 3, "ip", (30, 90), 1_000_000)];
+        assert_eq!(standings(rows)[1].3, Standing::Quarantined);
+    }
+
+    #[test]
+    fn a_newer_wider_window_replaces_what_it_covers() {
+        let rows = vec![
+            row("a", 3, "ip", (0, 60), 1_000_000),
+            row("a", 3, "ip", (60, 120), 1_000_000),
+            row("a", 3, "ip", (0, 120), 2_000_000),
+        ];
+        let judged = standings(rows);
+        assert_eq!(judged.iter().map(|row| row.3).collect::<Vec<_>>(), vec![
+            Standing::Superseded,
+            Standing::Superseded,
+            Standing::Current
+        ]);
+    }
+
+    #[test]
+    fn types_with_dates_of_their_own_do_not_split_an_emission() {
+        let rows = vec![
+            row("a", 1, "vm", (60, 120), 1_000_000),
+            row("a", 27, "snap", (86, 120), 563_056),
+            row("a", 25, "snap", (86, 120), 563_056),
+            row("a", 14, "vpn", (60, 120), 564_167),
+            row("a", 6, "disk", (60, 120), 1_000_000),
+        ];
+        assert!(standings(rows).iter().all(|row| row.3 == Standing::Current));
+    }
+
+    #[test]
+    fn judging_again_changes_nothing() {
+        let rows: Vec<Record> = (0..6)
+            .flat_map(|run| (run / 2..4).map(move |hour| row("a", 3, "ip", (hour * 60, hour * 60 + 60), 100 + run % 2)))
+            .collect();
+        assert_eq!(judge(rows.clone()), judge(rows));
+    }
+}

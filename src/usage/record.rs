@@ -1,0 +1,129 @@
+//! A usage record as bursar understands it: normalised, with its window half-open and its identity worked out.
+
+use crate::time::Period;
+
+/// Whose usage it is: an account, or a project (whose records name no account, facts 3.5).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// CloudStack's account id.
+    Account(String),
+    /// CloudStack's project id.
+    Project(String),
+}
+
+/// One record of one emission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Whose usage it is.
+    pub owner: Owner,
+    /// CloudStack's usage type (facts 3.3).
+    pub usage_type: i32,
+    /// What was used, as the type identifies it (design 7.2): never a name, tag or free text.
+    pub resource: String,
+    /// A name for people; no part of the identity.
+    pub resource_name: String,
+    /// Service, disk or network offering.
+    pub offering: Option<String>,
+    /// CPU, memory and speed where the record says so: a resized machine has two records a window.
+    pub shape: Option<String>,
+    /// Bytes held, where the type has a size.
+    pub size_bytes: Option<i64>,
+    /// Half-open; CloudStack's inclusive end plus one second.
+    pub window: Period,
+    /// Millionths of an hour where CloudStack reports hours; whole bytes or operations otherwise.
+    pub quantity: i64,
+}
+
+impl Record {
+    /// The identity of the resource over all windows and offerings: what may be charged once at an instant.
+    pub fn resource_identity(&self) -> (&Owner, i32, &str) {
+        (&self.owner, self.usage_type, &self.resource)
+    }
+
+    /// The key of this very row: identity, window, quantity, and an ordinal among equal rows of one emission.
+    /// It begins with the hour so that inserts stay local, and goes on with twelve bytes of a hash.
+    pub fn key(&self, ordinal: u32) -> RecordKey {
+        let mut hasher = blake3::Hasher::new();
+        let (owner_kind, owner) = match &self.owner {
+            Owner::Account(id) => ("a", id),
+            Owner::Project(id) => ("p", id),
+        };
+        let numbers = [
+            i64::from(self.usage_type),
+            self.window.start().as_ms(),
+            self.window.end().as_ms(),
+            self.quantity,
+            self.size_bytes.unwrap_or(-1),
+            i64::from(ordinal),
+        ];
+        for text in [
+            owner_kind,
+            owner,
+            &self.resource,
+            self.offering.as_deref().unwrap_or_default(),
+            self.shape.as_deref().unwrap_or_default(),
+        ] {
+            hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hasher.update(text.as_bytes());
+        }
+        for number in numbers {
+            hasher.update(&number.to_be_bytes());
+        }
+        RecordKey::new(self.window.start().as_seconds().div_euclid(3600), hasher.finalize().as_bytes())
+    }
+}
+
+/// The sixteen bytes under which a record is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey([u8; 16]);
+
+impl RecordKey {
+    /// Four bytes of the hour, then twelve of the hash.
+    pub fn new(hour: i64, hash: &[u8; 32]) -> Self {
+        let mut bytes = [0_u8; 16];
+        let hour = u32::try_from(hour).unwrap_or(0).to_be_bytes();
+        for (target, source) in bytes.iter_mut().zip(hour.iter().chain(hash.iter().take(12))) {
+            *target = *source;
+        }
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Lower-case hex, for SQL text and logs.
+    pub fn to_hex(self) -> String {
+        self.0.iter().fold(String::with_capacity(32), |mut text, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// The newest truth about its window: charged.
+    Current,
+    /// A newer emission of the same window does not hold it.
+    Superseded,
+    /// A part window inside a span that is charged already: charges nothing by itself (design 7.3).
+    Part,
+    /// Waits for a person.
+    Quarantined,
+}
+
+impl Standing {
+    /// As stored.
+    pub const fn code(self) -> i64 {
+        match self {
+            Self::Current => 0,
+            Self::Superseded => 1,
+            Self::Part => 2,
+            Self::Quarantined => 3,
+        }
+    }
+}
