@@ -11,6 +11,7 @@
 //! the wiring in [`cli`], [`jobs`] and [`web`] knows all. `ARCHITECTURE.md` tells the rest.
 
 pub mod ids;
+pub mod ledger;
 pub mod money;
 pub mod random;
 pub mod secrets;

@@ -42,6 +42,9 @@ create table charge_day (
     posted_net_micros bigint not null default 0,
     posted_tax_micros bigint not null default 0,
     postings bigint not null default 0,
+    -- 1 while what is rated differs from what is posted: only those rows are accrued.
+    unsettled bigint not null default 1,
     primary key (account_id, day, usage_type)
 );
 create index charge_day_by_day on charge_day (day);
+create index charge_day_unsettled on charge_day (account_id, day) where unsettled = 1;

@@ -1,1 +1,449 @@
-//! ledger
+//! Transfers, entries, balances, limits, grants and epochs.
+
+use std::collections::HashMap;
+
+use super::{StoreError, Tx, all, exec, maybe, scalar};
+use crate::{
+    ids::{AccountId, PayerId, TransferId},
+    ledger::rules::Grant,
+    money::Money,
+    time::{Day, Timestamp},
+};
+
+/// Where an entry goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LedgerAccount {
+    /// What a payer has; below zero: owes.
+    Payer(PayerId),
+    /// What is left of a grant.
+    Grant(PayerId, i64),
+    /// Sales by usage type.
+    Revenue(i64),
+    /// Tax collected.
+    Tax,
+    /// Money received.
+    Received,
+    /// Credit given away.
+    Promotion,
+    /// Balances brought in from before bursar.
+    Opening,
+    /// Corrections by hand.
+    Adjustment,
+}
+
+impl LedgerAccount {
+    fn name(self) -> String {
+        match self {
+            Self::Payer(id) => format!("payer:{id}"),
+            Self::Grant(_, id) => format!("grant:{id}"),
+            Self::Revenue(usage_type) => format!("revenue:{usage_type}"),
+            Self::Tax => "tax".to_owned(),
+            Self::Received => "received".to_owned(),
+            Self::Promotion => "promotion".to_owned(),
+            Self::Opening => "opening".to_owned(),
+            Self::Adjustment => "adjustment".to_owned(),
+        }
+    }
+
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Payer(_) => "payer",
+            Self::Grant(..) => "grant",
+            Self::Revenue(_) => "revenue",
+            Self::Tax => "tax",
+            Self::Received => "received",
+            Self::Promotion => "promotion",
+            Self::Opening => "opening",
+            Self::Adjustment => "adjustment",
+        }
+    }
+
+    const fn payer(self) -> Option<PayerId> {
+        match self {
+            Self::Payer(id) | Self::Grant(id, _) => Some(id),
+            _ => None,
+        }
+    }
+
+    const fn grant(self) -> Option<i64> {
+        match self {
+            Self::Grant(_, id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// A transfer to be posted. It balances or is refused.
+#[derive(Debug, Clone)]
+pub struct NewTransfer {
+    /// Made by the caller before the call; posting the same again changes nothing.
+    pub key: String,
+    /// charge, correction, payment, grant, opening, adjustment.
+    pub kind: &'static str,
+    /// Whose it is.
+    pub payer: PayerId,
+    /// When it counts.
+    pub at: Timestamp,
+    /// Who caused it.
+    pub author: String,
+    /// Why, for people.
+    pub reason: String,
+    /// The amounts; their sum is zero.
+    pub entries: Vec<(LedgerAccount, Money)>,
+    /// For charges: account, day, usage type, number of the posting.
+    pub charge: Option<(AccountId, Day, i64, i64)>,
+}
+
+/// A transfer as pages and `explain` show it.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct TransferRow {
+    /// Its number.
+    pub id: i64,
+    /// The caller's key.
+    pub key: String,
+    /// charge, correction, payment, grant, opening, adjustment.
+    pub kind: String,
+    /// When it counts.
+    pub at_ms: i64,
+    /// Who caused it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// What it did to the payer's money and grants together.
+    pub amount_micros: i64,
+}
+
+async fn ledger_account_id(tx: &mut Tx, account: LedgerAccount) -> Result<i64, StoreError> {
+    let name = account.name();
+    if let Some((id,)) = maybe!(tx, (i64,), "select id from ledger_account where name = $1", &name)? {
+        return Ok(id);
+    }
+    scalar!(
+        tx,
+        i64,
+        "insert into ledger_account (kind, payer_id, grant_id, name) values ($1, $2, $3, $4) \
+         on conflict (name) do update set name = excluded.name returning id",
+        account.kind(),
+        account.payer(),
+        account.grant(),
+        &name
+    )
+}
+
+/// Posts a transfer. The same key with the same content is the same transfer; with another content it is refused.
+pub async fn post(tx: &mut Tx, transfer: &NewTransfer, now: Timestamp) -> Result<TransferId, StoreError> {
+    let nonsense = |what: &str| StoreError::Nonsense(format!("transfer {}: {what}", transfer.key));
+    let sum = Money::sum(transfer.entries.iter().map(|(_, amount)| *amount)).map_err(|error| nonsense(&error.to_string()))?;
+    if !sum.is_zero() || transfer.entries.len() < 2 {
+        return Err(nonsense("its entries do not balance"));
+    }
+    let mut content = blake3::Hasher::new();
+    content.update(transfer.kind.as_bytes());
+    content.update(&transfer.payer.get().to_be_bytes());
+    for (account, amount) in &transfer.entries {
+        content.update(account.name().as_bytes());
+        content.update(&amount.as_micros().to_be_bytes());
+    }
+    let content = content.finalize().to_hex().to_string();
+    let known = maybe!(tx, (i64, String), "select id, content from transfer where key = $1", &transfer.key)?;
+    if let Some((id, stored)) = known {
+        return if stored == content {
+            Ok(TransferId::new(id))
+        } else {
+            Err(StoreError::Exists(format!(
+                "the key \"{}\" was used before for something else; a new transfer wants a new key",
+                transfer.key
+            )))
+        };
+    }
+    let (account, day, usage_type, number) =
+        transfer.charge.map_or((None, None, None, None), |(a, d, t, n)| (Some(a), Some(d), Some(t), Some(n)));
+    let id = scalar!(
+        tx,
+        i64,
+        "insert into transfer (key, kind, payer_id, at_ms, posted_ms, author, reason, content, account_id, day, \
+           usage_type, number) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning id",
+        &transfer.key,
+        transfer.kind,
+        transfer.payer,
+        transfer.at,
+        now,
+        &transfer.author,
+        &transfer.reason,
+        &content,
+        account,
+        day,
+        usage_type,
+        number
+    )?;
+    for (line, (account, amount)) in transfer.entries.iter().enumerate() {
+        let ledger_account = ledger_account_id(tx, *account).await?;
+        exec!(
+            tx,
+            "insert into entry (transfer_id, line, ledger_account_id, amount_micros) values ($1, $2, $3, $4)",
+            id,
+            i64::try_from(line).unwrap_or(i64::MAX),
+            ledger_account,
+            amount.as_micros()
+        )?;
+        exec!(
+            tx,
+            "insert into balance (ledger_account_id, amount_micros) values ($1, $2) \
+             on conflict (ledger_account_id) do update set amount_micros = balance.amount_micros + excluded.amount_micros",
+            ledger_account,
+            amount.as_micros()
+        )?;
+    }
+    Ok(TransferId::new(id))
+}
+
+/// The balance of a ledger account, zero where nothing was posted.
+pub async fn get_balance(tx: &mut Tx, account: LedgerAccount) -> Result<Money, StoreError> {
+    let row = maybe!(
+        tx,
+        (i64,),
+        "select b.amount_micros from balance b join ledger_account a on a.id = b.ledger_account_id where a.name = $1",
+        account.name()
+    )?;
+    Ok(row.map_or(Money::ZERO, |(micros,)| Money::from_micros(micros)))
+}
+
+#[derive(sqlx::FromRow)]
+struct GrantRow {
+    id: i64,
+    payer_id: i64,
+    amount_micros: i64,
+    starts_ms: i64,
+    ends_ms: Option<i64>,
+    priority: i64,
+    scope_usage_type: Option<i64>,
+    left_micros: i64,
+}
+
+impl GrantRow {
+    fn into_grant(self) -> (PayerId, Grant) {
+        (
+            PayerId::new(self.payer_id),
+            Grant {
+                id: self.id,
+                amount: Money::from_micros(self.amount_micros),
+                left: Money::from_micros(self.left_micros),
+                starts: Timestamp::from_ms(self.starts_ms),
+                ends: self.ends_ms.map(Timestamp::from_ms),
+                priority: self.priority,
+                scope_usage_type: self.scope_usage_type,
+            },
+        )
+    }
+}
+
+/// Grants of one payer, or of all.
+pub async fn list_grants(tx: &mut Tx, payer: Option<PayerId>) -> Result<Vec<(PayerId, Grant)>, StoreError> {
+    let rows = all!(
+        tx,
+        GrantRow,
+        "select g.id, g.payer_id, g.amount_micros, g.starts_ms, g.ends_ms, g.priority, g.scope_usage_type, \
+           coalesce(b.amount_micros, 0) as left_micros \
+         from credit_grant g left join ledger_account a on a.grant_id = g.id and a.kind = 'grant' \
+           left join balance b on b.ledger_account_id = a.id \
+         where ($1 is null or g.payer_id = $1) order by g.id",
+        payer
+    )?;
+    Ok(rows.into_iter().map(GrantRow::into_grant).collect())
+}
+
+/// Stores a grant's terms and gives its number; the caller posts the transfer that funds it.
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+pub async fn insert_grant(
+    tx: &mut Tx,
+    payer: PayerId,
+    amount: Money,
+    starts: Timestamp,
+    ends: Option<Timestamp>,
+    priority: i64,
+    author: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    scalar!(
+        tx,
+        i64,
+        "insert into credit_grant (payer_id, amount_micros, starts_ms, ends_ms, priority, reason, author, created_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8) returning id",
+        payer,
+        amount.as_micros(),
+        starts,
+        ends,
+        priority,
+        reason,
+        author,
+        now
+    )
+}
+
+/// How much each grant has paid for a charge so far: (grant, amount).
+pub async fn list_paid_by(
+    tx: &mut Tx,
+    account: AccountId,
+    day: Day,
+    usage_type: i64,
+) -> Result<Vec<(i64, Money)>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select a.grant_id, cast(-sum(e.amount_micros) as bigint) from transfer t join entry e on e.transfer_id = t.id \
+           join ledger_account a on a.id = e.ledger_account_id \
+         where t.account_id = $1 and t.day = $2 and t.usage_type = $3 and a.kind = 'grant' \
+         group by a.grant_id order by a.grant_id",
+        account,
+        day,
+        usage_type
+    )?;
+    Ok(rows.into_iter().map(|(grant, micros)| (grant, Money::from_micros(micros))).collect())
+}
+
+/// Sets a payer's credit limit, or takes the payer out of management. The same key again changes nothing.
+pub async fn insert_limit(
+    tx: &mut Tx,
+    key: &str,
+    payer: PayerId,
+    amount: Option<Money>,
+    author: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let inserted = exec!(
+        tx,
+        "insert into credit_limit (key, payer_id, amount_micros, author, reason, set_ms) values ($1, $2, $3, $4, $5, $6) \
+         on conflict (key) do nothing",
+        key,
+        payer,
+        amount.map(Money::as_micros),
+        author,
+        reason,
+        now
+    )?;
+    Ok(inserted == 1)
+}
+
+/// The newest limit of every payer that ever had one: None inside means "not managed, whatever the default".
+pub async fn list_limits(tx: &mut Tx) -> Result<HashMap<PayerId, Option<Money>>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, Option<i64>),
+        "select payer_id, amount_micros from credit_limit where id in (select max(id) from credit_limit group by payer_id) \
+         order by payer_id"
+    )?;
+    Ok(rows.into_iter().map(|(payer, micros)| (PayerId::new(payer), micros.map(Money::from_micros))).collect())
+}
+
+/// Opens an epoch of a payer.
+pub async fn open_epoch(
+    tx: &mut Tx,
+    payer: PayerId,
+    cause: &str,
+    available: Money,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into epoch (payer_id, opened_ms, cause, available_micros) values ($1, $2, $3, $4)",
+        payer,
+        now,
+        cause,
+        available.as_micros()
+    )?;
+    Ok(())
+}
+
+/// The newest epoch of every payer: (number, available right after it opened, opened).
+pub async fn list_epochs(tx: &mut Tx) -> Result<HashMap<PayerId, (i64, Money, Timestamp)>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64, i64, i64),
+        "select payer_id, id, available_micros, opened_ms from epoch where id in (select max(id) from epoch group by payer_id) \
+         order by payer_id"
+    )?;
+    Ok(rows
+        .into_iter()
+        .map(|(payer, id, micros, opened)| {
+            (PayerId::new(payer), (id, Money::from_micros(micros), Timestamp::from_ms(opened)))
+        })
+        .collect())
+}
+
+/// What every payer has in money.
+pub async fn list_money(tx: &mut Tx) -> Result<HashMap<PayerId, Money>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select a.payer_id, b.amount_micros from ledger_account a join balance b on b.ledger_account_id = a.id \
+         where a.kind = 'payer' order by a.payer_id"
+    )?;
+    Ok(rows.into_iter().map(|(payer, micros)| (PayerId::new(payer), Money::from_micros(micros))).collect())
+}
+
+/// Charges and corrections of each payer posted for days in `[first, until)`, gross.
+pub async fn list_charged(tx: &mut Tx, first: Day, until: Day) -> Result<HashMap<PayerId, Money>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select a.payer_id, cast(coalesce(sum(d.posted_net_micros + d.posted_tax_micros), 0) as bigint) \
+         from charge_day d join account a on a.id = d.account_id where d.day >= $1 and d.day < $2 \
+         group by a.payer_id order by a.payer_id",
+        first,
+        until
+    )?;
+    Ok(rows.into_iter().map(|(payer, micros)| (PayerId::new(payer), Money::from_micros(micros))).collect())
+}
+
+/// The newest transfers of a payer, with what they did to money and grants together.
+pub async fn list_transfers(tx: &mut Tx, payer: PayerId, limit: i64) -> Result<Vec<TransferRow>, StoreError> {
+    all!(
+        tx,
+        TransferRow,
+        "select t.id, t.key, t.kind, t.at_ms, t.author, t.reason, \
+           cast(coalesce(sum(case when a.kind in ('payer', 'grant') then e.amount_micros else 0 end), 0) as bigint) as amount_micros \
+         from transfer t join entry e on e.transfer_id = t.id join ledger_account a on a.id = e.ledger_account_id \
+         where t.payer_id = $1 group by t.id, t.key, t.kind, t.at_ms, t.author, t.reason order by t.id desc limit $2",
+        payer,
+        limit
+    )
+}
+
+/// Transfers whose entries do not sum to zero: there must be none.
+pub async fn list_unbalanced(tx: &mut Tx) -> Result<Vec<(i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, i64),
+        "select t.id, cast(coalesce(sum(e.amount_micros), 0) as bigint) from transfer t left join entry e on e.transfer_id = t.id \
+         group by t.id having coalesce(sum(e.amount_micros), 0) <> 0 or count(e.line) < 2 order by t.id"
+    )
+}
+
+/// Ledger accounts whose derived balance differs from their entries: (name, derived, from entries).
+pub async fn list_wrong_balances(tx: &mut Tx) -> Result<Vec<(String, i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (String, i64, i64),
+        "select a.name, coalesce(b.amount_micros, 0), cast(coalesce(sum(e.amount_micros), 0) as bigint) \
+         from ledger_account a left join balance b on b.ledger_account_id = a.id \
+           left join entry e on e.ledger_account_id = a.id \
+         group by a.name, b.amount_micros \
+         having coalesce(b.amount_micros, 0) <> coalesce(sum(e.amount_micros), 0) order by a.name"
+    )
+}
+
+/// What each payer was charged by the ledger for each account, day and type: (account, day, type, net, tax).
+pub async fn list_posted(tx: &mut Tx) -> Result<Vec<(i64, i64, i64, i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, i64, i64, i64, i64),
+        "select t.account_id, t.day, t.usage_type, \
+           cast(coalesce(sum(case when a.kind = 'revenue' then e.amount_micros else 0 end), 0) as bigint), \
+           cast(coalesce(sum(case when a.kind = 'tax' then e.amount_micros else 0 end), 0) as bigint) \
+         from transfer t join entry e on e.transfer_id = t.id join ledger_account a on a.id = e.ledger_account_id \
+         where t.account_id is not null group by t.account_id, t.day, t.usage_type \
+         order by t.account_id, t.day, t.usage_type"
+    )
+}

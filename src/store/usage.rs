@@ -1,1 +1,272 @@
-//! usage
+//! Usage records, quarantine, and the counts by which late records are found.
+
+use std::collections::HashMap;
+
+use super::{StoreError, Tx, all, bulk, exec, maybe, scalar};
+use crate::{
+    ids::{AccountId, RunId},
+    time::{Day, Timestamp},
+};
+
+/// What is stored of a record when its span is fetched again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Raw rows it stands for.
+    pub seen: i64,
+    /// See `usage::record::Standing::code`.
+    pub standing: i64,
+    /// The account that pays.
+    pub account_id: i64,
+}
+
+/// A record with the words for its numbers, for pages and explanations.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct RecordRow {
+    /// Sixteen bytes.
+    pub key: Vec<u8>,
+    /// CloudStack's usage type.
+    pub usage_type: i64,
+    /// What was used.
+    pub resource_cloud_id: String,
+    /// Its name.
+    pub resource_name: String,
+    /// The offering's CloudStack id.
+    pub offering_cloud_id: Option<String>,
+    /// First instant, ms.
+    pub start_ms: i64,
+    /// First instant after, ms.
+    pub end_ms: i64,
+    /// Millionths of an hour, bytes or operations.
+    pub quantity: i64,
+    /// Bytes held.
+    pub size_bytes: Option<i64>,
+    /// See `usage::record::Standing::code`.
+    pub standing: i64,
+}
+
+/// A row that waits for a person.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct Quarantined {
+    /// Its number.
+    pub id: i64,
+    /// The account, where the row names one that is known.
+    pub account_id: Option<i64>,
+    /// The usage type, where it can be read.
+    pub usage_type: Option<i64>,
+    /// The day it is filed under.
+    pub day: i64,
+    /// Why.
+    pub reason: String,
+    /// What CloudStack said.
+    pub raw: String,
+    /// How often.
+    pub seen: i64,
+}
+
+/// A row to be quarantined.
+#[derive(Debug, Clone)]
+pub struct NewQuarantined {
+    /// Hash of what CloudStack said.
+    pub key: [u8; 16],
+    /// The account, where the row names one that is known.
+    pub account_id: Option<i64>,
+    /// The usage type, where it can be read.
+    pub usage_type: Option<i64>,
+    /// The day it is filed under.
+    pub day: Day,
+    /// Why.
+    pub reason: String,
+    /// What CloudStack said.
+    pub raw: String,
+    /// How often in the span.
+    pub seen: i64,
+}
+
+/// Records whose window starts in `[from, until)`, by key.
+pub async fn list_known(
+    tx: &mut Tx,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<HashMap<[u8; 16], Known>, StoreError> {
+    let rows = all!(
+        tx,
+        (Vec<u8>, i64, i64, i64),
+        "select key, seen, standing, account_id from usage_record where start_ms >= $1 and start_ms < $2 order by key",
+        from,
+        until
+    )?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(key, seen, standing, account_id)| {
+            <[u8; 16]>::try_from(key).ok().map(|key| (key, Known { seen, standing, account_id }))
+        })
+        .collect())
+}
+
+/// Stores new records.
+pub async fn insert_records(tx: &mut Tx, rows: &[bulk::NewRecord], run: RunId) -> Result<u64, StoreError> {
+    bulk::insert_records(tx, rows, run.get()).await
+}
+
+/// Changes what became of a record, and how many raw rows it stands for.
+pub async fn change_record(
+    tx: &mut Tx,
+    key: &[u8; 16],
+    seen: i64,
+    standing: i64,
+    run: RunId,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update usage_record set seen = $1, standing = $2, run_id = $3 where key = $4",
+        seen,
+        standing,
+        run,
+        key.as_slice()
+    )?;
+    Ok(())
+}
+
+/// Puts a row aside for a person.
+pub async fn quarantine(tx: &mut Tx, row: &NewQuarantined, run: RunId, now: Timestamp) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into quarantine (key, account_id, usage_type, day, reason, raw, seen, run_id, created_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (key) do update set seen = excluded.seen",
+        row.key.as_slice(),
+        row.account_id,
+        row.usage_type,
+        row.day,
+        &row.reason,
+        &row.raw,
+        row.seen,
+        run,
+        now
+    )?;
+    Ok(())
+}
+
+/// Rows that wait for a person, newest first.
+pub async fn list_quarantined(tx: &mut Tx, limit: i64) -> Result<Vec<Quarantined>, StoreError> {
+    all!(
+        tx,
+        Quarantined,
+        "select id, account_id, usage_type, day, reason, raw, seen from quarantine order by id desc limit $1",
+        limit
+    )
+}
+
+/// How many rows wait for a person: unreadable ones, and records that overlap what is charged.
+pub async fn count_quarantined(tx: &mut Tx) -> Result<i64, StoreError> {
+    let rows = scalar!(tx, i64, "select count(*) from quarantine")?;
+    let records = scalar!(tx, i64, "select count(*) from usage_record where standing = 3")?;
+    Ok(rows + records)
+}
+
+/// How many records an account has in quarantine.
+pub async fn count_quarantined_by_account(tx: &mut Tx) -> Result<HashMap<i64, i64>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select account_id, count(*) from usage_record where standing = 3 group by account_id order by account_id"
+    )?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Sets how many raw rows start on a day, from what is stored.
+pub async fn recount_day(tx: &mut Tx, day: Day, from: Timestamp, until: Timestamp, now: Timestamp) -> Result<i64, StoreError> {
+    let stored = scalar!(
+        tx,
+        i64,
+        "select cast(coalesce(sum(seen), 0) as bigint) from usage_record where start_ms >= $1 and start_ms < $2",
+        from,
+        until
+    )?;
+    let quarantined = scalar!(
+        tx,
+        i64,
+        "select cast(coalesce(sum(seen), 0) as bigint) from quarantine where day = $1",
+        day
+    )?;
+    exec!(
+        tx,
+        "insert into usage_day (day, raw_count, checked_ms) values ($1, $2, $3) \
+         on conflict (day) do update set raw_count = excluded.raw_count, checked_ms = excluded.checked_ms",
+        day,
+        stored + quarantined,
+        now
+    )?;
+    Ok(stored + quarantined)
+}
+
+/// Raw rows stored by start day, from `first` on.
+pub async fn list_day_counts(tx: &mut Tx, first: Day) -> Result<Vec<(i64, i64)>, StoreError> {
+    all!(tx, (i64, i64), "select day, raw_count from usage_day where day >= $1 order by day", first)
+}
+
+/// Marks a day of an account to be rated again.
+pub async fn mark_to_rate(tx: &mut Tx, account: AccountId, day: Day) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into day_to_rate (account_id, day, mark) values ($1, $2, 1) \
+         on conflict (account_id, day) do update set mark = day_to_rate.mark + 1",
+        account,
+        day
+    )?;
+    Ok(())
+}
+
+/// Current records of an account that touch `[from, until)`. None is longer than `reach_ms`.
+pub async fn list_current(
+    tx: &mut Tx,
+    account: AccountId,
+    from: Timestamp,
+    until: Timestamp,
+    reach_ms: i64,
+) -> Result<Vec<RecordRow>, StoreError> {
+    all!(
+        tx,
+        RecordRow,
+        "select r.key, r.usage_type, s.cloud_id as resource_cloud_id, s.name as resource_name, \
+           o.cloud_id as offering_cloud_id, r.start_ms, r.end_ms, r.quantity, r.size_bytes, r.standing \
+         from usage_record r join resource s on s.id = r.resource_id left join resource o on o.id = r.offering_id \
+         where r.account_id = $1 and r.standing = 0 and r.start_ms >= $2 and r.start_ms < $3 and r.end_ms > $4 \
+         order by r.start_ms, r.key",
+        account,
+        Timestamp::from_ms(from.as_ms().saturating_sub(reach_ms)),
+        until,
+        from
+    )
+}
+
+/// What was used in `[from, until)` by type and offering: (type, offering id, offering name, quantity), over everybody.
+pub async fn list_seen(
+    tx: &mut Tx,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<(i64, Option<String>, Option<String>, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, Option<String>, Option<String>, i64),
+        "select r.usage_type, o.cloud_id, o.name, cast(coalesce(sum(r.quantity), 0) as bigint) \
+         from usage_record r left join resource o on o.id = r.offering_id \
+         where r.standing = 0 and r.start_ms >= $1 and r.start_ms < $2 \
+         group by r.usage_type, o.cloud_id, o.name order by r.usage_type, o.name, o.cloud_id",
+        from,
+        until
+    )
+}
+
+/// The earliest stored window start.
+pub async fn find_first_start(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
+    Ok(maybe!(tx, (Option<i64>,), "select min(start_ms) from usage_record")?.and_then(|(ms,)| ms).map(Timestamp::from_ms))
+}
+
+/// How many records are stored, by what became of them: (current, superseded, part, quarantined).
+pub async fn count_by_standing(tx: &mut Tx) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, i64, i64),
+        "select standing, count(*), cast(sum(seen) as bigint) from usage_record group by standing order by standing"
+    )
+}
