@@ -13,6 +13,7 @@
 pub mod ids;
 pub mod ledger;
 pub mod money;
+pub mod policy;
 pub mod random;
 pub mod secrets;
 pub mod store;
