@@ -13,5 +13,7 @@
 pub mod ids;
 pub mod money;
 pub mod random;
+pub mod rating;
 pub mod secrets;
 pub mod time;
+pub mod usage;
