@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod money;
 pub mod policy;
 pub mod random;
+pub mod rating;
 pub mod secrets;
 pub mod store;
 pub mod time;
