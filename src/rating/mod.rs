@@ -14,6 +14,7 @@ mod overlap;
 mod parse;
 mod quote;
 mod rater;
+pub mod stage;
 pub mod tax;
 #[cfg(test)]
 mod tests;
