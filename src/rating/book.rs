@@ -13,7 +13,8 @@ use chrono_tz::Tz;
 use rust_decimal::Decimal;
 
 use super::{
-    parse::{self, Problem},
+    parse,
+    problem::{Problem, quoted},
     timeline::{Dated, Holds, Price, Timeline},
 };
 use crate::{
@@ -219,7 +220,7 @@ fn canonical(currency: &Currency, free: &BTreeSet<i32>, tariffs: &[Tariff]) -> S
             tariff.usage_type.slug, tariff.unit
         );
         if let Some(offering) = &tariff.offering {
-            let _ = writeln!(text, "offering = {}", parse::quoted(offering));
+            let _ = writeln!(text, "offering = {}", quoted(offering));
         }
         for (key, date) in [("from", tariff.from), ("until", tariff.until)] {
             if let Some(date) = date {

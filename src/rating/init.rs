@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use rust_decimal::Decimal;
 
-use super::parse::quoted;
+use super::problem::quoted;
 use crate::{
     money::Currency,
     usage::types::{Quantity, Unit, UsageType},

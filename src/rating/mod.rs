@@ -12,6 +12,7 @@ mod exact;
 pub mod init;
 mod overlap;
 mod parse;
+mod problem;
 mod quote;
 mod rater;
 pub mod stage;
@@ -21,6 +22,6 @@ mod tests;
 mod timeline;
 
 pub use book::{PriceBook, Tariff, TariffRef};
-pub use parse::Problem;
+pub use problem::Problem;
 pub use quote::{Quote, quote};
 pub use rater::{Charge, Part, RateError, Rated, Rater, Unpriced, Usage, rate};

@@ -18,6 +18,7 @@ use toml::{
 use super::{
     book::{MAX_PRICE, MAX_PRICE_DECIMALS, MAX_TARIFFS, MAX_TEXT_BYTES, Tariff},
     overlap,
+    problem::{Problem, closest, shown},
 };
 use crate::{
     money::Currency,
@@ -33,58 +34,12 @@ const DATES: std::ops::Range<i64> = 946_684_800..7_258_118_400;
 const BOOK_KEYS: [&str; 3] = ["currency", "free", "tariff"];
 const TARIFF_KEYS: [&str; 7] = ["type", "unit", "price", "offering", "note", "from", "until"];
 
-/// Something wrong with a price book.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-#[error("line {line}: {message}; for example: {example}")]
-pub struct Problem {
-    line: u32,
-    message: String,
-    example: String,
-}
-
-impl Problem {
-    pub(super) fn new(line: u32, message: impl Into<String>, example: impl Into<String>) -> Self {
-        Self { line, message: message.into(), example: example.into() }
-    }
-
-    /// The line it is in, from 1.
-    pub const fn line(&self) -> u32 {
-        self.line
-    }
-
-    /// What is wrong.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// What would be right.
-    pub fn example(&self) -> &str {
-        &self.example
-    }
-}
-
 /// What was read.
 pub(super) struct Parts {
     pub(super) currency: Currency,
     pub(super) currency_line: u32,
     pub(super) free: BTreeSet<i32>,
     pub(super) tariffs: Vec<Tariff>,
-}
-
-/// A text as TOML writes it, in quotes.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => quoted.extend(['\\', letter]),
-            // Control characters all have fewer than five hexadecimal digits.
-            _ if letter.is_control() => quoted.extend(format!("\\u{:04X}", u32::from(letter)).chars()),
-            _ => quoted.push(letter),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 /// Reads a book, or finds all its problems, by line.
@@ -106,7 +61,7 @@ pub(super) fn read(text: &str, zone: Tz) -> Result<Parts, Vec<Problem>> {
     }
     let (currency, free) = reader.head(document.get_ref());
     let tariffs = reader.tariffs(document.get_ref());
-    reader.problems.extend(overlap::find(&tariffs));
+    reader.problems.extend(overlap::find(&tariffs, zone));
     reader.free_and_priced(&free, &tariffs);
     match currency {
         Some((currency, currency_line)) if reader.problems.is_empty() => {
@@ -445,42 +400,4 @@ fn parse_price(text: &str) -> Result<Decimal, String> {
         return Err(format!("has more than {MAX_PRICE_DECIMALS} decimals"));
     }
     Ok(price)
-}
-
-/// A written text in quotes, cut to what fits a message.
-fn shown(text: &str) -> String {
-    let mut short: String = text.chars().take(60).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    quoted(&short)
-}
-
-/// The known word that a mistyped one comes closest to, if one is near.
-fn closest<'w>(typed: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
-    let typed: Vec<char> = typed.chars().take(40).collect();
-    known
-        .map(|word| (distance(&typed, word), word))
-        .min()
-        .filter(|(distance, word)| *distance <= 2 + word.len() / 5)
-        .map(|(_, word)| word)
-}
-
-/// How many letters have to be put in, left out or changed to turn one word into the other.
-fn distance(typed: &[char], word: &str) -> usize {
-    let mut previous: Vec<usize> = (0..=typed.len()).collect();
-    for (row, letter) in word.chars().enumerate() {
-        let mut diagonal = row;
-        let mut left = row + 1;
-        for (cell, other) in previous.iter_mut().skip(1).zip(typed) {
-            let changed = diagonal + usize::from(*other != letter);
-            diagonal = *cell;
-            left = changed.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-        if let Some(first) = previous.first_mut() {
-            *first = row + 1;
-        }
-    }
-    previous.last().copied().unwrap_or(usize::MAX)
 }

@@ -154,7 +154,8 @@ impl Charge {
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rated {
-    /// All or some of it has a price, maybe zero. Pieces at whose time the type was free are in neither list.
+    /// All or some of it has a price, maybe zero. Pieces at whose time the type was free are in neither list, so there
+    /// may be no part where the rest is unpriced.
     Charged(Charge),
     /// The book says that its type costs nothing.
     Free,
@@ -259,7 +260,7 @@ impl<'a> Rater<'a> {
             return Ok(*known);
         }
         let found = day_bounds(at, self.zone).ok_or(RateError::DayOutOfRange(at))?;
-        let place = usize::try_from(found.day.number().rem_euclid(4)).unwrap_or(0);
+        let place = usize::try_from(found.day.number().unsigned_abs()).unwrap_or(0) % CACHED_DAYS;
         if let Some(slot) = self.days.get_mut(place) {
             *slot = Some(found);
         }

@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_stumble(text in "[\\[\\]a-z=\"\\. \n0-9-]{0,200}", price in "\\PC{0,20}", from in "\\PC{0,20}") {
         let _ = PriceBook::parse(&text, VIENNA);
-        let quoted = |text: &str| crate::rating::parse::quoted(text);
+        let quoted = |text: &str| crate::rating::problem::quoted(text);
         let tariff = format!("type = \"vpc\"\nunit = \"hour\"\nprice = {}\nfrom = {}", quoted(&price), quoted(&from));
         let _ = PriceBook::parse(&format!("currency = \"EUR\"\n[[tariff]]\n{tariff}\n"), VIENNA);
     }
