@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     ClientSettings, Credentials, Error,
-    envelope::{self, Entry, Page},
+    envelope::{self, Entry, Page, Rejection},
     error::scrubbed,
     params::Params,
     signing,
@@ -118,7 +118,7 @@ impl Client {
     pub async fn measure_clock_skew(&self) -> Result<Option<i64>, Error> {
         let before = self.0.clock.now();
         let exchange = self.0.http.post(self.form("listCapabilities", &Params::new()).0, None).await;
-        let exchange = exchange.map_err(|n| Error::Retry { code: None, after: None, text: n.text })?;
+        let exchange = exchange.map_err(|no_answer| no_answer.into_rejection().error)?;
         let ours = i64::midpoint(before.as_ms(), self.0.clock.now().as_ms()).div_euclid(1_000);
         Ok(exchange.server_date.map(|date| date.as_seconds().saturating_sub(ours)))
     }
@@ -142,10 +142,10 @@ impl Client {
         loop {
             let (error, after) = match self.attempt(command, params).await {
                 Ok(answer) => return Ok(answer),
-                Err(Outcome { error: Error::Retry { code, after, text }, .. }) => {
+                Err(Rejection { error: Error::Retry { code, after, text }, .. }) => {
                     (Error::Retry { code, after, text }, after)
                 }
-                Err(Outcome { error, .. }) => return Err(error),
+                Err(Rejection { error, .. }) => return Err(error),
             };
             if attempt >= self.0.settings.read_retries {
                 return Err(error);
@@ -167,9 +167,11 @@ impl Client {
         read: impl FnOnce(Value) -> Result<T, Error>,
     ) -> Result<T, Error> {
         match self.attempt(command, params).await {
-            Ok(answer) => envelope::sole(&answer.body).and_then(read).map_err(Error::after_write),
-            Err(outcome) if outcome.definite => Err(outcome.error),
-            Err(outcome) => Err(outcome.error.after_write()),
+            Ok(answer) => {
+                envelope::sole(&answer.body).and_then(read).map_err(|error| named(command, error).after_write())
+            }
+            Err(rejection) if rejection.definite => Err(rejection.error),
+            Err(rejection) => Err(rejection.error.after_write()),
         }
     }
 
@@ -188,13 +190,14 @@ impl Client {
 
     /// A read that answers with an entity.
     pub(crate) async fn read_entity<T: DeserializeOwned>(&self, command: &str, params: &Params) -> Result<T, Error> {
-        envelope::entity(envelope::sole(&self.read(command, params).await?.body)?)
+        let answer = self.read(command, params).await?;
+        envelope::sole(&answer.body).and_then(envelope::entity).map_err(|error| named(command, error))
     }
 
     /// A read that answers with one list, without pages.
     pub(crate) async fn read_list<T: Entry>(&self, command: &str, params: &Params) -> Result<Page<T>, Error> {
         let answer = self.read(command, params).await?;
-        let page = envelope::page(&answer.body, answer.server_date)?;
+        let page = envelope::page(&answer.body, answer.server_date).map_err(|error| named(command, error))?;
         if page.unreadable > 0 {
             tracing::warn!(command, unreadable = page.unreadable, "items of a CloudStack list can not be read");
         }
@@ -249,44 +252,38 @@ impl Client {
     }
 
     /// One try, signed anew, with everything secret kept out of what comes back.
-    async fn attempt(&self, command: &str, params: &Params) -> Result<Answer, Outcome> {
+    async fn attempt(&self, command: &str, params: &Params) -> Result<Answer, Rejection> {
         let (form, signature) = self.form(command, params);
-        let outcome = match self.0.http.post(form, None).await {
+        let rejection = match self.0.http.post(form, None).await {
             Ok(exchange) => match self.judge(&exchange) {
                 Ok(()) => {
                     tracing::debug!(command, bytes = exchange.body.len(), "CloudStack answered");
                     return Ok(Answer { body: exchange.body, server_date: exchange.server_date });
                 }
-                Err(outcome) => outcome,
+                Err(rejection) => rejection,
             },
-            Err(no_answer) if no_answer.too_big => Outcome { error: Error::malformed(no_answer.text), definite: false },
-            Err(no_answer) => Outcome {
-                error: Error::Retry { code: None, after: None, text: no_answer.text },
-                definite: !no_answer.sent,
-            },
+            Err(no_answer) => no_answer.into_rejection(),
         };
         let credentials = &self.0.credentials;
         let mut secrets = params.secrets();
         secrets.extend([credentials.api_key.expose(), credentials.secret_key.expose(), signature.as_str()]);
-        let error = outcome.error.map_text(|text| format!("{command}: {}", scrubbed(text, &secrets)));
-        Err(Outcome { error, definite: outcome.definite })
+        Err(rejection.map(|error| error.map_text(|text| format!("{command}: {}", scrubbed(text, &secrets)))))
     }
 
-    fn judge(&self, exchange: &Exchange) -> Result<(), Outcome> {
+    fn judge(&self, exchange: &Exchange) -> Result<(), Rejection> {
         envelope::decode(exchange.status, exchange.content_type.as_deref(), &exchange.body).map_err(|rejection| {
-            let error = match (rejection.error, exchange.server_date) {
+            rejection.map(|error| match (error, exchange.server_date) {
                 (Error::Unauthorized { text, causes }, Some(date)) => {
-                    let skew = date.as_seconds().saturating_sub(self.0.clock.now().as_seconds());
-                    let measured = if skew.saturating_abs() >= NOTABLE_SKEW_SECONDS {
-                        format!("; the server's clock and this machine's are {} s apart", skew.saturating_abs())
+                    let skew = date.as_seconds().saturating_sub(self.0.clock.now().as_seconds()).saturating_abs();
+                    let measured = if skew >= NOTABLE_SKEW_SECONDS {
+                        format!("; the server's clock and this machine's are {skew} s apart")
                     } else {
                         String::new()
                     };
                     Error::Unauthorized { text: text + &measured, causes }
                 }
                 (error, _) => error,
-            };
-            Outcome { error, definite: rejection.definite }
+            })
         })
     }
 
@@ -306,11 +303,9 @@ impl Client {
     }
 }
 
-/// How one try failed.
-struct Outcome {
-    error: Error,
-    /// Whether it is certain that nothing was done.
-    definite: bool,
+/// The error with the command that it belongs to.
+fn named(command: &str, error: Error) -> Error {
+    error.map_text(|text| format!("{command}: {text}"))
 }
 
 /// The job id in an answer that accepts an asynchronous command. An answer about a job holds one too: it is never asked

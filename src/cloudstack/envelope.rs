@@ -35,6 +35,11 @@ impl Rejection {
     const fn open(error: Error) -> Self {
         Self { error, definite: false }
     }
+
+    /// With another error of the same certainty.
+    pub(crate) fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
+        Self { error: change(self.error), definite: self.definite }
+    }
 }
 
 /// CloudStack's own form of an error.

@@ -27,6 +27,15 @@ mod transport;
 mod usage;
 mod users;
 
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod traps;
+
 pub use accounts::NewAccount;
 pub use catalogue::{Offering, Zone};
 pub use client::{Client, Listing};

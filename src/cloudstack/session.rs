@@ -15,7 +15,7 @@ use super::{
     fields,
     params::Params,
     signing,
-    transport::{Exchange, Http, NoAnswer},
+    transport::{Exchange, Http},
 };
 use crate::{ids::CloudId, secrets::Secret};
 
@@ -50,7 +50,7 @@ pub struct LoggedIn {
 }
 
 #[derive(Deserialize)]
-struct LoginRow {
+pub(super) struct LoginRow {
     userid: CloudId,
     #[serde(deserialize_with = "fields::required_text")]
     username: String,
@@ -167,20 +167,16 @@ impl SessionClient {
         let rejection = match self.0.post(signing::form_body(params.pairs()), cookies).await {
             Ok(exchange) => match envelope::decode(exchange.status, exchange.content_type.as_deref(), &exchange.body) {
                 Ok(()) => return Ok(exchange),
-                Err(Rejection { error: Error::Unauthorized { text, .. }, definite }) => {
-                    Rejection { error: Error::Unauthorized { text, causes: SESSION_CAUSES }, definite }
-                }
-                Err(rejection) => rejection,
+                Err(rejection) => rejection.map(|error| match error {
+                    Error::Unauthorized { text, .. } => Error::Unauthorized { text, causes: SESSION_CAUSES },
+                    error => error,
+                }),
             },
-            Err(NoAnswer { too_big: true, text, .. }) => Rejection { error: Error::malformed(text), definite: false },
-            Err(NoAnswer { sent, text, .. }) => {
-                Rejection { error: Error::Retry { code: None, after: None, text }, definite: !sent }
-            }
+            Err(no_answer) => no_answer.into_rejection(),
         };
         let mut hidden = params.secrets();
         hidden.extend(secrets);
-        let error = rejection.error.map_text(|text| format!("{command}: {}", scrubbed(text, &hidden)));
-        Err(Rejection { error, definite: rejection.definite })
+        Err(rejection.map(|error| error.map_text(|text| format!("{command}: {}", scrubbed(text, &hidden)))))
     }
 }
 

@@ -58,10 +58,12 @@ mod tests {
 
     const SECRET: &str = "S3cret-Example";
 
+    type Vector = (&'static [(&'static str, &'static str)], &'static str, &'static str);
+
     /// Parameters, the text to sign worked out by hand from the rules, and the signature of that text. The signatures
-    /// are those of PyPI `cs` 5.2.0 for the same parameters and secret; for the tilde `cs` deviates (it leaves `~` as it
+    /// are those of the Python package `cs` 5.2.0 for the same parameters and secret; for the tilde `cs` deviates (it leaves `~` as it
     /// is, Java does not), there the figure is OpenSSL's HMAC-SHA1 of the text worked out by hand.
-    const VECTORS: &[(&[(&str, &str)], &str, &str)] = &[
+    const VECTORS: &[Vector] = &[
         (
             &[
                 ("command", "listZones"),

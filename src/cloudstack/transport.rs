@@ -8,7 +8,7 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{ClientSettings, Error, error::bounded};
+use super::{ClientSettings, Error, envelope::Rejection, error::bounded};
 use crate::time::Timestamp;
 
 /// Idle connections are closed before Jetty closes them (30 s): a write on a dying connection would end as uncertain.
@@ -28,12 +28,34 @@ pub(crate) struct Exchange {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) struct NoAnswer {
-    /// Whether the request may have reached the server.
-    pub(crate) sent: bool,
-    /// Whether there was an answer that is too big to read: trying again is of no use.
-    pub(crate) too_big: bool,
+    kind: Lost,
     /// What happened, bounded, without the URL.
-    pub(crate) text: String,
+    text: String,
+}
+
+#[derive(Debug)]
+enum Lost {
+    /// No connection: nothing was sent.
+    NotSent,
+    /// The server's certificate is not trusted: nothing was sent, and trying again is of no use.
+    Untrusted,
+    /// The request may have reached the server.
+    Sent,
+    /// There is an answer, but it is too big to read.
+    TooBig,
+}
+
+impl NoAnswer {
+    /// As the caller of a read sees it, and whether it is certain that nothing was done.
+    pub(crate) fn into_rejection(self) -> Rejection {
+        let Self { kind, text } = self;
+        match kind {
+            Lost::NotSent => Rejection { error: Error::Retry { code: None, after: None, text }, definite: true },
+            Lost::Untrusted => Rejection { error: Error::Configuration { text }, definite: true },
+            Lost::Sent => Rejection { error: Error::Retry { code: None, after: None, text }, definite: false },
+            Lost::TooBig => Rejection { error: Error::Malformed { text }, definite: false },
+        }
+    }
 }
 
 /// The HTTP side of a client. Cheap to clone.
@@ -117,8 +139,7 @@ impl Http {
             tracing::debug!(status = exchange.status, location = bounded(&location), "answered with a redirect");
         }
         let too_big = || NoAnswer {
-            sent: true,
-            too_big: true,
+            kind: Lost::TooBig,
             text: format!(
                 "the answer is bigger than the limit of {limit} bytes; ask for smaller pages or raise the limit"
             ),
@@ -138,20 +159,18 @@ impl Http {
 
 fn no_answer(error: reqwest::Error) -> NoAnswer {
     let error = error.without_url();
-    let what = if error.is_connect() {
-        let causes = causes(&error);
-        let hint = if causes.to_ascii_lowercase().contains("certificate") {
-            "; for a certificate of a private authority, name that authority's file in the settings"
-        } else {
-            ""
-        };
-        format!("no connection ({causes}){hint}")
+    let causes = causes(&error);
+    let (kind, text) = if error.is_connect() && causes.to_ascii_lowercase().contains("certificate") {
+        let way_out = "where a private authority has signed it, name that authority's file in the settings";
+        (Lost::Untrusted, format!("the server's certificate is not trusted ({causes}); {way_out}"))
+    } else if error.is_connect() || error.is_builder() {
+        (Lost::NotSent, format!("no connection ({causes})"))
     } else if error.is_timeout() {
-        "no complete answer within the deadline".to_owned()
+        (Lost::Sent, "no complete answer within the deadline".to_owned())
     } else {
-        format!("the connection was cut before the answer was complete ({})", causes(&error))
+        (Lost::Sent, format!("the connection was cut before the answer was complete ({causes})"))
     };
-    NoAnswer { sent: !error.is_connect() && !error.is_builder(), too_big: false, text: bounded(&what) }
+    NoAnswer { kind, text: bounded(&text) }
 }
 
 /// The chain of causes, the innermost being the one that helps.
