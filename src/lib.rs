@@ -10,8 +10,12 @@
 //! HTTP, async runtime, clock or random source. Stages know the core and the [`store`], never each other; only
 //! the wiring in [`cli`], [`jobs`] and [`web`] knows all. `ARCHITECTURE.md` tells the rest.
 
+pub mod config;
 pub mod ids;
+pub mod lifecycle;
 pub mod money;
 pub mod random;
+pub mod schedule;
 pub mod secrets;
+pub mod telemetry;
 pub mod time;
