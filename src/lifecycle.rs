@@ -304,7 +304,7 @@ pub trait ServiceManager: Send + Sync {
     fn tell(&self, notice: Notice);
 }
 
-/// systemd, by the socket that it names in NOTIFY_SOCKET.
+/// systemd, by the socket that it names in `NOTIFY_SOCKET`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Systemd;
 
@@ -363,7 +363,7 @@ pub async fn report_to(
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(3_600);
+    const LONG: Duration = Duration::from_hours(1);
 
     #[tokio::test]
     async fn the_first_signal_asks_and_the_second_insists() {
@@ -471,7 +471,12 @@ mod tests {
         assert_eq!(heard.recv().await, Some(Notice::Alive));
         assert_eq!(heard.recv().await, Some(Notice::Alive));
         readiness.good(Condition::Store);
-        while heard.recv().await != Some(Notice::Ready) {}
+        loop {
+            match heard.recv().await.unwrap() {
+                Notice::Ready => break,
+                other => assert_eq!(other, Notice::Alive),
+            }
+        }
         assert_eq!(heard.recv().await, Some(Notice::Alive));
         shutdown.stop();
         let mut last = Notice::Ready;

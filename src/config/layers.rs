@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use url::Url;
+
 use super::{
     problem::{Origin, Problem, nearest},
     schema::{Key, PREFIX, Raw, SECRETS, Schema, schema, variable},
@@ -50,7 +52,7 @@ impl Sources {
         Self { file: None, fallback: None, environment: BTreeMap::new() }
     }
 
-    /// Reads `path`, if it exists, where neither the command line nor BURSAR_CONFIG names a file. None: no file then.
+    /// Reads `path`, if it exists, where neither the command line nor `BURSAR_CONFIG` names a file. None: no file then.
     #[must_use]
     pub fn with_fallback(self, path: Option<PathBuf>) -> Self {
         Self { fallback: path, ..self }
@@ -162,8 +164,8 @@ impl Values {
 
     fn warn_of_open_file(&mut self, key: &Key, raw: &Raw, origin: &Origin) {
         let Origin::File { path, .. } = origin else { return };
-        let holds_secret = key.secret && matches!(raw, Raw::Text(text) if shows_password(&key.path, text));
-        if holds_secret && std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & READABLE_BY_ALL != 0) {
+        let open = || std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & READABLE_BY_ALL != 0);
+        if holds_secret(key, raw) && open() {
             let path = path.display();
             self.warnings.push(format!("{path} holds {} and is readable by everybody; chmod o-r it", key.path));
         }
@@ -214,7 +216,7 @@ impl Values {
                 continue;
             };
             let Some((key, shape)) = shape_of(path) else { continue };
-            if let Some(raw) = value.to_str().and_then(|text| shape.from_variable(text)) {
+            if let Some(raw) = value.to_str().and_then(|text| shape.read_variable(text)) {
                 layer.given.insert(path.clone(), (raw, origin));
             } else {
                 let what = match value.to_str() {
@@ -283,7 +285,7 @@ impl FileReader<'_> {
                 } else if let Some(raw) = to_value(value.get_ref()).and_then(|value| shape.same_shape(&value)) {
                     layer.given.insert(path, (raw, self.origin(line)));
                 } else {
-                    let what = format!("{path} must be {}, not {}", shape.shape(), shape_word(value.get_ref()));
+                    let what = format!("{path} must be {}, not {}", shape.shape(), shape_word(value.get_ref(), &shape));
                     layer.broken.insert(key.path.clone());
                     problems.push(Problem::new(self.origin(line), what, Some(key.example_line())));
                 }
@@ -353,12 +355,17 @@ pub(super) fn example_at(key: &Key, origin: &Origin) -> String {
 }
 
 /// Whether a secret key's value really holds a secret: an address of a database without a password does not.
-pub(super) fn shows_password(path: &str, text: &str) -> bool {
-    if path != "store.url" {
-        return !text.is_empty();
+fn holds_secret(key: &Key, raw: &Raw) -> bool {
+    match raw {
+        Raw::Text(text) if key.path == "store.url" => Url::parse(text).is_ok_and(|url| address_shows_password(&url)),
+        Raw::Text(text) => key.secret && !text.is_empty(),
+        _ => false,
     }
-    text.contains("password")
-        || text.split_once("://").is_some_and(|(_, rest)| rest.contains('@') && rest.contains(':'))
+}
+
+/// Whether an address holds a password, before the host or among the options.
+pub(super) fn address_shows_password(url: &Url) -> bool {
+    url.password().is_some() || url.query().is_some_and(|query| query.contains("pass"))
 }
 
 fn last(path: &str) -> Option<&str> {
@@ -387,7 +394,7 @@ fn to_value(value: &toml::de::DeValue<'_>) -> Option<toml::Value> {
 }
 
 /// What a value is, as a person calls it.
-fn shape_word(value: &toml::de::DeValue<'_>) -> &'static str {
+fn shape_word(value: &toml::de::DeValue<'_>, wanted: &Raw) -> &'static str {
     if value.is_str() {
         "a text"
     } else if value.is_bool() {
@@ -398,8 +405,10 @@ fn shape_word(value: &toml::de::DeValue<'_>) -> &'static str {
         "a number with a fraction"
     } else if value.is_table() {
         "a section"
+    } else if value.is_array() && matches!(wanted, Raw::Texts(_) | Raw::Numbers(_)) {
+        "a list of something else"
     } else if value.is_array() {
-        "this list"
+        "a list"
     } else {
         "a date"
     }

@@ -98,7 +98,7 @@ impl Raw {
     }
 
     /// Reads a variable's text in the shape of `self`; None where it does not read.
-    pub(super) fn from_variable(&self, text: &str) -> Option<Self> {
+    pub(super) fn read_variable(&self, text: &str) -> Option<Self> {
         let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
         match self {
             Self::Text(_) => Some(Self::Text(text.to_owned())),

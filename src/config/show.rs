@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use url::Url;
 
 use super::{
-    layers::{Found, Values, shows_password},
+    layers::{Found, Values, address_shows_password},
     schema::{Key, Raw, schema},
 };
 
@@ -44,19 +44,17 @@ fn masked(path: &str, text: &str) -> String {
     if path != "store.url" {
         return SET.to_owned();
     }
-    if !shows_password(path, text) {
+    let Ok(mut url) = Url::parse(text) else { return SET.to_owned() };
+    if !address_shows_password(&url) {
         return text.to_owned();
     }
-    match Url::parse(text) {
-        Ok(mut url) => {
-            url.set_query(None);
-            if url.password().is_some() && url.set_password(Some("SET")).is_err() {
-                return SET.to_owned();
-            }
-            url.to_string().replacen(":SET@", &format!(":{SET}@"), 1)
-        }
-        Err(_) => SET.to_owned(),
+    if url.query().is_some_and(|query| query.contains("pass")) {
+        url.set_query(None);
     }
+    if url.password().is_some() && url.set_password(Some("SET")).is_err() {
+        return SET.to_owned();
+    }
+    url.to_string().replacen(":SET@", &format!(":{SET}@"), 1)
 }
 
 /// The reference of every key, as Markdown: `docs/configuration.md`, which `bursar config reference` prints.

@@ -200,7 +200,7 @@ fn builder() -> Result<PrometheusBuilder, MetricsError> {
         .map_err(MetricsError::Buckets)
 }
 
-/// Tells the recorder what each figure means, and begins the ones that have no labels at zero.
+/// Tells the recorder what each figure means, and which version records.
 fn describe() {
     for Metric { name, kind, unit, help, .. } in METRICS {
         match kind {
@@ -339,7 +339,7 @@ mod tests {
             usage_ingested(1);
             usage_duplicates(3);
             usage_quarantined(2);
-            usage_age(Duration::from_secs(3_600));
+            usage_age(Duration::from_hours(1));
             unpriced_records(4);
             for outcome in [
                 CallOutcome::Ok,
