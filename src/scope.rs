@@ -14,7 +14,9 @@ impl Scope {
     pub fn includes(&self, path: &str, id: &str) -> bool {
         self.0.is_empty()
             || self.0.iter().any(|domain| {
-                domain == id || path == domain || path.strip_prefix(domain.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                domain == id
+                    || path == domain
+                    || path.strip_prefix(domain.as_str()).is_some_and(|rest| rest.starts_with('/'))
             })
     }
 }
@@ -26,7 +28,11 @@ mod tests {
     #[test]
     fn a_domain_brings_its_children_and_not_its_namesakes() {
         let scope = Scope::new(["ROOT/acme".to_owned(), "id-7".to_owned()]);
-        assert!(scope.includes("ROOT/acme", "x") && scope.includes("ROOT/acme/lab", "x") && scope.includes("ROOT/z", "id-7"));
+        assert!(
+            scope.includes("ROOT/acme", "x")
+                && scope.includes("ROOT/acme/lab", "x")
+                && scope.includes("ROOT/z", "id-7")
+        );
         assert!(!scope.includes("ROOT/acme2", "x") && !scope.includes("ROOT", "x"));
         assert!(Scope::default().includes("ROOT", "x"));
     }

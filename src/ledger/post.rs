@@ -140,7 +140,6 @@ async fn post_charge(tx: &mut Tx, charge: &ChargeDay, settings: &PostSettings, n
         let paid_by = rows::list_paid_by(tx, account.id, day, charge.usage_type).await?;
         rules::give_back(gross.negated()?, &paid_by, &grants, now)?
             .into_iter()
-            .map(|(source, part)| (source, part))
             .collect::<Vec<_>>()
     } else {
         let mut burned = Vec::new();
@@ -317,7 +316,9 @@ pub async fn set_limit(
         return Err(Error::BadAmount("a credit limit can not be negative; 0 is prepaid".to_owned()));
     }
     let before = rows::list_limits(tx).await?.get(&payer).copied();
-    if rows::insert_limit(tx, cause.key, payer, amount, cause.author, cause.reason, now).await? && before != Some(amount) {
+    if rows::insert_limit(tx, cause.key, payer, amount, cause.author, cause.reason, now).await?
+        && before != Some(amount)
+    {
         let shown = amount.map_or_else(|| "none".to_owned(), |amount| amount.to_string());
         audit(tx, payer, "limit.set", cause, &shown, now).await?;
         return open_epoch(tx, payer, "limit", defaults.0, defaults.1, now).await;

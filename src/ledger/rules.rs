@@ -149,7 +149,9 @@ pub fn burn(
         .filter(|grant| grant.is_active(usage_at) && grant.left.is_positive())
         .filter(|grant| grant.scope_usage_type.is_none_or(|scope| scope == usage_type))
         .collect();
-    usable.sort_by_key(|grant| (grant.priority, grant.ends.unwrap_or(Timestamp::from_ms(i64::MAX)), grant.starts, grant.id));
+    usable.sort_by_key(|grant| {
+        (grant.priority, grant.ends.unwrap_or(Timestamp::from_ms(i64::MAX)), grant.starts, grant.id)
+    });
     let mut rest = amount;
     let mut burned = Vec::new();
     for grant in usable {
@@ -250,13 +252,14 @@ mod tests {
             share: Share,
         }
         let percent = |text: &str| Share::Percent(text.parse().unwrap());
-        let position = |limit: Option<&str>, grants: Vec<Grant>, money: &str, accrued: &str, epoch: Option<&str>| Position {
-            limit: limit.map(eur),
-            grants,
-            money: eur(money),
-            accrued: eur(accrued),
-            epoch_available: epoch.map(eur),
-        };
+        let position =
+            |limit: Option<&str>, grants: Vec<Grant>, money: &str, accrued: &str, epoch: Option<&str>| Position {
+                limit: limit.map(eur),
+                grants,
+                money: eur(money),
+                accrued: eur(accrued),
+                epoch_available: epoch.map(eur),
+            };
         let table = [
             Line {
                 case: "prepaid: paid 100, used 20",
@@ -347,7 +350,8 @@ mod tests {
     fn grants_burn_by_priority_then_end_then_age() {
         let mut first = grant(1, "10", "10", None);
         first.priority = -1;
-        let grants = [grant(4, "10", "10", Some(30)), first, grant(3, "10", "10", Some(20)), grant(2, "10", "0", Some(11))];
+        let grants =
+            [grant(4, "10", "10", Some(30)), first, grant(3, "10", "10", Some(20)), grant(2, "10", "0", Some(11))];
         let burned = burn(eur("35"), &grants, at(10), 1).unwrap();
         assert_eq!(
             burned,

@@ -142,10 +142,8 @@ pub async fn list_standings(
             (Some(open), Some(first)) => u32::try_from(open.number() - first.number()).unwrap_or(0).min(BURN_DAYS),
             _ => 0,
         };
-        let per_day = charged
-            .get(&payer.id)
-            .and_then(|sum| rules::burn_rate_per_day(*sum, days))
-            .unwrap_or(Money::ZERO);
+        let per_day =
+            charged.get(&payer.id).and_then(|sum| rules::burn_rate_per_day(*sum, days)).unwrap_or(Money::ZERO);
         standings.push(Standing {
             payer: payer.id,
             managed: limit.is_some(),

@@ -76,10 +76,7 @@ pub async fn verify(tx: &mut Tx) -> Result<VerifyReport, StoreError> {
     }
     let uncounted = usage::list_wrong_day_counts(tx).await?;
     for (day, counted, stored) in uncounted {
-        find(
-            "day-count",
-            format!("{}: {counted} raw rows counted, {stored} stored", Day::from_number(day)),
-        );
+        find("day-count", format!("{}: {counted} raw rows counted, {stored} stored", Day::from_number(day)));
     }
     report.charges = by_ledger.len() as u64;
     Ok(report)

@@ -24,7 +24,9 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A list came back with rows that can not be read, or empty: taking it at its word would mark accounts as gone.
-    #[error("CloudStack's list of {0} is not whole; nothing was changed. Run it again; if it stays so, look at the server's log")]
+    #[error(
+        "CloudStack's list of {0} is not whole; nothing was changed. Run it again; if it stays so, look at the server's log"
+    )]
     NotWhole(&'static str),
 }
 

@@ -53,18 +53,18 @@ impl Block {
     /// In words for administrators.
     pub fn explain(&self) -> String {
         match self {
-            Self::StaleUsage { until: Some(until) } => format!(
-                "usage is only known up to {until}; is CloudStack's usage job running? (`bursar check` tells)"
-            ),
-            Self::StaleUsage { until: None } => {
-                "no usage window has been fetched yet; run `bursar sync`".to_owned()
+            Self::StaleUsage { until: Some(until) } => {
+                format!("usage is only known up to {until}; is CloudStack's usage job running? (`bursar check` tells)")
             }
+            Self::StaleUsage { until: None } => "no usage window has been fetched yet; run `bursar sync`".to_owned(),
             Self::ClockJumped => "the clock jumped since the last run; waiting for one quiet run".to_owned(),
             Self::QuotaPluginEnforces => {
                 "CloudStack's quota plugin enforces too; turn quota.enable.enforcement off first".to_owned()
             }
             Self::Quarantine { records } => {
-                format!("{records} usage records that may be charged twice wait for a person (`bursar usage quarantine`)")
+                format!(
+                    "{records} usage records that may be charged twice wait for a person (`bursar usage quarantine`)"
+                )
             }
             Self::Paused => "enforcement is paused (`bursar enforce resume` goes on)".to_owned(),
         }
@@ -284,10 +284,7 @@ fn decide_suspended(policy: &Policy, facts: &Facts<'_>, keep: &dyn Fn(Rung, Reas
     }
     let needed = opens_at(policy, facts.per_day);
     if facts.figures.available < needed {
-        return Decision {
-            sentence: sentences::still_locked(facts, needed),
-            ..keep(Rung::Lock, Reason::StillOver)
-        };
+        return Decision { sentence: sentences::still_locked(facts, needed), ..keep(Rung::Lock, Reason::StillOver) };
     }
     if facts.other_hold {
         return keep(Rung::Lock, Reason::OtherHold);
@@ -422,8 +419,8 @@ mod tests {
             notify_percent: vec![50, 80, 90, 100],
             notify_days_left: vec![7, 2],
             lock_enabled: true,
-            lock_after: Duration::from_secs(72 * 3600),
-            warning_before: Duration::from_secs(48 * 3600),
+            lock_after: Duration::from_hours(72),
+            warning_before: Duration::from_hours(48),
             restore_minimum: eur("1"),
         }
     }
@@ -437,12 +434,7 @@ mod tests {
 
     impl Case {
         fn used(used: &'static str) -> Self {
-            Self {
-                currency: Currency::from_code("EUR").unwrap(),
-                noticed: BTreeSet::new(),
-                blocks: Vec::new(),
-                used,
-            }
+            Self { currency: Currency::from_code("EUR").unwrap(), noticed: BTreeSet::new(), blocks: Vec::new(), used }
         }
 
         /// An enabled, managed account with a limit of 100 of which `used` is used, at hour 100.

@@ -103,7 +103,8 @@ pub fn standing(facts: &Facts<'_>, reason: Reason) -> String {
             format!("This account was {} by the cloud's administrators, not for billing.", facts.state)
         }
         Reason::OtherHold => {
-            "Enough is available again, but the cloud's administrators keep this account closed; please ask them.".to_owned()
+            "Enough is available again, but the cloud's administrators keep this account closed; please ask them."
+                .to_owned()
         }
         Reason::EnabledByOthers => {
             "This account was locked for billing and has been opened by an administrator.".to_owned()

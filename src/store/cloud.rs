@@ -32,7 +32,7 @@ pub struct SeenAccount {
     pub domain_path: String,
     /// CloudStack's account type: 0 user, 1 root admin, 2 domain admin, 3 resource admin, 4 read-only admin.
     pub account_type: i64,
-    /// User, DomainAdmin, ResourceAdmin, Admin.
+    /// User, `DomainAdmin`, `ResourceAdmin`, Admin.
     pub role_type: String,
     /// enabled, locked, disabled.
     pub state: String,
@@ -55,7 +55,7 @@ pub struct Account {
     pub domain_path: String,
     /// CloudStack's account type.
     pub account_type: i64,
-    /// User, DomainAdmin, ResourceAdmin, Admin.
+    /// User, `DomainAdmin`, `ResourceAdmin`, Admin.
     pub role_type: String,
     /// enabled, locked, disabled, as last seen.
     pub state: String,
@@ -347,11 +347,7 @@ pub async fn mark_project_gone(tx: &mut Tx, cloud_id: &str, now: Timestamp) -> R
 
 /// Every project, also those gone.
 pub async fn list_projects(tx: &mut Tx) -> Result<Vec<Project>, StoreError> {
-    all!(
-        tx,
-        Project,
-        "select id, cloud_id, owner_account_id, name, domain_id, state from project order by name, id"
-    )
+    all!(tx, Project, "select id, cloud_id, owner_account_id, name, domain_id, state from project order by name, id")
 }
 
 /// A payer by its number.

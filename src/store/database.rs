@@ -38,13 +38,19 @@ pub enum StoreError {
     #[error("the database can not be reached: {0}. Is it running, and is [store] url right?")]
     Unreachable(String),
     /// The disk is full, or the file or folder can not be written.
-    #[error("the database can not be written: {0}. Free some space, or give bursar's user write access to the data directory")]
+    #[error(
+        "the database can not be written: {0}. Free some space, or give bursar's user write access to the data directory"
+    )]
     NotWritable(String),
     /// The database was made by a newer bursar.
-    #[error("the database was written by a newer bursar (it has migration {0}, which this one does not know). Run the newer version; nothing was changed")]
+    #[error(
+        "the database was written by a newer bursar (it has migration {0}, which this one does not know). Run the newer version; nothing was changed"
+    )]
     Newer(i64),
     /// A migration failed or was changed after it had run.
-    #[error("the database could not be brought up to date: {0}. Nothing of that step was kept; restore a backup or report this")]
+    #[error(
+        "the database could not be brought up to date: {0}. Nothing of that step was kept; restore a backup or report this"
+    )]
     Migration(String),
     /// The file is not a database or is damaged.
     #[error("the database file is damaged or not a database: {0}. Restore the last backup (docs/backup.md)")]
@@ -75,7 +81,9 @@ impl From<sqlx::Error> for StoreError {
                     _ => Self::Database(error),
                 }
             }
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => Self::Unreachable(error.to_string()),
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Tls(_) => {
+                Self::Unreachable(error.to_string())
+            }
             _ => Self::Database(error),
         }
     }
@@ -167,13 +175,12 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("cache_size", "-65536")
             .optimize_on_close(true, None);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await
-            .map_err(|error| match StoreError::from(error) {
-                StoreError::NotWritable(why) => StoreError::NotWritable(format!("{shown}: {why}")),
-                other => other,
+        let writer =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(|error| {
+                match StoreError::from(error) {
+                    StoreError::NotWritable(why) => StoreError::NotWritable(format!("{shown}: {why}")),
+                    other => other,
+                }
             })?;
         SQLITE_MIGRATIONS.run(&writer).await.map_err(migration_error)?;
         let reader = SqlitePoolOptions::new()

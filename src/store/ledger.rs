@@ -133,7 +133,8 @@ async fn ledger_account_id(tx: &mut Tx, account: LedgerAccount) -> Result<i64, S
 /// Posts a transfer. The same key with the same content is the same transfer; with another content it is refused.
 pub async fn post(tx: &mut Tx, transfer: &NewTransfer, now: Timestamp) -> Result<TransferId, StoreError> {
     let nonsense = |what: &str| StoreError::Nonsense(format!("transfer {}: {what}", transfer.key));
-    let sum = Money::sum(transfer.entries.iter().map(|(_, amount)| *amount)).map_err(|error| nonsense(&error.to_string()))?;
+    let sum =
+        Money::sum(transfer.entries.iter().map(|(_, amount)| *amount)).map_err(|error| nonsense(&error.to_string()))?;
     if !sum.is_zero() || transfer.entries.len() < 2 {
         return Err(nonsense("its entries do not balance"));
     }

@@ -209,12 +209,7 @@ pub async fn list_key_requests(
 }
 
 /// Moves a request from one state to the next; false where it is not in `from` any more.
-pub async fn move_key_request(
-    tx: &mut Tx,
-    id: KeyRequestId,
-    from: &str,
-    to: &str,
-) -> Result<bool, StoreError> {
+pub async fn move_key_request(tx: &mut Tx, id: KeyRequestId, from: &str, to: &str) -> Result<bool, StoreError> {
     Ok(exec!(tx, "update key_request set state = $1 where id = $2 and state = $3", to, id, from)? == 1)
 }
 
@@ -341,12 +336,7 @@ pub async fn list_tokens(tx: &mut Tx) -> Result<Vec<ServiceToken>, StoreError> {
 
 /// Ends a token at once.
 pub async fn revoke_token(tx: &mut Tx, name: &str, now: Timestamp) -> Result<bool, StoreError> {
-    Ok(exec!(
-        tx,
-        "update service_token set revoked_ms = $1 where name = $2 and revoked_ms is null",
-        now,
-        name
-    )? == 1)
+    Ok(exec!(tx, "update service_token set revoked_ms = $1 where name = $2 and revoked_ms is null", now, name)? == 1)
 }
 
 /// Stores a session under the hash of its cookie.

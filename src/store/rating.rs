@@ -112,16 +112,18 @@ pub async fn find_book_of_day(tx: &mut Tx, account: AccountId, day: Day) -> Resu
 }
 
 /// Replaces the rated lines of a day.
-pub async fn replace_rated(tx: &mut Tx, account: AccountId, day: Day, rows: &[bulk::NewRated]) -> Result<(), StoreError> {
+pub async fn replace_rated(
+    tx: &mut Tx,
+    account: AccountId,
+    day: Day,
+    rows: &[bulk::NewRated],
+) -> Result<(), StoreError> {
     exec!(tx, "delete from rated where account_id = $1 and day = $2", account, day)?;
     bulk::insert_rated(tx, account.get(), day.number(), rows).await
 }
 
 /// Stores what a day costs by usage type; what was posted stays.
-pub async fn put_charge_day(
-    tx: &mut Tx,
-    row: &ChargeDay,
-) -> Result<(), StoreError> {
+pub async fn put_charge_day(tx: &mut Tx, row: &ChargeDay) -> Result<(), StoreError> {
     exec!(
         tx,
         "insert into charge_day (account_id, day, usage_type, book_id, records, unpriced, net_nanos, unsettled) \

@@ -6,7 +6,7 @@ use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{ids::RunId, time::Timestamp};
 
 /// A run whose process has not shown a sign of life for so long was cut off: it no longer blocks the next.
-const RUN_IS_DEAD_AFTER: Duration = Duration::from_secs(180);
+const RUN_IS_DEAD_AFTER: Duration = Duration::from_mins(3);
 
 /// What a run of a job left behind.
 #[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]

@@ -174,7 +174,13 @@ pub async fn count_quarantined_by_account(tx: &mut Tx) -> Result<HashMap<i64, i6
 }
 
 /// Sets how many raw rows start on a day, from what is stored.
-pub async fn recount_day(tx: &mut Tx, day: Day, from: Timestamp, until: Timestamp, now: Timestamp) -> Result<i64, StoreError> {
+pub async fn recount_day(
+    tx: &mut Tx,
+    day: Day,
+    from: Timestamp,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
     let stored = scalar!(
         tx,
         i64,
@@ -182,12 +188,8 @@ pub async fn recount_day(tx: &mut Tx, day: Day, from: Timestamp, until: Timestam
         from,
         until
     )?;
-    let quarantined = scalar!(
-        tx,
-        i64,
-        "select cast(coalesce(sum(seen), 0) as bigint) from quarantine where day = $1",
-        day
-    )?;
+    let quarantined =
+        scalar!(tx, i64, "select cast(coalesce(sum(seen), 0) as bigint) from quarantine where day = $1", day)?;
     exec!(
         tx,
         "insert into usage_day (day, raw_count, checked_ms) values ($1, $2, $3) \
@@ -259,7 +261,9 @@ pub async fn list_seen(
 
 /// The earliest stored window start.
 pub async fn find_first_start(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
-    Ok(maybe!(tx, (Option<i64>,), "select min(start_ms) from usage_record")?.and_then(|(ms,)| ms).map(Timestamp::from_ms))
+    Ok(maybe!(tx, (Option<i64>,), "select min(start_ms) from usage_record")?
+        .and_then(|(ms,)| ms)
+        .map(Timestamp::from_ms))
 }
 
 /// How many records are stored, by what became of them: (current, superseded, part, quarantined).

@@ -249,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_repeat_is_counted_and_charged_once() {
-        let one = || vec![row("a", 3, "ip", (0, 60), 100), row("a", 1, "vm", (0, 60), 100), row("b", 3, "ip2", (0, 60), 100)];
+        let one =
+            || vec![row("a", 3, "ip", (0, 60), 100), row("a", 1, "vm", (0, 60), 100), row("b", 3, "ip2", (0, 60), 100)];
         let mut rows = one();
         rows.extend(one());
         let judged = standings(rows);
@@ -326,11 +327,10 @@ mod tests {
             row("a", 3, "ip", (0, 120), 2_000_000),
         ];
         let judged = standings(rows);
-        assert_eq!(judged.iter().map(|row| row.3).collect::<Vec<_>>(), vec![
-            Standing::Superseded,
-            Standing::Superseded,
-            Standing::Current
-        ]);
+        assert_eq!(
+            judged.iter().map(|row| row.3).collect::<Vec<_>>(),
+            vec![Standing::Superseded, Standing::Superseded, Standing::Current]
+        );
     }
 
     #[test]

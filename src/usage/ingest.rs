@@ -280,10 +280,15 @@ impl Aside {
         for (target, source) in key.iter_mut().zip(hash.as_bytes()) {
             *target = *source;
         }
-        self.rows
-            .entry(key)
-            .and_modify(|row| row.seen += seen)
-            .or_insert(NewQuarantined { key, account_id: None, usage_type, day, reason, raw, seen });
+        self.rows.entry(key).and_modify(|row| row.seen += seen).or_insert(NewQuarantined {
+            key,
+            account_id: None,
+            usage_type,
+            day,
+            reason,
+            raw,
+            seen,
+        });
     }
 
     async fn store(

@@ -115,13 +115,10 @@ pub fn normalise(row: &UsageRow) -> Result<Record, Unreadable> {
             });
         }
     }
-    let shape = [row.cpu_number, row.cpu_speed, row.memory]
-        .iter()
-        .any(Option::is_some)
-        .then(|| {
-            let part = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
-            format!("{}x{}/{}", part(row.cpu_number), part(row.cpu_speed), part(row.memory))
-        });
+    let shape = [row.cpu_number, row.cpu_speed, row.memory].iter().any(Option::is_some).then(|| {
+        let part = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
+        format!("{}x{}/{}", part(row.cpu_number), part(row.cpu_speed), part(row.memory))
+    });
     Ok(Record {
         owner,
         usage_type: type_id,

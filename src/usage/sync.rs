@@ -72,7 +72,9 @@ pub enum Error {
     )]
     NoClosedWindow,
     /// A span kept changing while it was fetched.
-    #[error("the usage of {0} changed each time it was fetched; the usage job may be running. The next sync goes on there")]
+    #[error(
+        "the usage of {0} changed each time it was fetched; the usage job may be running. The next sync goes on there"
+    )]
     Unsteady(String),
     /// A date that no calendar has.
     #[error("the usage server's date {0} makes no sense")]
@@ -126,14 +128,11 @@ pub async fn sync_usage(
     let now = clock.now();
     let cursor = find_ms(&mut tx, settings::FETCHED_UNTIL).await?;
     let lookback = Duration::from_secs(u64::from(settings.lookback_days).saturating_mul(86_400));
-    let from = match cursor {
-        Some(cursor) => cursor,
-        None => {
-            let first = utc_day(fetch.window.closed_until.minus(lookback))?;
-            let start = first.start(Tz::UTC).ok_or(Error::BadDate(fetch.window.closed_until))?;
-            runs::put_setting(&mut tx, settings::FETCHED_FROM, &start.as_ms().to_string(), now).await?;
-            start
-        }
+    let from = if let Some(cursor) = cursor { cursor } else {
+        let first = utc_day(fetch.window.closed_until.minus(lookback))?;
+        let start = first.start(Tz::UTC).ok_or(Error::BadDate(fetch.window.closed_until))?;
+        runs::put_setting(&mut tx, settings::FETCHED_FROM, &start.as_ms().to_string(), now).await?;
+        start
     };
     let first_fetched = find_ms(&mut tx, settings::FETCHED_FROM).await?.unwrap_or(from);
     for (key, value) in [
@@ -236,8 +235,7 @@ impl Fetch<'_> {
             report.rows += downloaded.rows.len() as u64 + downloaded.unreadable;
             self.progress.step("usage records", report.rows, None);
             let spans = Spans { span, zone: self.settings.zone, advance };
-            let stored =
-                ingest::store_span(self.store, downloaded, spans, self.run, self.clock.now()).await?;
+            let stored = ingest::store_span(self.store, downloaded, spans, self.run, self.clock.now()).await?;
             report.new_records += stored.new_records;
             report.changed_records += stored.changed_records;
             report.repeats += stored.repeats;
