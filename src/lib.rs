@@ -13,6 +13,7 @@
 pub mod cloudstack;
 pub mod config;
 pub mod ids;
+pub mod jobs;
 pub mod ledger;
 pub mod lifecycle;
 pub mod money;

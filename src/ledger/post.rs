@@ -138,9 +138,7 @@ async fn post_charge(tx: &mut Tx, charge: &ChargeDay, settings: &PostSettings, n
         rows::list_grants(tx, Some(payer.id)).await?.into_iter().map(|(_, grant)| grant).collect();
     let sources = if gross.is_negative() {
         let paid_by = rows::list_paid_by(tx, account.id, day, charge.usage_type).await?;
-        rules::give_back(gross.negated()?, &paid_by, &grants, now)?
-            .into_iter()
-            .collect::<Vec<_>>()
+        rules::give_back(gross.negated()?, &paid_by, &grants, now)?.into_iter().collect::<Vec<_>>()
     } else {
         let mut burned = Vec::new();
         for (source, part) in rules::burn(gross, &grants, usage_at, charge.usage_type)? {

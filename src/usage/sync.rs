@@ -128,7 +128,9 @@ pub async fn sync_usage(
     let now = clock.now();
     let cursor = find_ms(&mut tx, settings::FETCHED_UNTIL).await?;
     let lookback = Duration::from_secs(u64::from(settings.lookback_days).saturating_mul(86_400));
-    let from = if let Some(cursor) = cursor { cursor } else {
+    let from = if let Some(cursor) = cursor {
+        cursor
+    } else {
         let first = utc_day(fetch.window.closed_until.minus(lookback))?;
         let start = first.start(Tz::UTC).ok_or(Error::BadDate(fetch.window.closed_until))?;
         runs::put_setting(&mut tx, settings::FETCHED_FROM, &start.as_ms().to_string(), now).await?;

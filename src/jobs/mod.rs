@@ -1,0 +1,5 @@
+//! The wiring of the stages: what each job does, when, and what it leaves behind.
+
+pub mod app;
+
+pub use app::{App, AppError, Role};
