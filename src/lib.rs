@@ -10,11 +10,21 @@
 //! HTTP, async runtime, clock or random source. Stages know the core and the [`store`], never each other; only
 //! the wiring in [`cli`], [`jobs`] and [`web`] knows all. `ARCHITECTURE.md` tells the rest.
 
+pub mod cloudstack;
+pub mod config;
 pub mod ids;
 pub mod ledger;
+pub mod lifecycle;
 pub mod money;
+pub mod people;
+pub mod policy;
+pub mod progress;
 pub mod random;
+pub mod rating;
+pub mod schedule;
+pub mod scope;
 pub mod secrets;
 pub mod store;
+pub mod telemetry;
 pub mod time;
 pub mod usage;

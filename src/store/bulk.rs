@@ -196,7 +196,7 @@ pub async fn number_resources(tx: &mut Tx, wanted: &[(String, String)]) -> Resul
                 let json = serde_json::json!(chunk).to_string();
                 sqlx::query(
                     "insert into resource (cloud_id, name) select value ->> 0, value ->> 1 from json_each($1) where true \
-                     on conflict (cloud_id) do update set name = excluded.name where resource.name <> excluded.name",
+                     on conflict (cloud_id) do update set name = excluded.name where resource.name <> excluded.name and excluded.name <> ''",
                 )
                 .bind(&json)
                 .execute(&mut **conn)
@@ -216,7 +216,7 @@ pub async fn number_resources(tx: &mut Tx, wanted: &[(String, String)]) -> Resul
                 let names: Vec<&str> = chunk.iter().map(|(_, name)| name.as_str()).collect();
                 sqlx::query(
                     "insert into resource (cloud_id, name) select i, n from unnest($1::text[], $2::text[]) as x(i, n) \
-                     on conflict (cloud_id) do update set name = excluded.name where resource.name <> excluded.name",
+                     on conflict (cloud_id) do update set name = excluded.name where resource.name <> excluded.name and excluded.name <> ''",
                 )
                 .bind(&ids)
                 .bind(&names)

@@ -1,1 +1,437 @@
-//! enforcement
+//! Decisions, notices, holds and intents.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{StoreError, Tx, all, exec, maybe, scalar};
+use crate::{
+    ids::{AccountId, DecisionId, PayerId, RunId},
+    time::Timestamp,
+};
+
+/// A stored decision.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct DecisionRow {
+    /// Its number.
+    pub id: i64,
+    /// The run that took it.
+    pub run_id: i64,
+    /// The account.
+    pub account_id: i64,
+    /// keep, warn, lock, restore, wait.
+    pub outcome: String,
+    /// none, notify, lock.
+    pub rung: String,
+    /// Why, as a word.
+    pub reason: String,
+    /// For the tenant.
+    pub sentence: String,
+    /// The figures, as JSON.
+    pub figures: String,
+    /// Whether nothing was to be done.
+    pub dry_run: i64,
+    /// When.
+    pub decided_ms: i64,
+}
+
+/// A decision to be stored.
+#[derive(Debug, Clone)]
+pub struct NewDecision {
+    /// The run.
+    pub run: RunId,
+    /// The payer.
+    pub payer: PayerId,
+    /// The account.
+    pub account: AccountId,
+    /// keep, warn, lock, restore, wait.
+    pub outcome: &'static str,
+    /// none, notify, lock.
+    pub rung: &'static str,
+    /// Why, as a word.
+    pub reason: &'static str,
+    /// For the tenant.
+    pub sentence: String,
+    /// The figures, as JSON.
+    pub figures: String,
+    /// Whether nothing is to be done.
+    pub dry_run: bool,
+}
+
+/// A notice as given.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct NoticeRow {
+    /// Its number.
+    pub id: i64,
+    /// The account.
+    pub account_id: i64,
+    /// used-80, days-left-7, lock-warning-….
+    pub event: String,
+    /// For the tenant.
+    pub sentence: String,
+    /// The date it names.
+    pub acts_at_ms: Option<i64>,
+    /// Whether it was only a rehearsal.
+    pub dry_run: i64,
+    /// When.
+    pub recorded_ms: i64,
+}
+
+/// Why an account is suspended.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct HoldRow {
+    /// Its number.
+    pub id: i64,
+    /// The account.
+    pub account_id: AccountId,
+    /// billing, abuse, admin, tenant, before.
+    pub owner: String,
+    /// The step of the ladder.
+    pub rung: String,
+    /// Why.
+    pub reason: String,
+    /// The intent that placed it.
+    pub intent_id: Option<String>,
+    /// Who placed it.
+    pub placed_by: String,
+    /// When.
+    pub placed_ms: i64,
+}
+
+/// Something bursar means to do, written before it is done.
+#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
+pub struct IntentRow {
+    /// A UUID.
+    pub id: String,
+    /// The decision behind it.
+    pub decision_id: i64,
+    /// The run.
+    pub run_id: i64,
+    /// The account.
+    pub account_id: AccountId,
+    /// lock, enable.
+    pub action: String,
+    /// open, done, failed, abandoned.
+    pub state: String,
+    /// How often it was tried.
+    pub attempt: i64,
+    /// The fence under which it was claimed.
+    pub fence: i64,
+    /// The job id that CloudStack was given for the newest attempt.
+    pub job_id: Option<String>,
+    /// The account's state before the first call.
+    pub state_before: Option<String>,
+    /// The account's state read back.
+    pub state_after: Option<String>,
+    /// How it ended, in words.
+    pub outcome: Option<String>,
+    /// When it was written.
+    pub created_ms: i64,
+}
+
+/// Stores a decision.
+pub async fn insert_decision(tx: &mut Tx, decision: &NewDecision, now: Timestamp) -> Result<DecisionId, StoreError> {
+    let id = scalar!(
+        tx,
+        i64,
+        "insert into decision (run_id, payer_id, account_id, outcome, rung, reason, sentence, figures, dry_run, decided_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning id",
+        decision.run,
+        decision.payer,
+        decision.account,
+        decision.outcome,
+        decision.rung,
+        decision.reason,
+        &decision.sentence,
+        &decision.figures,
+        i64::from(decision.dry_run),
+        now
+    )?;
+    Ok(DecisionId::new(id))
+}
+
+/// The newest decision of every account.
+pub async fn list_newest_decisions(tx: &mut Tx) -> Result<HashMap<i64, DecisionRow>, StoreError> {
+    let rows = all!(
+        tx,
+        DecisionRow,
+        "select id, run_id, account_id, outcome, rung, reason, sentence, figures, dry_run, decided_ms from decision \
+         where id in (select max(id) from decision group by account_id) order by account_id"
+    )?;
+    Ok(rows.into_iter().map(|row| (row.account_id, row)).collect())
+}
+
+/// The newest decisions of an account.
+pub async fn list_decisions(tx: &mut Tx, account: AccountId, limit: i64) -> Result<Vec<DecisionRow>, StoreError> {
+    all!(
+        tx,
+        DecisionRow,
+        "select id, run_id, account_id, outcome, rung, reason, sentence, figures, dry_run, decided_ms from decision \
+         where account_id = $1 order by id desc limit $2",
+        account,
+        limit
+    )
+}
+
+/// Records a notice; false where it was given before in this epoch.
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+pub async fn insert_notice(
+    tx: &mut Tx,
+    payer: PayerId,
+    account: AccountId,
+    epoch: i64,
+    event: &str,
+    sentence: &str,
+    acts_at: Option<Timestamp>,
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let inserted = exec!(
+        tx,
+        "insert into notice (payer_id, account_id, epoch_id, event, sentence, acts_at_ms, dry_run, recorded_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (account_id, epoch_id, event, dry_run) do nothing",
+        payer,
+        account,
+        epoch,
+        event,
+        sentence,
+        acts_at,
+        i64::from(dry_run),
+        now
+    )?;
+    Ok(inserted == 1)
+}
+
+/// The events that each account was given notice of: (account, epoch) to events.
+pub async fn list_noticed(tx: &mut Tx, dry_run: bool) -> Result<HashMap<(i64, i64), BTreeSet<String>>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64, String),
+        "select account_id, epoch_id, event from notice where dry_run = $1 order by account_id, id",
+        i64::from(dry_run)
+    )?;
+    let mut noticed: HashMap<(i64, i64), BTreeSet<String>> = HashMap::new();
+    for (account, epoch, event) in rows {
+        noticed.entry((account, epoch)).or_default().insert(event);
+    }
+    Ok(noticed)
+}
+
+/// The newest warning of a lock for each account: when it was given, and the date it named.
+pub async fn list_warned(tx: &mut Tx, dry_run: bool) -> Result<HashMap<i64, (Timestamp, Timestamp)>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64, i64),
+        "select account_id, recorded_ms, acts_at_ms from notice where acts_at_ms is not null and dry_run = $1 order by id",
+        i64::from(dry_run)
+    )?;
+    Ok(rows
+        .into_iter()
+        .map(|(account, given, named)| (account, (Timestamp::from_ms(given), Timestamp::from_ms(named))))
+        .collect())
+}
+
+/// The newest notices of an account, or of all.
+pub async fn list_notices(tx: &mut Tx, account: Option<AccountId>, limit: i64) -> Result<Vec<NoticeRow>, StoreError> {
+    all!(
+        tx,
+        NoticeRow,
+        "select id, account_id, event, sentence, acts_at_ms, dry_run, recorded_ms from notice \
+         where ($1 is null or account_id = $1) order by id desc limit $2",
+        account,
+        limit
+    )
+}
+
+/// Since when each payer has been at 100 % or above.
+pub async fn list_over_since(tx: &mut Tx) -> Result<HashMap<PayerId, Timestamp>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select payer_id, over_since_ms from watch where over_since_ms is not null order by payer_id"
+    )?;
+    Ok(rows.into_iter().map(|(payer, ms)| (PayerId::new(payer), Timestamp::from_ms(ms))).collect())
+}
+
+/// Notes since when a payer has been at 100 % or above.
+pub async fn put_over_since(
+    tx: &mut Tx,
+    payer: PayerId,
+    over_since: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into watch (payer_id, over_since_ms, changed_ms) values ($1, $2, $3) \
+         on conflict (payer_id) do update set over_since_ms = excluded.over_since_ms, changed_ms = excluded.changed_ms",
+        payer,
+        over_since,
+        now
+    )?;
+    Ok(())
+}
+
+/// Places a hold; the same owner's standing hold stays as it is.
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+pub async fn place_hold(
+    tx: &mut Tx,
+    account: AccountId,
+    owner: &str,
+    rung: &str,
+    reason: &str,
+    intent: Option<&str>,
+    placed_by: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let open = maybe!(
+        tx,
+        (i64,),
+        "select id from hold where account_id = $1 and owner = $2 and lifted_ms is null",
+        account,
+        owner
+    )?;
+    if open.is_some() {
+        return Ok(false);
+    }
+    exec!(
+        tx,
+        "insert into hold (account_id, owner, rung, reason, intent_id, placed_by, placed_ms) values ($1, $2, $3, $4, $5, $6, $7)",
+        account,
+        owner,
+        rung,
+        reason,
+        intent,
+        placed_by,
+        now
+    )?;
+    Ok(true)
+}
+
+/// Lifts an owner's standing hold.
+pub async fn lift_hold(
+    tx: &mut Tx,
+    account: AccountId,
+    owner: &str,
+    lifted_by: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update hold set lifted_by = $1, lifted_ms = $2 where account_id = $3 and owner = $4 and lifted_ms is null",
+        lifted_by,
+        now,
+        account,
+        owner
+    )? == 1)
+}
+
+/// Standing holds, of one account or of all.
+pub async fn list_holds(tx: &mut Tx, account: Option<AccountId>) -> Result<Vec<HoldRow>, StoreError> {
+    all!(
+        tx,
+        HoldRow,
+        "select id, account_id, owner, rung, reason, intent_id, placed_by, placed_ms from hold \
+         where lifted_ms is null and ($1 is null or account_id = $1) order by account_id, id",
+        account
+    )
+}
+
+/// Writes an intent, before anything is done.
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+pub async fn insert_intent(
+    tx: &mut Tx,
+    id: &str,
+    decision: DecisionId,
+    run: RunId,
+    account: AccountId,
+    action: &str,
+    state_before: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into intent (id, decision_id, run_id, account_id, action, state, attempt, fence, state_before, created_ms) \
+         values ($1, $2, $3, $4, $5, 'open', 0, 0, $6, $7)",
+        id,
+        decision,
+        run,
+        account,
+        action,
+        state_before,
+        now
+    )?;
+    Ok(())
+}
+
+/// Claims an intent for its next attempt, under a fence that only grows; false where somebody newer has it.
+pub async fn claim_intent(
+    tx: &mut Tx,
+    id: &str,
+    attempt: i64,
+    fence: i64,
+    job_id: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update intent set attempt = $1, fence = $2, job_id = $3, claimed_ms = $4 \
+         where id = $5 and state = 'open' and attempt = $6 and fence <= $2",
+        attempt,
+        fence,
+        job_id,
+        now,
+        id,
+        attempt - 1
+    )? == 1)
+}
+
+/// Ends an intent.
+pub async fn end_intent(
+    tx: &mut Tx,
+    id: &str,
+    state: &str,
+    state_after: Option<&str>,
+    outcome: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update intent set state = $1, state_after = $2, outcome = $3, finished_ms = $4 where id = $5 and state = 'open'",
+        state,
+        state_after,
+        outcome,
+        now,
+        id
+    )? == 1)
+}
+
+/// Intents that are not finished, oldest first.
+pub async fn list_open_intents(tx: &mut Tx) -> Result<Vec<IntentRow>, StoreError> {
+    all!(
+        tx,
+        IntentRow,
+        "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
+           outcome, created_ms from intent where state = 'open' order by created_ms, id"
+    )
+}
+
+/// The newest intents of an account, or of all.
+pub async fn list_intents(tx: &mut Tx, account: Option<AccountId>, limit: i64) -> Result<Vec<IntentRow>, StoreError> {
+    all!(
+        tx,
+        IntentRow,
+        "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
+           outcome, created_ms from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
+        account,
+        limit
+    )
+}
+
+/// Accounts that were or may have been suspended since `since`: what the fuse counts beside this run.
+pub async fn count_locks_since(tx: &mut Tx, since: Timestamp) -> Result<i64, StoreError> {
+    scalar!(
+        tx,
+        i64,
+        "select count(distinct account_id) from intent where action = 'lock' and created_ms >= $1 \
+           and state in ('open', 'done')",
+        since
+    )
+}

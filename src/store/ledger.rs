@@ -447,3 +447,21 @@ pub async fn list_posted(tx: &mut Tx) -> Result<Vec<(i64, i64, i64, i64, i64)>, 
          order by t.account_id, t.day, t.usage_type"
     )
 }
+
+/// The transfer of a key, if it was posted.
+pub async fn find_transfer(tx: &mut Tx, key: &str) -> Result<Option<TransferId>, StoreError> {
+    Ok(maybe!(tx, (i64,), "select id from transfer where key = $1", key)?.map(|(id,)| TransferId::new(id)))
+}
+
+/// The first day in `[first, until)` on which each payer was charged.
+pub async fn list_first_charged(tx: &mut Tx, first: Day, until: Day) -> Result<HashMap<PayerId, Day>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select a.payer_id, min(d.day) from charge_day d join account a on a.id = d.account_id \
+         where d.day >= $1 and d.day < $2 and d.net_nanos <> 0 group by a.payer_id order by a.payer_id",
+        first,
+        until
+    )?;
+    Ok(rows.into_iter().map(|(payer, day)| (PayerId::new(payer), Day::from_number(day))).collect())
+}

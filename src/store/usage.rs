@@ -270,3 +270,24 @@ pub async fn count_by_standing(tx: &mut Tx) -> Result<Vec<(i64, i64, i64)>, Stor
         "select standing, count(*), cast(sum(seen) as bigint) from usage_record group by standing order by standing"
     )
 }
+
+/// Notes what people call a resource or an offering.
+pub async fn name_resources(tx: &mut Tx, names: &[(String, String)]) -> Result<(), StoreError> {
+    for (cloud_id, name) in names {
+        exec!(tx, "update resource set name = $1 where cloud_id = $2 and name <> $1", name, cloud_id)?;
+    }
+    Ok(())
+}
+
+/// Days whose count of raw rows differs from what is stored: (day, counted, stored). There must be none.
+pub async fn list_wrong_day_counts(tx: &mut Tx) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, i64, i64),
+        "select day, raw_count, stored from (select d.day as day, d.raw_count as raw_count, \
+           cast(coalesce((select sum(r.seen) from usage_record r \
+             where r.start_ms >= d.day * 86400000 and r.start_ms < (d.day + 1) * 86400000), 0) \
+           + coalesce((select sum(q.seen) from quarantine q where q.day = d.day), 0) as bigint) as stored from usage_day d) as x \
+         where raw_count <> stored order by day"
+    )
+}

@@ -4,4 +4,8 @@
 //! charged twice, and fetching a span again changes nothing when nothing changed. Must not: price anything, or act.
 
 pub mod emission;
+pub mod ingest;
+pub mod normalise;
 pub mod record;
+pub mod sync;
+pub mod types;

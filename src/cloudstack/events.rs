@@ -1,0 +1,80 @@
+//! The event log: who did what. The poll reads it for suspensions by others.
+
+use serde::Deserialize;
+
+use super::{Client, Error, Page, envelope::Entry, fields, params::Params};
+use crate::{ids::CloudId, time::Timestamp};
+
+/// Which events to list; newest first.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Only of this type, such as `ACCOUNT.DISABLE` (which covers locking too).
+    pub event_type: Option<String>,
+    /// Not before this instant.
+    pub start: Option<Timestamp>,
+    /// Not after this instant.
+    pub end: Option<Timestamp>,
+    /// The page, from 1.
+    pub page: u32,
+    /// Events a page.
+    pub page_size: u32,
+}
+
+/// An event. One action writes several: scheduled, started, completed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Event {
+    /// Its id.
+    pub id: CloudId,
+    /// Its type, such as `ACCOUNT.DISABLE`.
+    #[serde(rename = "type", deserialize_with = "fields::required_text")]
+    pub event_type: String,
+    /// The name of the user who acted.
+    #[serde(default, deserialize_with = "fields::text")]
+    pub username: Option<String>,
+    /// An account's name: of who acted, or of who was acted upon, depending on the state (recorded 204).
+    #[serde(default, deserialize_with = "fields::text")]
+    pub account: Option<String>,
+    /// The domain.
+    #[serde(default, rename = "domainid", deserialize_with = "fields::id")]
+    pub domain_id: Option<CloudId>,
+    /// What was acted upon.
+    #[serde(default, rename = "resourceid", deserialize_with = "fields::id")]
+    pub resource_id: Option<CloudId>,
+    /// Its kind, such as `Account`.
+    #[serde(default, rename = "resourcetype", deserialize_with = "fields::text")]
+    pub resource_type: Option<String>,
+    /// Its name.
+    #[serde(default, rename = "resourcename", deserialize_with = "fields::text")]
+    pub resource_name: Option<String>,
+    /// A sentence; failures show here only (`Error while …`).
+    #[serde(default, deserialize_with = "fields::text")]
+    pub description: Option<String>,
+    /// `INFO`, `WARN`, `ERROR`.
+    #[serde(default, deserialize_with = "fields::text")]
+    pub level: Option<String>,
+    /// `Created`, `Scheduled`, `Started`, `Completed`.
+    #[serde(default, deserialize_with = "fields::text")]
+    pub state: Option<String>,
+    /// The event that began the same action.
+    #[serde(default, rename = "parentid", deserialize_with = "fields::id")]
+    pub parent_id: Option<CloudId>,
+    /// When it was written.
+    #[serde(default, deserialize_with = "fields::instant")]
+    pub created: Option<Timestamp>,
+}
+
+impl Entry for Event {}
+
+impl Client {
+    /// One page of events.
+    pub async fn list_events(&self, filter: &EventFilter) -> Result<Page<Event>, Error> {
+        let params = Params::new()
+            .with("listall", true)
+            .with_some("type", filter.event_type.as_ref())
+            .with_some("startdate", filter.start.map(Timestamp::to_cloudstack))
+            .with_some("enddate", filter.end.map(Timestamp::to_cloudstack))
+            .with("page", filter.page.max(1))
+            .with("pagesize", filter.page_size.max(1));
+        self.read_list("listEvents", &params).await
+    }
+}

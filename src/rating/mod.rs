@@ -1,0 +1,27 @@
+//! From usage to charges: the price book, and the one function that prices records, estimates and quotes.
+//!
+//! Promises: the same book, zone and record give the same charges, always; no binary floats; one rounding per part, half
+//! to even at a billionth of the currency unit; a record across midnights or price changes is cut exactly there;
+//! what nobody priced is reported as unpriced, never silently zero. An amount that does not fit is an error.
+//!
+//! Pure: no database, HTTP, async runtime, clock or random source. It does not decide whether a record counts (that
+//! is [`crate::usage`]), who pays, or how amounts are rounded to money and taxed on posting (the ledger).
+
+pub mod book;
+mod exact;
+pub mod init;
+mod overlap;
+mod parse;
+mod problem;
+mod quote;
+mod rater;
+pub mod stage;
+pub mod tax;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+pub use book::{PriceBook, Tariff, TariffRef};
+pub use problem::Problem;
+pub use quote::{Quote, quote};
+pub use rater::{Charge, Part, RateError, Rated, Rater, Unpriced, Usage, rate};

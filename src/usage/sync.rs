@@ -1,0 +1,381 @@
+//! Fetches usage by closed windows, finds late records by counting, and stores what is true.
+//!
+//! Every span is one transaction with its cursor: cut off anywhere, the next run goes on where this one stopped, and
+//! fetching a span again changes nothing when nothing changed.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::ingest::{self, Spans};
+use crate::{
+    cloudstack::{self, Client, UsageRow},
+    ids::RunId,
+    progress::Progress,
+    store::{Store, StoreError, runs, usage as rows},
+    time::{Clock, Day, Period, Timestamp},
+};
+
+/// A span with more rows is halved, so that memory stays flat.
+const MAX_SPAN_ROWS: u64 = 40_000;
+/// How often a span is fetched again because its count changed while it was fetched.
+const SPAN_TRIES: u32 = 4;
+/// Spans of late records looked into in one run; the rest waits for the next run.
+const MAX_LATE_DAYS: usize = 62;
+/// The usage job's range where CloudStack does not tell it: its own default, a day.
+const DEFAULT_RANGE_MINUTES: i64 = 1_440;
+
+/// Names of the settings that the sync keeps for the other stages.
+pub mod settings {
+    /// End of the newest closed window, ms.
+    pub const CLOSED_UNTIL: &str = "usage.closed-until-ms";
+    /// Everything before is fetched, ms.
+    pub const FETCHED_UNTIL: &str = "usage.fetched-until-ms";
+    /// Where fetching began, ms.
+    pub const FETCHED_FROM: &str = "usage.fetched-from-ms";
+    /// The usage job's range, minutes.
+    pub const RANGE_MINUTES: &str = "usage.range-minutes";
+    /// Length of the longest record stored, ms.
+    pub const LONGEST_RECORD_MS: &str = "usage.longest-record-ms";
+    /// The usage job's aggregation zone.
+    pub const AGGREGATION_ZONE: &str = "usage.aggregation-zone";
+}
+
+/// How the sync goes about it.
+#[derive(Debug, Clone)]
+pub struct SyncSettings {
+    /// Zone of billing days.
+    pub zone: Tz,
+    /// How far back late records are looked for, days.
+    pub lookback_days: u32,
+    /// Pages fetched at once.
+    pub concurrency: usize,
+    /// Page size; the server's maximum where that is smaller.
+    pub page_size: u32,
+    /// Fetch the whole look-back again, whatever the counts say.
+    pub full: bool,
+}
+
+/// Why usage could not be fetched. Spans stored before stay stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// CloudStack did not answer as it should.
+    #[error(transparent)]
+    CloudStack(#[from] cloudstack::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The usage server never finished a job.
+    #[error(
+        "CloudStack's usage server has not finished a job yet, so no window is closed. Is enable.usage.server on and the usage service running?"
+    )]
+    NoClosedWindow,
+    /// A span kept changing while it was fetched.
+    #[error("the usage of {0} changed each time it was fetched; the usage job may be running. The next sync goes on there")]
+    Unsteady(String),
+    /// A date that no calendar has.
+    #[error("the usage server's date {0} makes no sense")]
+    BadDate(Timestamp),
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct SyncReport {
+    /// Raw rows downloaded.
+    pub rows: u64,
+    /// Records stored for the first time.
+    pub new_records: u64,
+    /// Records whose standing changed.
+    pub changed_records: u64,
+    /// Raw rows that repeat another one.
+    pub repeats: u64,
+    /// Raw rows put aside for a person in this run.
+    pub quarantined: u64,
+    /// Days fetched again because the count differed.
+    pub late_days: u64,
+    /// Raw rows that CloudStack no longer has though they are stored; reported, never reversed.
+    pub removed_rows: u64,
+    /// Rows that a fetch of the day did not bring though the count says so.
+    pub missing_rows: u64,
+    /// End of the newest closed window.
+    pub closed_until: Option<Timestamp>,
+}
+
+struct Window {
+    closed_until: Timestamp,
+    range_minutes: i64,
+    aggregation_zone: Tz,
+}
+
+/// Fetches what is new and what came late.
+pub async fn sync_usage(
+    client: &Client,
+    store: &Store,
+    clock: &dyn Clock,
+    settings: &SyncSettings,
+    run: RunId,
+    progress: &dyn Progress,
+) -> Result<SyncReport, Error> {
+    let window = read_window(client, settings).await?;
+    let mut report = SyncReport { closed_until: Some(window.closed_until), ..SyncReport::default() };
+    let page_size = client.page_size().await?.min(settings.page_size).max(1);
+    let fetch = Fetch { client, store, clock, settings, run, progress, page_size, window };
+
+    let mut tx = store.begin().await?;
+    let now = clock.now();
+    let cursor = find_ms(&mut tx, settings::FETCHED_UNTIL).await?;
+    let lookback = Duration::from_secs(u64::from(settings.lookback_days).saturating_mul(86_400));
+    let from = match cursor {
+        Some(cursor) => cursor,
+        None => {
+            let first = utc_day(fetch.window.closed_until.minus(lookback))?;
+            let start = first.start(Tz::UTC).ok_or(Error::BadDate(fetch.window.closed_until))?;
+            runs::put_setting(&mut tx, settings::FETCHED_FROM, &start.as_ms().to_string(), now).await?;
+            start
+        }
+    };
+    let first_fetched = find_ms(&mut tx, settings::FETCHED_FROM).await?.unwrap_or(from);
+    for (key, value) in [
+        (settings::CLOSED_UNTIL, fetch.window.closed_until.as_ms().to_string()),
+        (settings::RANGE_MINUTES, fetch.window.range_minutes.to_string()),
+        (settings::AGGREGATION_ZONE, fetch.window.aggregation_zone.name().to_owned()),
+    ] {
+        runs::put_setting(&mut tx, key, &value, now).await?;
+    }
+    tx.commit().await?;
+
+    for span in fetch.days(from, fetch.window.closed_until)? {
+        fetch.span(span, true, &mut report).await?;
+    }
+    fetch.late(first_fetched, lookback, &mut report).await?;
+    Ok(report)
+}
+
+async fn read_window(client: &Client, settings: &SyncSettings) -> Result<Window, Error> {
+    let metrics = client.usage_server_metrics().await?;
+    let last = metrics.and_then(|metrics| metrics.last_successful_job).ok_or(Error::NoClosedWindow)?;
+    // The role may not allow listConfigurations: then the defaults hold, which only makes spans longer.
+    let range = configuration(client, "usage.stats.job.aggregation.range").await?;
+    let zone = configuration(client, "usage.aggregation.timezone").await?;
+    Ok(Window {
+        // The job's end is inclusive to the second.
+        closed_until: Timestamp::from_seconds(last.as_seconds() + 1),
+        range_minutes: range
+            .and_then(|text| text.trim().parse().ok())
+            .filter(|minutes| *minutes > 0)
+            .unwrap_or(DEFAULT_RANGE_MINUTES),
+        aggregation_zone: zone.and_then(|text| text.trim().parse().ok()).unwrap_or(settings.zone),
+    })
+}
+
+async fn configuration(client: &Client, name: &str) -> Result<Option<String>, Error> {
+    match client.configuration(name).await {
+        Ok(value) => Ok(value),
+        Err(cloudstack::Error::NotAllowed { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn find_ms(tx: &mut crate::store::Tx, key: &str) -> Result<Option<Timestamp>, StoreError> {
+    Ok(runs::find_setting(tx, key).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_ms))
+}
+
+fn utc_day(at: Timestamp) -> Result<Day, Error> {
+    Day::of(at, Tz::UTC).ok_or(Error::BadDate(at))
+}
+
+struct Fetch<'a> {
+    client: &'a Client,
+    store: &'a Store,
+    clock: &'a dyn Clock,
+    settings: &'a SyncSettings,
+    run: RunId,
+    progress: &'a dyn Progress,
+    page_size: u32,
+    window: Window,
+}
+
+impl Fetch<'_> {
+    /// The days of the aggregation zone that make up `[from, until)`, the first and last cut where needed.
+    fn days(&self, from: Timestamp, until: Timestamp) -> Result<Vec<Period>, Error> {
+        let mut spans = Vec::new();
+        let mut start = from;
+        while start < until {
+            let day = Day::of(start, self.window.aggregation_zone).ok_or(Error::BadDate(start))?;
+            let end = day.next().start(self.window.aggregation_zone).ok_or(Error::BadDate(start))?.min(until);
+            let Some(span) = Period::new(start, end) else { break };
+            spans.push(span);
+            start = end;
+        }
+        Ok(spans)
+    }
+
+    /// Whether windows may cross the edges of days: then a span is asked for wider and filtered (design 7.4).
+    fn margin(&self) -> Duration {
+        let range = self.window.range_minutes;
+        let aligned = range <= DEFAULT_RANGE_MINUTES && DEFAULT_RANGE_MINUTES % range == 0;
+        if aligned { Duration::ZERO } else { Duration::from_secs(u64::try_from(range).unwrap_or(0).saturating_mul(60)) }
+    }
+
+    /// Fetches, judges and stores one span; too large ones in halves. `advance`: the cursor moves to its end.
+    async fn span(&self, span: Period, advance: bool, report: &mut SyncReport) -> Result<(), Error> {
+        let mut todo = vec![span];
+        while let Some(span) = todo.pop() {
+            let asked = self.asked(span);
+            let count = self.client.usage_count(asked).await?;
+            let middle = self.middle(span);
+            if count > MAX_SPAN_ROWS
+                && let Some((first, second)) = middle
+            {
+                todo.push(second);
+                todo.push(first);
+                continue;
+            }
+            let downloaded = self.download(asked, count).await?;
+            report.rows += downloaded.rows.len() as u64 + downloaded.unreadable;
+            self.progress.step("usage records", report.rows, None);
+            let spans = Spans { span, zone: self.settings.zone, advance };
+            let stored =
+                ingest::store_span(self.store, downloaded, spans, self.run, self.clock.now()).await?;
+            report.new_records += stored.new_records;
+            report.changed_records += stored.changed_records;
+            report.repeats += stored.repeats;
+            report.quarantined += stored.quarantined;
+        }
+        Ok(())
+    }
+
+    fn asked(&self, span: Period) -> Period {
+        let margin = self.margin();
+        let end = span.end().plus(margin).min(self.window.closed_until).max(span.end());
+        Period::new(span.start().minus(margin), end).unwrap_or(span)
+    }
+
+    /// Two halves on a window's edge, if the span has one inside.
+    fn middle(&self, span: Period) -> Option<(Period, Period)> {
+        let range_ms = self.window.range_minutes.checked_mul(60_000)?;
+        let length = span.end().as_ms() - span.start().as_ms();
+        let windows = length / range_ms;
+        if windows < 2 || !self.margin().is_zero() {
+            return None;
+        }
+        // Ranges that divide a day end on whole multiples counted from the day's end, whatever the first one is.
+        let middle = Timestamp::from_ms(span.end().as_ms() - (windows / 2) * range_ms);
+        Some((Period::new(span.start(), middle)?, Period::new(middle, span.end())?))
+    }
+
+    /// All pages of a range in the server's order; again from the start if the count moved meanwhile.
+    async fn download(&self, range: Period, expected: u64) -> Result<ingest::Downloaded, Error> {
+        let mut expected = expected;
+        for _ in 0..SPAN_TRIES {
+            if expected == 0 {
+                return Ok(ingest::Downloaded::default());
+            }
+            let pages = expected.div_ceil(u64::from(self.page_size));
+            let numbers = 1..=u32::try_from(pages).unwrap_or(u32::MAX);
+            let fetched: Vec<cloudstack::Page<UsageRow>> = stream::iter(numbers)
+                .map(|page| self.client.usage_page(range, page, self.page_size))
+                .buffered(self.settings.concurrency.max(1))
+                .try_collect()
+                .await?;
+            let counts_agree = fetched.iter().all(|page| page.count.unwrap_or(0) == expected);
+            let received: u64 = fetched.iter().map(|page| page.rows() as u64).sum();
+            if counts_agree && received == expected {
+                let unreadable = fetched.iter().map(|page| page.unreadable as u64).sum();
+                let rows = fetched.into_iter().flat_map(|page| page.items).collect();
+                return Ok(ingest::Downloaded { rows, unreadable });
+            }
+            expected = self.client.usage_count(range).await?;
+        }
+        Err(Error::Unsteady(range.start().to_string()))
+    }
+
+    /// Late records by counting (design 7.4): one call over the look-back; where it differs, bisect to the day.
+    async fn late(&self, first_fetched: Timestamp, lookback: Duration, report: &mut SyncReport) -> Result<(), Error> {
+        let until = self.window.closed_until;
+        let first = utc_day(until.minus(lookback).max(first_fetched))?;
+        let last = utc_day(until.minus(Duration::from_millis(1)))?;
+        if last < first {
+            return Ok(());
+        }
+        let mut days = Vec::new();
+        if self.settings.full {
+            let mut day = first;
+            while day <= last {
+                days.push(day);
+                day = day.next();
+            }
+        } else {
+            days = self.differing(first, last, until, report).await?;
+        }
+        for day in days.iter().take(MAX_LATE_DAYS) {
+            let Some(period) = day.period(Tz::UTC) else { continue };
+            report.late_days += 1;
+            let from = Day::of(period.start(), self.window.aggregation_zone)
+                .and_then(|day| day.start(self.window.aggregation_zone))
+                .ok_or(Error::BadDate(period.start()))?
+                .max(first_fetched);
+            let whole_days_end = Day::of(period.end().minus(Duration::from_millis(1)), self.window.aggregation_zone)
+                .and_then(|day| day.next().start(self.window.aggregation_zone))
+                .ok_or(Error::BadDate(period.end()))?
+                .min(until);
+            for span in self.days(from, whole_days_end)? {
+                self.span(span, false, report).await?;
+            }
+        }
+        if !days.is_empty() {
+            let mut check = SyncReport::default();
+            self.differing(first, last, until, &mut check).await?;
+            report.missing_rows = check.missing_rows;
+            report.removed_rows = report.removed_rows.max(check.removed_rows);
+        }
+        Ok(())
+    }
+
+    /// The days on which CloudStack counts more rows than are stored.
+    async fn differing(
+        &self,
+        first: Day,
+        last: Day,
+        until: Timestamp,
+        report: &mut SyncReport,
+    ) -> Result<Vec<Day>, Error> {
+        let mut tx = self.store.read().await?;
+        let stored = rows::list_day_counts(&mut tx, first).await?;
+        tx.commit().await?;
+        // How many more rows the server has whose window starts on `day` or later.
+        let surplus = async |day: Day| -> Result<i64, Error> {
+            if day > last {
+                return Ok(0);
+            }
+            let start = day.start(Tz::UTC).ok_or(Error::BadDate(until))?;
+            let Some(range) = Period::new(start, until) else { return Ok(0) };
+            let server = i64::try_from(self.client.usage_count(range).await?).unwrap_or(i64::MAX);
+            let known: i64 = stored.iter().filter(|(number, _)| *number >= day.number()).map(|(_, count)| count).sum();
+            Ok(server - known)
+        };
+        let mut days = Vec::new();
+        let mut todo = vec![(first, surplus(first).await?, last.next(), 0_i64)];
+        while let Some((from, from_surplus, to, to_surplus)) = todo.pop() {
+            let difference = from_surplus - to_surplus;
+            if difference == 0 {
+                continue;
+            }
+            if to.number() - from.number() <= 1 {
+                if difference > 0 {
+                    days.push(from);
+                    report.missing_rows += u64::try_from(difference).unwrap_or(0);
+                } else {
+                    report.removed_rows += u64::try_from(-difference).unwrap_or(0);
+                }
+                continue;
+            }
+            let middle = Day::from_number(i64::midpoint(from.number(), to.number()));
+            let middle_surplus = surplus(middle).await?;
+            todo.push((middle, middle_surplus, to, to_surplus));
+            todo.push((from, from_surplus, middle, middle_surplus));
+        }
+        Ok(days)
+    }
+}
