@@ -26,11 +26,12 @@ program="${CARGO_TARGET_DIR:-target}/$target/release/bursar"
 
 file "$program"
 # ldd's words differ between releases, the program's own headers do not: no loader asked for, no library needed.
-if readelf --program-headers --wide "$program" | grep -q INTERP; then
+headers=$(readelf --program-headers --dynamic --wide "$program")
+if grep INTERP <<<"$headers"; then
   echo "$program asks for a loader: it is not static"
   exit 1
 fi
-if readelf --dynamic --wide "$program" | grep NEEDED; then
+if grep NEEDED <<<"$headers"; then
   echo "$program needs shared libraries: it is not static"
   exit 1
 fi
