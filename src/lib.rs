@@ -14,4 +14,5 @@ pub mod ids;
 pub mod money;
 pub mod random;
 pub mod secrets;
+pub mod standin;
 pub mod time;
