@@ -12,6 +12,7 @@
 
 pub mod cloudstack;
 pub mod config;
+pub mod enforcement;
 pub mod ids;
 pub mod jobs;
 pub mod ledger;
@@ -25,6 +26,7 @@ pub mod rating;
 pub mod schedule;
 pub mod scope;
 pub mod secrets;
+pub mod standin;
 pub mod store;
 pub mod telemetry;
 pub mod time;

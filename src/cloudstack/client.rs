@@ -113,6 +113,11 @@ impl Client {
         }
     }
 
+    /// Whether this is the key that the client signs with.
+    pub fn signs_with(&self, api_key: &crate::secrets::Secret) -> bool {
+        self.0.credentials.api_key.matches(api_key.expose())
+    }
+
     /// How far the server's clock is ahead of ours, in seconds, by its `Date` header. Works also where the key is not
     /// accepted, since a wrong clock is one of the reasons for that.
     pub async fn measure_clock_skew(&self) -> Result<Option<i64>, Error> {

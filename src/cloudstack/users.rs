@@ -74,3 +74,12 @@ pub(crate) fn success(value: &Value) -> Result<(), Error> {
         None => Err(Error::malformed("the answer does not say whether it succeeded")),
     }
 }
+
+impl Client {
+    /// The user whose key this client signs with, found by the key in the list of users; None where the list does not
+    /// show it (there is no API that tells the caller who it is, facts 2.3).
+    pub async fn own_user(&self) -> Result<Option<User>, Error> {
+        let users = self.list_users().await?;
+        Ok(users.items.into_iter().find(|user| user.api_key.as_ref().is_some_and(|key| self.signs_with(key))))
+    }
+}

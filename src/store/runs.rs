@@ -290,3 +290,23 @@ pub async fn find_answer(tx: &mut Tx, id: i64) -> Result<Option<(bool, String)>,
     )?;
     Ok(row.map(|(succeeded, result)| (succeeded == 1, result)))
 }
+
+/// Takes a lease whoever has it: only for a process that knows every other holder to be dead. Gives the fence.
+pub async fn seize_lease(
+    tx: &mut Tx,
+    name: &str,
+    holder: &str,
+    lasts: Duration,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
+    scalar!(
+        tx,
+        i64,
+        "insert into lease (name, holder, fence, expires_ms) values ($1, $2, 1, $3) \
+         on conflict (name) do update set fence = lease.fence + 1, holder = excluded.holder, expires_ms = excluded.expires_ms \
+         returning fence",
+        name,
+        holder,
+        now.plus(lasts)
+    )
+}

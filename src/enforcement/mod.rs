@@ -1,0 +1,24 @@
+//! Makes CloudStack match what was decided, at most once each, and remembers why.
+//!
+//! Promises: nothing is done before its intent is committed, and every intent is read back; after a crash at any line the next run
+//! compares wanted with actual and goes on; bursar enables only what bursar locked, and only where nobody else wants it
+//! locked; nobody is locked while enforcement is not armed, is paused, or another process holds the lease. Must not: work
+//! out figures (the ledger does) or decide (the policy does).
+
+mod act;
+mod plan;
+mod recover;
+pub mod run;
+
+pub use plan::{Plan, PlannedAccount};
+pub use run::{EnforceReport, EnforceSettings, Error, enforce};
+
+/// Settings that steer enforcement.
+pub mod switches {
+    /// "1" once an administrator has armed enforcement.
+    pub const ARMED: &str = "enforce.armed";
+    /// "1" while an administrator has paused it.
+    pub const PAUSED: &str = "enforce.paused";
+    /// The instant of the last run, ms: a clock that went backwards is seen here.
+    pub const LAST_NOW: &str = "enforce.last-now-ms";
+}

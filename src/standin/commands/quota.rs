@@ -1,0 +1,165 @@
+//! The quota plugin, as far as bursar meets it: whether it is on, its tariffs, and the credit that unlocks accounts.
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use super::{Call, Result};
+use crate::{
+    ids::CloudId,
+    standin::{
+        envelope::{Failure, double},
+        usage::TYPES,
+        world::{RoleKind, State, entities::PROJECT_ACCOUNT},
+    },
+};
+
+/// Types without a tariff row in 4.22.
+const UNPRICED: [u8; 6] = [26, 27, 28, 29, 30, 31];
+
+fn symbol(call: &Call<'_>) -> String {
+    call.world.settings.global("quota.currency.symbol").to_owned()
+}
+
+/// Millionths as Java writes a double of that value.
+fn java_double(micros: i64) -> Value {
+    let text = Decimal::new(micros, 6).normalize().to_string();
+    double(&if text.contains('.') { text } else { format!("{text}.0") })
+}
+
+pub(super) fn is_enabled(call: &mut Call<'_>) -> Result<Value> {
+    let on = call.world.settings.global("quota.enable.service") == "true";
+    Ok(json!({"isenabled": {"isenabled": on}}))
+}
+
+pub(super) fn summary(call: &mut Call<'_>) -> Result<Value> {
+    let everything = call.flag("listall") && call.caller.role != RoleKind::User;
+    let mut rows: Vec<(String, CloudId)> = call
+        .world
+        .accounts
+        .iter()
+        .filter(|account| account.removed.is_none() && account.kind != PROJECT_ACCOUNT)
+        .filter(|account| match everything {
+            true => call.caller.is_root() || call.world.in_tree(account.domain, call.caller.domain),
+            false => account.id == call.caller.account,
+        })
+        .map(|account| (account.name.clone(), account.id))
+        .collect();
+    rows.sort();
+    call.paged("summary", &rows, |call, (_, id)| {
+        let world = &*call.world;
+        let Some(account) = world.accounts.get(*id) else { return Value::Null };
+        let day = world.date(world.now);
+        let noon = |date: &str| format!("{}T12:00:00+0000", date.get(..10).unwrap_or_default());
+        let first = format!("{}-01", day.get(..7).unwrap_or_default());
+        let tomorrow = world.date(world.now.plus(std::time::Duration::from_secs(86_400)));
+        json!({
+            "accountid": account.id,
+            "account": account.name,
+            "domainid": account.domain,
+            "domain": world.domains.get(account.domain).map(|domain| &domain.name),
+            "balance": java_double(account.quota_micros),
+            "state": account.state.name().to_uppercase(),
+            "quota": java_double(0),
+            "startdate": noon(&first),
+            "enddate": noon(&tomorrow),
+            "currency": symbol(call),
+            "quotaenabled": true,
+        })
+    })
+}
+
+fn target(call: &Call<'_>) -> Result<CloudId> {
+    let domain = call.domain("domainid")?.unwrap_or(call.caller.domain);
+    let name = call.text("account").unwrap_or_default();
+    let account = call.world.account_named(domain, name).map(|account| account.id);
+    let account = account
+        .ok_or_else(|| Failure::invalid(format!("The account does not exists or has been removed/disabled: {name}")))?;
+    call.check_access(account)?;
+    Ok(account)
+}
+
+pub(super) fn balance(call: &mut Call<'_>) -> Result<Value> {
+    let account = target(call)?;
+    let micros = call.world.accounts.get(account).map_or(0, |account| account.quota_micros);
+    Ok(json!({"balance": {
+        "startquota": java_double(micros),
+        "credits": [],
+        "startdate": call.world.date(call.world.now),
+        "currency": symbol(call),
+    }}))
+}
+
+pub(super) fn tariffs(call: &mut Call<'_>) -> Result<Value> {
+    let wanted = call.number("usagetype")?;
+    let rows: Vec<_> = TYPES
+        .iter()
+        .rev()
+        .filter(|(number, _, _)| !UNPRICED.contains(number))
+        .filter(|(number, _, _)| wanted.is_none_or(|wanted| i64::from(*number) == wanted))
+        .map(|row| (row, call.world.ids_of_tariff(row.0)))
+        .collect();
+    call.paged("quotatariff", &rows, |call, ((number, name, description), id)| {
+        let (unit, discriminator) = match number {
+            1 | 2 => ("Compute*Month", ""),
+            3 => ("IP*Month", ""),
+            4 | 5 => ("GB", ""),
+            6..=9 | 25 => ("GB*Month", ""),
+            21 | 22 => ("IOPS", "1"),
+            23 | 24 => ("Bytes", "1"),
+            _ => ("Policy*Month", ""),
+        };
+        json!({
+            "usageType": number,
+            "usageName": name,
+            "usageUnit": unit,
+            "usageDiscriminator": discriminator,
+            "tariffValue": java_double(0),
+            "effectiveDate": "2010-05-04T00:00:00+0000",
+            "usageTypeDescription": description,
+            "currency": symbol(call),
+            "name": name,
+            "id": id,
+            "position": 1,
+        })
+    })
+}
+
+/// Credits an account. With enforcement on, any locked account whose balance is not negative is enabled, whoever locked
+/// it and why.
+pub(super) fn credits(call: &mut Call<'_>) -> Result<Value> {
+    let account = target(call)?;
+    let text = call.text("value").unwrap_or_default();
+    let value: Decimal = text.parse().map_err(|_| call.no_such("value"))?;
+    let micros = value
+        .checked_mul(Decimal::from(1_000_000))
+        .and_then(|micros| i64::try_from(micros.trunc().mantissa() / 10_i128.pow(micros.trunc().scale())).ok());
+    let micros = micros.ok_or_else(|| call.no_such("value"))?;
+    let enforced = call.world.settings.global("quota.enable.enforcement") == "true";
+    let enforce = call.flag("quota_enforce");
+    let user = call.world.users.get(call.caller.user).map(|user| user.username.clone());
+    let mut lock = false;
+    if let Some(row) = call.world.accounts.get_mut(account) {
+        row.quota_micros = row.quota_micros.saturating_add(micros);
+        if enforced && row.quota_micros >= 0 && row.state == State::Locked {
+            row.state = State::Enabled;
+        }
+        lock = enforced && row.quota_micros < 0 && row.state == State::Enabled;
+    }
+    if lock {
+        if !call.parameters.contains_key("quota_enforce") {
+            // The server's NullPointerException, after the credit was stored.
+            return Err(Failure::runtime("Failed to credit"));
+        }
+        if enforce {
+            call.world.set_account_state(account, State::Locked);
+        }
+    }
+    let credit = double(&value.normalize().to_string());
+    Ok(json!({"quotacredits": {
+        "credit": credit,
+        "creditoruserid": call.caller.user,
+        "creditorusername": user,
+        "creditedon": call.world.date(call.world.now),
+        "currency": symbol(call),
+    }}))
+}

@@ -1,0 +1,81 @@
+//! listEvents' rows. A job leaves Scheduled, Started and Completed; what is done at once leaves Completed only.
+
+use super::{World, entities::Event};
+use crate::ids::CloudId;
+
+/// What an event is about.
+pub(crate) struct About {
+    pub kind: &'static str,
+    /// `Account`, `User`, `VirtualMachine`, …
+    pub resource_type: &'static str,
+    pub resource: CloudId,
+    pub name: String,
+}
+
+impl World {
+    pub(crate) fn event(
+        &mut self,
+        about: &About,
+        user: CloudId,
+        account: CloudId,
+        (state, description): (&'static str, String),
+        parent: Option<CloudId>,
+    ) -> CloudId {
+        let id = self.ids.id();
+        let username = self.users.get(user).map_or_else(|| "system".to_owned(), |user| user.username.clone());
+        self.events.push(Event {
+            id,
+            kind: about.kind,
+            level: "INFO",
+            description,
+            username,
+            account,
+            resource: Some((about.resource_type, about.resource, about.name.clone())),
+            created: self.now,
+            state,
+            parent,
+        });
+        id
+    }
+
+    /// The three rows of a job: scheduled for the owner of the entity, started and completed by the caller.
+    pub(crate) fn job_events(
+        &mut self,
+        about: &About,
+        user: CloudId,
+        owner: CloudId,
+        scheduled: &str,
+        started: Option<&str>,
+    ) {
+        let caller = self.users.get(user).map_or(owner, |user| user.account);
+        let parent = self.event(about, user, owner, ("Scheduled", scheduled.to_owned()), None);
+        if let Some(text) = started {
+            self.event(about, user, caller, ("Started", text.to_owned()), Some(parent));
+            let mut letters = text.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_lowercase()).unwrap_or_default();
+            let done = format!("Successfully completed {first}{}", letters.as_str());
+            self.event(about, user, caller, ("Completed", done), Some(parent));
+        }
+    }
+
+    /// The row of something that was done at once.
+    pub(crate) fn completed_event(&mut self, about: &About, user: CloudId, description: &str) {
+        let account = self.users.get(user).map_or(about.resource, |user| user.account);
+        self.event(about, user, account, ("Completed", description.to_owned()), None);
+    }
+
+    pub(crate) fn about_account(&self, kind: &'static str, account: CloudId) -> About {
+        let name = self.accounts.get(account).map(|account| account.name.clone()).unwrap_or_default();
+        About { kind, resource_type: "Account", resource: account, name }
+    }
+
+    pub(crate) fn about_user(&self, kind: &'static str, user: CloudId) -> About {
+        let name = self.users.get(user).map(|user| user.username.clone()).unwrap_or_default();
+        About { kind, resource_type: "User", resource: user, name }
+    }
+
+    pub(crate) fn about_vm(&self, kind: &'static str, vm: CloudId) -> About {
+        let name = self.vms.get(vm).map(|vm| vm.name.clone()).unwrap_or_default();
+        About { kind, resource_type: "VirtualMachine", resource: vm, name }
+    }
+}
