@@ -1,5 +1,7 @@
 //! The wiring of the stages: what each job does, when, and what it leaves behind.
 
 pub mod app;
+pub mod lock;
+pub mod work;
 
 pub use app::{App, AppError, Role};

@@ -20,7 +20,7 @@ use crate::{
         rating::{self as rows, ChargeDay, DayToRate},
         runs, usage,
     },
-    time::{Clock, Day, Period, Timestamp},
+    time::{Day, Period, Timestamp},
     usage::{
         sync::settings as usage_settings,
         types::{Quantity, UsageType},
@@ -78,10 +78,8 @@ pub async fn rate_days(
     store: &Store,
     newest: (PriceBookId, &PriceBook),
     settings: &RateSettings,
-    clock: &dyn Clock,
     progress: &dyn Progress,
 ) -> Result<RateReport, Error> {
-    let _ = clock;
     let mut report = RateReport::default();
     let mut old_books: HashMap<PriceBookId, PriceBook> = HashMap::new();
     loop {

@@ -1,0 +1,347 @@
+//! The jobs: each is one run with a stored record, and never overlaps itself.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::app::{App, AppError, Role};
+use crate::{
+    cloudstack,
+    config::Database,
+    enforcement::{self, EnforceReport, EnforceSettings, run::Enforcer},
+    ids::{PriceBookId, RunId},
+    ledger::post::{self, PostReport},
+    people::directory::{self, DirectoryReport},
+    progress::Progress,
+    rating::{
+        PriceBook,
+        stage::{self, RateReport},
+    },
+    store::{StoreError, rating as rating_rows, runs, usage as usage_rows},
+    telemetry::metrics::{self, RunOutcome},
+    time::{Day, Timestamp},
+    usage::sync::{self, SyncReport},
+};
+
+/// How often a run shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// How long between two looks at a job of CloudStack.
+const JOB_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a job failed. Each stands in the run's record as well.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The pieces could not be opened.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// CloudStack did not answer as it should.
+    #[error(transparent)]
+    CloudStack(#[from] cloudstack::Error),
+    /// The directory could not be mirrored.
+    #[error(transparent)]
+    Directory(#[from] directory::Error),
+    /// Usage could not be fetched.
+    #[error(transparent)]
+    Sync(#[from] sync::Error),
+    /// Days could not be rated.
+    #[error(transparent)]
+    Rate(#[from] stage::Error),
+    /// Charges could not be posted.
+    #[error(transparent)]
+    Post(#[from] post::Error),
+    /// Enforcement stopped.
+    #[error(transparent)]
+    Enforce(#[from] enforcement::Error),
+    /// The price book is missing or has problems.
+    #[error("{0}")]
+    PriceBook(String),
+    /// The job is under way already.
+    #[error("{job} is running since {since}; nothing was done")]
+    Running {
+        /// Which job.
+        job: &'static str,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SyncSummary {
+    /// Accounts, users, projects.
+    pub directory: DirectoryReport,
+    /// Usage records.
+    pub usage: SyncReport,
+}
+
+/// What rating and posting did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RateSummary {
+    /// Rating.
+    pub rated: RateReport,
+    /// Posting.
+    pub posted: PostReport,
+    /// Usage types without a price: (type, lines, first day, last day).
+    pub unpriced: Vec<UnpricedType>,
+}
+
+/// A usage type without a price.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnpricedType {
+    /// CloudStack's number.
+    pub usage_type: i64,
+    /// Its name in the price book.
+    pub slug: String,
+    /// Lines without a price.
+    pub lines: i64,
+    /// First day.
+    pub first: Day,
+    /// Last day.
+    pub last: Day,
+}
+
+/// Runs a job under a record of its own.
+async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
+    app: &App,
+    job: &'static str,
+    cause: &str,
+    work: impl FnOnce(RunId) -> F,
+) -> Result<T, JobError> {
+    let started = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let run = match runs::start_run(&mut tx, job, cause, &app.holder, started).await? {
+        Ok(run) => run,
+        Err(since) => return Err(JobError::Running { job, since }),
+    };
+    tx.commit().await?;
+    let beating = tokio::spawn(heartbeat(app.clone(), run));
+    let result = work(run).await;
+    beating.abort();
+    let (outcome, detail) = match &result {
+        Ok(report) => ("done", serde_json::to_string(report).unwrap_or_default()),
+        Err(error) => ("failed", serde_json::json!({ "error": error.to_string() }).to_string()),
+    };
+    let ended = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    runs::end_run(&mut tx, run, outcome, &detail, ended).await?;
+    tx.commit().await?;
+    let word = if result.is_ok() { RunOutcome::Done } else { RunOutcome::Failed };
+    metrics::run_ended(job, word, ended.since(started), ended);
+    result
+}
+
+async fn heartbeat(app: App, run: RunId) {
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        if let Ok(mut tx) = app.store.begin().await
+            && runs::touch_run(&mut tx, run, app.clock.now()).await.is_ok()
+            && let Err(error) = tx.commit().await
+        {
+            tracing::warn!(run = run.get(), %error, "a run could not show that it is alive");
+        }
+    }
+}
+
+/// Mirrors the directory and fetches usage.
+pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -> Result<SyncSummary, JobError> {
+    let client = app.client(Role::Reader)?;
+    recorded(app, "sync", cause, async |run| {
+        let directory = directory::sync_directory(&client, &app.store, app.clock.as_ref(), run).await?;
+        name_offerings(app, &client).await?;
+        let settings = app.sync_settings(full);
+        let usage = sync::sync_usage(&client, &app.store, app.clock.as_ref(), &settings, run, progress).await?;
+        let mut tx = app.store.begin().await?;
+        // The first sync fixes the first billing day, where the configuration names none.
+        app.rate_settings(&mut tx, false).await?;
+        tx.commit().await?;
+        metrics::usage_ingested(usage.new_records);
+        metrics::usage_duplicates(usage.repeats);
+        metrics::usage_quarantined(usage.quarantined);
+        if let Some(until) = usage.closed_until {
+            metrics::usage_age(app.clock.now().since(until));
+        }
+        Ok(SyncSummary { directory, usage })
+    })
+    .await
+}
+
+/// Learns what the offerings are called. A role that does not allow the lists leaves the ids.
+async fn name_offerings(app: &App, client: &cloudstack::Client) -> Result<(), JobError> {
+    let mut names = Vec::new();
+    for list in [
+        client.list_service_offerings().await,
+        client.list_disk_offerings().await,
+        client.list_network_offerings().await,
+    ] {
+        match list {
+            Ok(offerings) => {
+                names.extend(offerings.items.into_iter().map(|offering| (offering.id.to_string(), offering.name)));
+            }
+            Err(cloudstack::Error::NotAllowed { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut tx = app.store.begin().await?;
+    usage_rows::name_resources(&mut tx, &names).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Reads the configured price book and keeps it; every problem is told at once.
+pub async fn load_price_book(app: &App) -> Result<(PriceBookId, PriceBook), JobError> {
+    let path = &app.config.billing.price_book;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        JobError::PriceBook(format!(
+            "the price book {} can not be read: {error}. `bursar price init {}` writes one with everything seen so far",
+            path.display(),
+            path.display()
+        ))
+    })?;
+    let book = parse_price_book(app, &text).map_err(|problems| {
+        JobError::PriceBook(format!("the price book {} has problems; nothing was rated:\n{problems}", path.display()))
+    })?;
+    let mut tx = app.store.begin().await?;
+    if let Some(stored) = rating_rows::find_currency(&mut tx).await?
+        && stored != book.currency().code()
+    {
+        return Err(JobError::PriceBook(format!(
+            "the charges in the store are in {stored} and the price book is in {}; a cloud has one currency",
+            book.currency().code()
+        )));
+    }
+    let id =
+        rating_rows::put_book(&mut tx, book.digest(), book.currency().code(), book.canonical_text(), app.clock.now()).await?;
+    tx.commit().await?;
+    Ok((id, book))
+}
+
+/// Parses a price book and checks its currency; problems come as lines.
+pub fn parse_price_book(app: &App, text: &str) -> Result<PriceBook, String> {
+    let lines = |problems: &[crate::rating::Problem]| {
+        problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+    };
+    let book = PriceBook::parse(text, app.config.billing.zone).map_err(|problems| lines(&problems))?;
+    match book.currency_problem(&app.config.billing.currency) {
+        Some(problem) => Err(lines(&[problem])),
+        None => Ok(book),
+    }
+}
+
+/// Rates what changed and posts closed days. `from`: rate every day from then on again, with the newest book.
+pub async fn rate(
+    app: &App,
+    from: Option<Day>,
+    cause: &str,
+    progress: &dyn Progress,
+) -> Result<RateSummary, JobError> {
+    recorded(app, "rate", cause, async |_run| {
+        let (book_id, book) = load_price_book(app).await?;
+        let mut tx = app.store.begin().await?;
+        let settings = app.rate_settings(&mut tx, from.is_some()).await?;
+        if let Some(from) = from {
+            rating_rows::mark_all_from(&mut tx, from).await?;
+        }
+        tx.commit().await?;
+        let clock = app.clock.as_ref();
+        let rated = stage::rate_days(&app.store, (book_id, &book), &settings, progress).await?;
+        let mut tx = app.store.read().await?;
+        let post_settings = app.post_settings(&mut tx).await?;
+        tx.commit().await?;
+        let posted = match post_settings {
+            Some(settings) => post::post_charges(&app.store, &settings, clock, progress).await?,
+            None => PostReport::default(),
+        };
+        for failure in &posted.failed {
+            tracing::error!(%failure, "a charge could not be posted");
+        }
+        let mut tx = app.store.read().await?;
+        let unpriced: Vec<UnpricedType> = rating_rows::list_unpriced(&mut tx)
+            .await?
+            .into_iter()
+            .map(|(usage_type, lines, first, last)| UnpricedType {
+                usage_type,
+                slug: slug_of(usage_type),
+                lines,
+                first: Day::from_number(first),
+                last: Day::from_number(last),
+            })
+            .collect();
+        tx.commit().await?;
+        metrics::unpriced_records(unpriced.iter().map(|row| u64::try_from(row.lines).unwrap_or(0)).sum());
+        Ok(RateSummary { rated, posted, unpriced })
+    })
+    .await
+}
+
+/// The price book's name of a usage type, or its number.
+pub fn slug_of(usage_type: i64) -> String {
+    i32::try_from(usage_type)
+        .ok()
+        .and_then(crate::usage::types::UsageType::from_id)
+        .map_or_else(|| usage_type.to_string(), |kind| kind.slug.to_owned())
+}
+
+/// What an administrator says about one run of enforcement.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnforceOptions {
+    /// Only decide and store.
+    pub dry_run: bool,
+    /// Accounts that this run may lock beyond the fuse.
+    pub allow: Option<u32>,
+    /// Whether this process holds the data directory's lock.
+    pub holds_data_lock: bool,
+}
+
+/// How enforcement goes about it, from the configuration.
+pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSettings, JobError> {
+    let config = &app.config;
+    Ok(EnforceSettings {
+        policy: app.policy(),
+        currency: config.billing.currency.clone(),
+        zone: config.billing.zone,
+        default_limit: app.default_limit(),
+        tax: app.tax()?,
+        scope: app.scope(),
+        protected: config
+            .policy
+            .protected_accounts
+            .iter()
+            .map(|account| (account.domain_path.clone(), account.name.clone()))
+            .collect(),
+        fuse_accounts: config.fuse.accounts,
+        fuse_percent: config.fuse.percent,
+        fuse_running_vms: config.fuse.running_vms,
+        allow: options.allow,
+        usage_grace: config.enforcement.usage_grace,
+        clock_jump: config.enforcement.clock_jump,
+        lease: config.enforcement.lease,
+        intent_deadline: config.enforcement.intent_deadline,
+        job_pause: JOB_PAUSE,
+        dry_run: options.dry_run,
+        seize_lease: options.holds_data_lock && matches!(config.store.database, Database::Sqlite(_)),
+    })
+}
+
+/// Decides, and acts where that is armed.
+pub async fn enforce(app: &App, options: EnforceOptions, cause: &str) -> Result<EnforceReport, JobError> {
+    let settings = enforce_settings(app, options)?;
+    // Without the enforcer's key pair a run is a rehearsal; the reader then tells clocks and the quota plugin.
+    let has_enforcer = app.config.cloudstack.enforcer.is_some();
+    let client = if has_enforcer { app.client(Role::Enforcer)? } else { app.client(Role::Reader)? };
+    let settings = EnforceSettings { dry_run: settings.dry_run || !has_enforcer, ..settings };
+    recorded(app, "enforce", cause, async |run| {
+        let enforcer = Enforcer {
+            store: &app.store,
+            client: Some(&client),
+            clock: Arc::clone(&app.clock),
+            random: Arc::clone(&app.random),
+            holder: &app.holder,
+            settings: &settings,
+        };
+        Ok(enforcement::enforce(&enforcer, run).await?)
+    })
+    .await
+}
