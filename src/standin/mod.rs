@@ -16,6 +16,8 @@ mod faults;
 mod guesses;
 mod server;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod totp;
 mod usage;
 mod views;
