@@ -3,8 +3,11 @@
 //!
 //! The client here is written for this test alone: it shares nothing with the product's.
 
+mod compare;
+mod faults;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -17,20 +20,13 @@ use bursar::{
     time::{Clock as _, ManualClock, Timestamp},
 };
 use chrono_tz::Tz;
+use compare::{compare, cookie_shape, is_id, left_out};
 use hmac::{Hmac, Mac as _};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-
-/// What the recorder saw and the stand-in leaves out, by recorded file and place; each with its reason.
-const LEFT_OUT: [(&str, &str, &str); 4] = [
-    ("160", "set-cookie", "the recorder kept no cookies of this one login; every other login has both"),
-    ("*", ".listapisresponse.api[0].related", "the stand-in does not know which commands answer alike"),
-    ("*", ".listapisresponse.api[0].since", "nor since when a command exists"),
-    ("*", ".listapisresponse.api[0].response", "nor the fields of its answer"),
-];
 
 /// The order of an account's machines and networks in the recorded cloud.
 const MACHINES: [(&str, &[&str]); 4] = [
@@ -545,10 +541,6 @@ fn encoded(parameters: &BTreeMap<String, String>) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
 }
 
-fn is_id(text: &str) -> bool {
-    text.len() == 36 && text.parse::<CloudId>().is_ok()
-}
-
 fn pair_ids(recorded: &Value, here: &Value, pairs: &mut Vec<(String, String)>) {
     match (recorded, here) {
         (Value::Object(old), Value::Object(new)) => {
@@ -561,126 +553,6 @@ fn pair_ids(recorded: &Value, here: &Value, pairs: &mut Vec<(String, String)>) {
         (Value::String(old), Value::String(new)) if is_id(old) && is_id(new) => pairs.push((old.clone(), new.clone())),
         _ => {}
     }
-}
-
-/// Error texts without what differs from cloud to cloud: ids, and the numbers of accounts and machines.
-fn without_ids(text: &str) -> String {
-    text.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-')
-        .map(|word| {
-            let bare = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
-            if is_id(bare) { word.replace(bare, "ID") } else { word.to_owned() }
-        })
-        .collect()
-}
-
-fn left_out(file: &str, place: &str) -> bool {
-    LEFT_OUT.iter().any(|(number, start, _)| (*number == "*" || file.starts_with(number)) && place.starts_with(start))
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "double",
-        Value::Number(_) => "integer",
-        Value::String(_) => "text",
-        Value::Array(_) => "list",
-        Value::Object(_) => "object",
-    }
-}
-
-/// Where the shape differs: keys, types, the first elements of lists.
-fn compare(file: &str, place: &str, recorded: &Value, here: &Value, found: &mut Vec<String>) {
-    if left_out(file, place) {
-        return;
-    }
-    match (recorded, here) {
-        (Value::Object(old), Value::Object(new)) => {
-            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            for key in keys {
-                let place = format!("{place}.{key}");
-                match (old.get(key), new.get(key)) {
-                    (Some(old), Some(new)) => compare(file, &place, old, new, found),
-                    (Some(_), None) if !left_out(file, &place) => found.push(format!("{place} is missing")),
-                    (None, Some(_)) if !left_out(file, &place) => found.push(format!("{place} is too much")),
-                    _ => {}
-                }
-            }
-        }
-        (Value::Array(old), Value::Array(new)) => compare_lists(file, place, old, new, found),
-        (old, new) if kind(old) != kind(new) => {
-            found.push(format!("{place} is {} ({new}) instead of {} ({old})", kind(new), kind(old)));
-        }
-        (Value::String(old), Value::String(new)) if place.ends_with(".errortext") => {
-            if without_ids(old) != without_ids(new) {
-                found.push(format!("{place} reads {new:?} instead of {old:?}"));
-            }
-        }
-        (old, new) => {
-            let exact =
-                [".errorcode", ".cserrorcode", ".jobstatus", ".jobresultcode", ".state", ".cmd", ".jobresulttype"];
-            if exact.iter().any(|end| place.ends_with(end)) && old != new {
-                found.push(format!("{place} is {new} instead of {old}"));
-            }
-        }
-    }
-}
-
-fn compare_lists(file: &str, place: &str, old: &[Value], new: &[Value], found: &mut Vec<String>) {
-    if place.ends_with(".usagerecord") || place.ends_with(".volume") || place.ends_with(".publicipaddress") {
-        // One row of each sort: what a row shows depends on its type and on who owns it.
-        let sort = |row: &Value| {
-            let owner = if row.get("projectid").is_some() { "project" } else { "account" };
-            let kind = row.get("usagetype").or_else(|| row.get("purpose")).unwrap_or(&row["type"]);
-            // Root volumes have a template, data volumes an offering.
-            let template = row.get("templateid").is_some();
-            format!("{owner} {kind} {template}")
-        };
-        let first = |rows: &[Value]| -> BTreeMap<String, Value> {
-            rows.iter().rev().map(|row| (sort(row), row.clone())).collect()
-        };
-        let (old, new) = (first(old), first(new));
-        for (sort, row) in &old {
-            match new.get(sort) {
-                Some(other) => compare(file, &format!("{place}[{sort}]"), row, other, found),
-                None => found.push(format!("{place} has no row of {sort}")),
-            }
-        }
-    } else if place.ends_with(".event") {
-        // The order of events of one second is the database's whim: all keys together have to be the same.
-        let keys = |rows: &[Value]| -> BTreeSet<String> {
-            rows.iter().flat_map(|row| row.as_object().unwrap().keys().cloned()).collect()
-        };
-        if keys(old) != keys(new) {
-            found.push(format!("{place} has the keys {:?} instead of {:?}", keys(new), keys(old)));
-        }
-    } else if place.ends_with(".params") {
-        let names = |rows: &[Value]| -> BTreeSet<String> {
-            rows.iter().map(|row| format!("{} {} {}", row["name"], row["type"], row["required"])).collect()
-        };
-        let missing: Vec<String> = names(old).difference(&names(new)).cloned().collect();
-        if !missing.is_empty() {
-            found.push(format!("{place} lacks {missing:?}"));
-        }
-    } else if let Some(row) = old.first() {
-        match new.first() {
-            Some(other) => compare(file, &format!("{place}[0]"), row, other, found),
-            None => found.push(format!("{place} is empty")),
-        }
-    } else if !new.is_empty() {
-        found.push(format!("{place} is not empty"));
-    }
-}
-
-/// A cookie's name and attributes, without its value and the date of its end.
-fn cookie_shape(cookie: &str) -> String {
-    let mut parts = cookie.split(';');
-    let first = parts.next().unwrap();
-    let (name, value) = first.split_once('=').unwrap();
-    let value = if value.is_empty() { "" } else { "…" };
-    let rest: Vec<&str> =
-        parts.map(|part| if part.trim().starts_with("Expires=") { " Expires=…" } else { part }).collect();
-    format!("{name}={value};{}", rest.join(";"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -750,94 +622,4 @@ async fn six_recorded_hours_of_alice_are_reported_number_for_number() {
     assert_eq!(rows(&answer.body), rows(&exchange["response"]["body"]));
     assert_eq!(answer.body["listusagerecordsresponse"]["count"], 90);
     replay.standin.stop().await;
-}
-
-mod faults {
-    use bursar::standin::{Fault, FaultKind, Gate};
-
-    use super::*;
-
-    impl Replay {
-        fn fault(&self, fault: Fault) {
-            self.standin.with(|world| world.faults().push(fault));
-        }
-
-        /// Sends a lock of an account and gives the raw answer; an error is a cut connection.
-        async fn lock(&self, account: CloudId) -> std::io::Result<String> {
-            let keys = self.people["admin"].keys.clone().unwrap();
-            let form = format!("command=disableAccount&lock=true&id={account}&response=json&apikey={}", keys.0);
-            let unsigned = format!("apikey={}&command=disableaccount&id={account}&lock=true&response=json", keys.0);
-            let mut mac = Hmac::<sha1::Sha1>::new_from_slice(keys.1.expose().as_bytes()).unwrap();
-            mac.update(unsigned.to_lowercase().as_bytes());
-            let signature = STANDARD.encode(mac.finalize().into_bytes());
-            let signature: String = url::form_urlencoded::byte_serialize(signature.as_bytes()).collect();
-            let url = self.standin.url();
-            let mut stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap())).await?;
-            let head = format!(
-                "GET /client/api?{form}&signature={signature} HTTP/1.1\r\nHost: standin\r\nConnection: close\r\n\r\n"
-            );
-            stream.write_all(head.as_bytes()).await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            if answer.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
-        }
-
-        fn is_locked(&self, account: CloudId) -> bool {
-            self.standin.with(|world| world.account_state(account) == Some(State::Locked))
-        }
-    }
-
-    #[tokio::test]
-    async fn a_cut_connection_leaves_the_action_done_or_not_as_asked() {
-        let replay = Replay::start().await;
-        let (alice, bob) = (replay.account("alice"), replay.account("bob"));
-        replay.fault(Fault::once("disableAccount", FaultKind::CutBeforeAction));
-        replay.lock(alice).await.unwrap_err();
-        assert!(!replay.is_locked(alice));
-        replay.fault(Fault::once("disableAccount", FaultKind::CutAfterAction));
-        replay.lock(bob).await.unwrap_err();
-        assert!(replay.is_locked(bob));
-        assert!(replay.lock(alice).await.unwrap().contains("jobid"));
-    }
-
-    #[tokio::test]
-    async fn answers_are_replaced_broken_or_doubled_as_asked() {
-        let replay = Replay::start().await;
-        let alice = replay.account("alice");
-        for (kind, expected, locked) in [
-            (FaultKind::Status(503), "HTTP/1.1 503", false),
-            (FaultKind::Html, "<html>", false),
-            (FaultKind::EmptyOk { acted: false }, "content-length: 0", false),
-            (FaultKind::HugeBody(70_000), "content-length: 70", false),
-            (FaultKind::EmptyOk { acted: true }, "content-length: 0", true),
-            (FaultKind::InvalidJson, "HTTP/1.1 200", true),
-        ] {
-            replay.fault(Fault::any(1, kind.clone()));
-            let answer = replay.lock(alice).await.unwrap();
-            assert!(answer.contains(expected), "{kind:?}: {:.300}", answer);
-            assert_eq!(replay.is_locked(alice), locked, "{kind:?}");
-        }
-        assert_eq!(replay.standin.with(|world| world.faults().waiting()), 0);
-    }
-
-    #[tokio::test]
-    async fn a_call_held_at_a_gate_happens_once_it_opens_even_if_its_caller_has_gone() {
-        let replay = Arc::new(Replay::start().await);
-        let alice = replay.account("alice");
-        let gate = Gate::default();
-        replay.fault(Fault::once("disableAccount", FaultKind::DelayUntil(gate.clone())));
-        let caller = tokio::spawn({
-            let replay = Arc::clone(&replay);
-            async move { replay.lock(alice).await }
-        });
-        while replay.standin.with(|world| world.faults().waiting()) > 0 {
-            tokio::task::yield_now().await;
-        }
-        caller.abort();
-        assert!(!replay.is_locked(alice));
-        gate.open();
-        while !replay.is_locked(alice) {
-            tokio::task::yield_now().await;
-        }
-    }
 }
