@@ -19,14 +19,20 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
 };
+use tokio_util::sync::CancellationToken;
 
 /// A listener whose connections can be cut.
-pub(crate) struct Cuttable(pub TcpListener);
+pub(crate) struct Cuttable {
+    pub listener: TcpListener,
+    /// Cuts every connection, also kept ones.
+    pub stop: CancellationToken,
+}
 
 /// One connection.
 pub(crate) struct Line {
     stream: TcpStream,
     cut: Arc<AtomicBool>,
+    stop: CancellationToken,
 }
 
 /// The handle by which a handler cuts its own connection.
@@ -48,12 +54,12 @@ impl Listener for Cuttable {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        (Line { stream, cut: Arc::new(AtomicBool::new(false)) }, address)
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        (Line { stream, cut: Arc::new(AtomicBool::new(false)), stop: self.stop.clone() }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
@@ -65,7 +71,11 @@ impl Connected<IncomingStream<'_, Cuttable>> for Connection {
 
 impl Line {
     fn check(&self) -> io::Result<()> {
-        if self.cut.load(Ordering::SeqCst) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        if self.cut.load(Ordering::SeqCst) || self.stop.is_cancelled() {
+            Err(io::ErrorKind::ConnectionReset.into())
+        } else {
+            Ok(())
+        }
     }
 }
 

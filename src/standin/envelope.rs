@@ -21,15 +21,15 @@ pub(crate) const GENERAL_TEXT: &str = "Internal error executing command, please 
 /// The one text for every kind of wrong credential.
 pub(crate) const CREDENTIALS_TEXT: &str = "unable to verify user credentials and/or request signature";
 
-/// `cserrorcode` of ServerApiException.
+/// `cserrorcode` of `ServerApiException`.
 const SERVER_API: u32 = 9999;
-/// `cserrorcode` of InvalidParameterValueException.
+/// `cserrorcode` of `InvalidParameterValueException`.
 const INVALID_VALUE: u32 = 4350;
-/// `cserrorcode` of CloudRuntimeException.
+/// `cserrorcode` of `CloudRuntimeException`.
 const RUNTIME: u32 = 4250;
-/// `cserrorcode` of PermissionDeniedException.
+/// `cserrorcode` of `PermissionDeniedException`.
 const PERMISSION: u32 = 4365;
-/// `cserrorcode` of CloudTwoFactorAuthenticationException.
+/// `cserrorcode` of `CloudTwoFactorAuthenticationException`.
 const SECOND_FACTOR: u32 = 4295;
 
 impl Failure {
@@ -88,10 +88,8 @@ impl Failure {
 
     /// 511 for a wrong code; CloudStack puts a whole JSON text into `errortext`.
     pub(crate) fn second_factor_wrong() -> Self {
-        let inner = json!({"validateusertwofactorauthenticationcoderesponse": {
-            "uuidList": [], "errorcode": 511, "errortext": "two-factor authentication code provided is invalid",
-        }});
-        Self::new(511, Some(SECOND_FACTOR), inner.to_string())
+        let inner = r#"{"validateusertwofactorauthenticationcoderesponse":{"uuidList":[],"errorcode":511,"errortext":"two-factor authentication code provided is invalid"}}"#;
+        Self::new(511, Some(SECOND_FACTOR), inner)
     }
 
     /// 432: the role does not know the command.

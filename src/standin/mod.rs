@@ -1,6 +1,6 @@
 //! A stand-in for Apache CloudStack: an HTTP server in this process that speaks CloudStack 4.22's API.
 //!
-//! It promises to answer as a running CloudStack did: `tests/standin_replay.rs` replays every recorded exchange against
+//! It promises to answer as a running CloudStack did: `tests/standin_replay/` replays every recorded exchange against
 //! it. It shares no code with the client, so that a misunderstanding in one is not hidden by the same one in the other.
 //! What it does without a recorded answer or a stated fact stands in `docs/guesses.md`.
 //!
@@ -16,6 +16,8 @@ mod faults;
 mod guesses;
 mod server;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod totp;
 mod usage;
 mod views;
@@ -114,9 +116,10 @@ impl StandIn {
             server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Connection>();
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
+        let listener = connection::Cuttable { listener, stop: stop.clone() };
         let task = tokio::spawn(async move {
             tokio::select! {
-                result = async { axum::serve(connection::Cuttable(listener), service).await } => {
+                result = async { axum::serve(listener, service).await } => {
                     if let Err(error) = result {
                         tracing::error!(%error, "the stand-in stopped serving");
                     }
@@ -142,7 +145,7 @@ impl StandIn {
         self.with(|world| world.calls().to_vec())
     }
 
-    /// Stops listening. Calls under way are dropped.
+    /// Stops listening and cuts every connection; what was begun is still done.
     pub async fn stop(mut self) {
         self.stop.cancel();
         if let Some(task) = self.task.take() {

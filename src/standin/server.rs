@@ -88,7 +88,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
     let Ok(body) = to_bytes(body, LARGEST_FORM_BYTES).await else {
         return respond(StatusCode::BAD_REQUEST, "text/plain", Body::from(guesses::FORM_TOO_LARGE));
     };
-    let form = is_form(&parts.headers).then(|| String::from_utf8_lossy(&body).into_owned()).unwrap_or_default();
+    let form = if is_form(&parts.headers) { String::from_utf8_lossy(&body).into_owned() } else { String::new() };
     let incoming = Incoming {
         method: parts.method.as_str().to_owned(),
         parameters: read_parameters(parts.uri.query().unwrap_or_default(), &form),
@@ -99,9 +99,8 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
     let outgoing = act(&shared, &connection, &incoming, fault).await;
     let xml = !incoming.parameters.get("response").is_some_and(|format| format.eq_ignore_ascii_case("json"));
     let mut response = match outgoing {
-        Outgoing::Nothing => respond(StatusCode::OK, JSON, Body::empty()),
+        Outgoing::Nothing | Outgoing::Reply(None) => respond(StatusCode::OK, JSON, Body::empty()),
         Outgoing::Raw { status, content_type, body } => respond(status_of(status), content_type, Body::from(body)),
-        Outgoing::Reply(None) => respond(StatusCode::OK, JSON, Body::empty()),
         Outgoing::Reply(Some(reply)) => {
             pace(&shared, &incoming, &reply).await;
             written(reply, xml)
@@ -254,24 +253,25 @@ fn cookies(headers: &HeaderMap) -> HashMap<String, String> {
 
 /// The default format. Nobody of ours reads it; it is there so that a forgotten `response=json` is noticed.
 fn to_xml(body: &Value) -> String {
-    fn write(target: &mut String, name: &str, value: &Value) {
+    use std::fmt::Write as _;
+    fn element(target: &mut String, name: &str, value: &Value) {
         match value {
-            Value::Array(items) => items.iter().for_each(|item| write(target, name, item)),
+            Value::Array(items) => items.iter().for_each(|item| element(target, name, item)),
             Value::Object(fields) => {
-                target.push_str(&format!("<{name}>"));
-                fields.iter().for_each(|(name, value)| write(target, name, value));
-                target.push_str(&format!("</{name}>"));
+                let _ = write!(target, "<{name}>");
+                fields.iter().for_each(|(name, value)| element(target, name, value));
+                let _ = write!(target, "</{name}>");
             }
             other => {
                 let text = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
                 let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-                target.push_str(&format!("<{name}>{text}</{name}>"));
+                let _ = write!(target, "<{name}>{text}</{name}>");
             }
         }
     }
     let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>".to_owned();
     for (name, value) in body.as_object().into_iter().flatten() {
-        write(&mut text, name, value);
+        element(&mut text, name, value);
     }
     text
 }

@@ -89,7 +89,7 @@ impl Claim {
     }
 }
 
-/// Java's URLEncoder with `+` turned into `%20`.
+/// Java's `URLEncoder` with `+` turned into `%20`.
 fn encode_into(target: &mut String, value: &str) {
     use std::fmt::Write as _;
     for byte in value.bytes() {

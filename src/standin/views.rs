@@ -114,7 +114,7 @@ impl World {
         if !account.details.is_empty() {
             view.insert("accountdetails".to_owned(), Value::Object(account.details.clone()));
         }
-        self.limit_fields(&mut view, used, Some(account));
+        Self::limit_fields(&mut view, used, Some(account));
         if with_access {
             view.insert("apikeyaccess".to_owned(), json!(Self::access_name(account.key_access)));
         }
@@ -146,7 +146,7 @@ impl World {
             "created": self.maybe_date(row.created),
             "hasannotations": false,
         }));
-        self.limit_fields(&mut view, &total, None);
+        Self::limit_fields(&mut view, &total, None);
         Value::Object(view)
     }
 
@@ -170,7 +170,7 @@ impl World {
             "created": self.date(row.created),
         }));
         if let Some(account) = account {
-            self.limit_fields(&mut view, &used, Some(account));
+            Self::limit_fields(&mut view, &used, Some(account));
         }
         // A project's answer has no limit of projects.
         for suffix in ["limit", "total", "available"] {

@@ -58,17 +58,16 @@ pub(super) fn create(call: &mut Call<'_>) -> Result<Value> {
     let domain = call.domain("domainid")?.unwrap_or(call.caller.domain);
     let username = call.text("username").unwrap_or_default().to_owned();
     let name = call.filled("account").unwrap_or(&username).to_owned();
-    let role = match call.filled("roleid") {
-        Some(text) => call.world.roles.find_by_text(text).map(|role| role.id).ok_or_else(|| call.no_such("roleid"))?,
-        None => {
-            let role = match call.number("accounttype")?.unwrap_or(0) {
-                1 => "Root Admin",
-                2 => "Domain Admin",
-                3 => "Resource Admin",
-                _ => "User",
-            };
-            call.world.find_role(role).ok_or_else(|| call.no_such("accounttype"))?
-        }
+    let role = if let Some(text) = call.filled("roleid") {
+        call.world.roles.find_by_text(text).map(|role| role.id).ok_or_else(|| call.no_such("roleid"))?
+    } else {
+        let role = match call.number("accounttype")?.unwrap_or(0) {
+            1 => "Root Admin",
+            2 => "Domain Admin",
+            3 => "Resource Admin",
+            _ => "User",
+        };
+        call.world.find_role(role).ok_or_else(|| call.no_such("accounttype"))?
     };
     if call.world.account_named(domain, &name).is_some() {
         return Err(Failure::invalid(format!("The specified account: {name} already exists")));

@@ -8,6 +8,7 @@ use crate::standin::{envelope::Failure, world::RoleKind};
 /// The version that the recorded answers are of.
 const VERSION: &str = "4.22.0.0-SNAPSHOT";
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has this signature")]
 pub(super) fn capabilities(call: &mut Call<'_>) -> Result<Value> {
     let settings = &call.world.settings;
     let throttled = settings.global("api.throttling.enabled") == "true";
@@ -63,7 +64,7 @@ pub(super) fn zones(call: &mut Call<'_>) -> Result<Value> {
             "gputotal": 80,
             "gpuused": 0,
             "allocationstate": "Enabled",
-            "zonetoken": zone.zone_token,
+            "zonetoken": zone.token,
             "dhcpprovider": "VirtualRouter",
             "localstorageenabled": false,
             "tags": [],
@@ -103,7 +104,7 @@ pub(super) fn service_offerings(call: &mut Call<'_>) -> Result<Value> {
             "rootdisksize": 0,
             "dynamicscalingenabled": true,
             "diskofferingstrictness": false,
-            "diskofferingid": row.disk_offering,
+            "diskofferingid": row.root_disk,
             "diskofferingname": row.name,
             "diskofferingdisplaytext": row.name,
             "encryptroot": false,

@@ -1,4 +1,4 @@
-//! Resource icons. Only pictures that Java's ImageIO reads are taken: PNG, JPEG, GIF, BMP.
+//! Resource icons. Only pictures that Java's `ImageIO` reads are taken: PNG, JPEG, GIF, BMP.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};

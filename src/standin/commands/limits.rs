@@ -8,6 +8,7 @@ use crate::{
     standin::{
         envelope::Failure,
         world::{
+            World,
             limits::{KINDS, Kind},
             machines::object,
         },
@@ -23,7 +24,7 @@ fn target(call: &Call<'_>) -> Result<CloudId> {
 
 fn view(call: &Call<'_>, account: CloudId, kind: &Kind) -> Value {
     let mut view = call.world.owner_fields(account);
-    let max = call.world.accounts.get(account).map_or(-1, |row| call.world.limit(row, kind));
+    let max = call.world.accounts.get(account).map_or(-1, |row| World::limit(row, kind));
     let mut own = object(json!({
         "resourcetype": kind.number.to_string(),
         "resourcetypename": kind.name,

@@ -8,7 +8,7 @@ use crate::{
     standin::{
         envelope::Failure,
         world::{
-            RoleKind, TEMPLATE_NAME,
+            RoleKind, TEMPLATE_NAME, World,
             entities::{Ip, Power, State, Vm, Volume},
             jobs::Work,
             limits::KINDS,
@@ -221,7 +221,7 @@ fn check_limits(call: &Call<'_>, owner: CloudId, offering: CloudId) -> Result<()
             9 => sizes.1,
             _ => continue,
         };
-        let (limit, held) = (call.world.limit(account, kind), used.of(kind.number));
+        let (limit, held) = (World::limit(account, kind), used.of(kind.number));
         if limit >= 0 && held + asked > limit {
             return Err(Failure::server(
                 535,

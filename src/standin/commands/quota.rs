@@ -9,7 +9,7 @@ use crate::{
     standin::{
         envelope::{Failure, double},
         usage::TYPES,
-        world::{RoleKind, State, entities::PROJECT_ACCOUNT},
+        world::{RoleKind, State, World, entities::PROJECT_ACCOUNT},
     },
 };
 
@@ -26,6 +26,7 @@ fn java_double(micros: i64) -> Value {
     double(&if text.contains('.') { text } else { format!("{text}.0") })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has this signature")]
 pub(super) fn is_enabled(call: &mut Call<'_>) -> Result<Value> {
     let on = call.world.settings.global("quota.enable.service") == "true";
     Ok(json!({"isenabled": {"isenabled": on}}))
@@ -38,9 +39,12 @@ pub(super) fn summary(call: &mut Call<'_>) -> Result<Value> {
         .accounts
         .iter()
         .filter(|account| account.removed.is_none() && account.kind != PROJECT_ACCOUNT)
-        .filter(|account| match everything {
-            true => call.caller.is_root() || call.world.in_tree(account.domain, call.caller.domain),
-            false => account.id == call.caller.account,
+        .filter(|account| {
+            if everything {
+                call.caller.is_root() || call.world.in_tree(account.domain, call.caller.domain)
+            } else {
+                account.id == call.caller.account
+            }
         })
         .map(|account| (account.name.clone(), account.id))
         .collect();
@@ -51,7 +55,7 @@ pub(super) fn summary(call: &mut Call<'_>) -> Result<Value> {
         let day = world.date(world.now);
         let noon = |date: &str| format!("{}T12:00:00+0000", date.get(..10).unwrap_or_default());
         let first = format!("{}-01", day.get(..7).unwrap_or_default());
-        let tomorrow = world.date(world.now.plus(std::time::Duration::from_secs(86_400)));
+        let tomorrow = world.date(world.now.plus(std::time::Duration::from_hours(24)));
         json!({
             "accountid": account.id,
             "account": account.name,
@@ -96,7 +100,7 @@ pub(super) fn tariffs(call: &mut Call<'_>) -> Result<Value> {
         .rev()
         .filter(|(number, _, _)| !UNPRICED.contains(number))
         .filter(|(number, _, _)| wanted.is_none_or(|wanted| i64::from(*number) == wanted))
-        .map(|row| (row, call.world.ids_of_tariff(row.0)))
+        .map(|row| (row, World::tariff_id(row.0)))
         .collect();
     call.paged("quotatariff", &rows, |call, ((number, name, description), id)| {
         let (unit, discriminator) = match number {

@@ -14,6 +14,7 @@ use crate::{
     },
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has this signature")]
 pub(super) fn providers(_: &mut Call<'_>) -> Result<Value> {
     let rows = vec![
         json!({"name": "totp", "description": "TOTP user two factor authentication provider Plugin"}),

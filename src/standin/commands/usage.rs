@@ -14,6 +14,7 @@ use crate::{
     },
 };
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has this signature")]
 pub(super) fn types(_: &mut Call<'_>) -> Result<Value> {
     let rows: Vec<Value> = TYPES
         .iter()
@@ -22,15 +23,18 @@ pub(super) fn types(_: &mut Call<'_>) -> Result<Value> {
     Ok(envelope::list("usagetype", rows.len(), rows))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has this signature")]
 pub(super) fn metrics(call: &mut Call<'_>) -> Result<Value> {
     let world = &*call.world;
     let heartbeat = if world.usage.stuck { world.usage.heartbeat } else { Some(world.now) };
     Ok(json!({"usageMetrics": {
         "collectiontime": world.date(world.now),
         "hostname": "vm/127.0.0.1",
-        "state": if world.usage.stuck { "Down" } else { "Up" },
+        // Whether systemd runs the usage server on the management server's own machine: says nothing about the job.
+        "state": if world.usage.local { "Up" } else { "Down" },
         "lastheartbeat": heartbeat.map(|at| world.date(at)),
-        "lastsuccessfuljob": world.usage.last_end.map(|at| world.date(at)),
+        // Without any success this is the beginning of time.
+        "lastsuccessfuljob": world.date(world.usage.last_end.unwrap_or_default()),
     }}))
 }
 
@@ -153,15 +157,13 @@ fn view(call: &Call<'_>, record: &Record) -> Value {
         "enddate": dates::out_usage(record.end, world.locale),
         "tags": [],
     }));
-    match account.filter(|account| account.kind == PROJECT_ACCOUNT).and_then(|account| account.project) {
-        Some(project) => {
-            view.insert("projectid".to_owned(), json!(project));
-            view.insert("project".to_owned(), json!(world.projects.get(project).map(|project| &project.name)));
-        }
-        None => {
-            view.insert("account".to_owned(), json!(account.map(|account| &account.name)));
-            view.insert("accountid".to_owned(), json!(record.owner));
-        }
+    if let Some(project) = account.filter(|account| account.kind == PROJECT_ACCOUNT).and_then(|account| account.project)
+    {
+        view.insert("projectid".to_owned(), json!(project));
+        view.insert("project".to_owned(), json!(world.projects.get(project).map(|project| &project.name)));
+    } else {
+        view.insert("account".to_owned(), json!(account.map(|account| &account.name)));
+        view.insert("accountid".to_owned(), json!(record.owner));
     }
     for (name, value) in record.fields.iter() {
         view.insert(name.clone(), value.clone());

@@ -81,7 +81,7 @@ pub(super) fn add(call: &mut Call<'_>, account: CloudId) -> Result<CloudId> {
     if call.world.user_named(domain, &username).is_some() {
         return Err(taken());
     }
-    check_password(call, domain, &username, &password)?;
+    check_password(call, domain, &password)?;
     let id = match call.filled("userid") {
         Some(text) => text.parse::<CloudId>().map_err(|_| call.no_such("userid"))?,
         None => call.world.ids.id(),
@@ -183,7 +183,7 @@ fn new_password(call: &Call<'_>, user: CloudId, account: CloudId) -> Result<Opti
         ));
     }
     let domain = call.world.accounts.get(account).map_or(call.caller.domain, |account| account.domain);
-    check_password(call, domain, &row.username, password)?;
+    check_password(call, domain, password)?;
     if !matches!(call.caller.role, RoleKind::Admin | RoleKind::DomainAdmin) {
         match call.filled("currentpassword") {
             None => return Err(Failure::invalid("To set a new password the current password must be provided.")),
@@ -197,13 +197,14 @@ fn new_password(call: &Call<'_>, user: CloudId, account: CloudId) -> Result<Opti
 }
 
 /// The domain's password policy.
-fn check_password(call: &Call<'_>, domain: CloudId, username: &str, password: &str) -> Result<()> {
+fn check_password(call: &Call<'_>, domain: CloudId, password: &str) -> Result<()> {
+    type Is = fn(&char) -> bool;
     let least = |name: &str| -> usize { call.world.settings.domain(domain, name).parse().unwrap_or(0) };
     let length = least("password.policy.minimum.length");
     if password.chars().count() < length {
         return Err(Failure::invalid(format!("User password should contain at least [{length}] characters.")));
     }
-    let kinds: [(&str, &str, fn(&char) -> bool); 4] = [
+    let kinds: [(&str, &str, Is); 4] = [
         ("digits", "digits", char::is_ascii_digit),
         ("uppercase.letters", "upper case letters", char::is_ascii_uppercase),
         ("lowercase.letters", "lower case letters", char::is_ascii_lowercase),
@@ -215,7 +216,6 @@ fn check_password(call: &Call<'_>, domain: CloudId, username: &str, password: &s
             return Err(Failure::invalid(format!("User password should contain at least [{needed}] {words}.")));
         }
     }
-    let _ = username;
     Ok(())
 }
 

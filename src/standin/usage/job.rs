@@ -74,6 +74,11 @@ impl World {
         self.usage.stuck = stuck;
     }
 
+    /// Whether the usage server runs on the management server's own machine: what `state` of listUsageServerMetrics tells.
+    pub fn set_usage_server_local(&mut self, local: bool) {
+        self.usage.local = local;
+    }
+
     /// The last second that the last successful run covered.
     pub fn last_successful_usage_job(&self) -> Option<Timestamp> {
         self.usage.last_end
@@ -112,7 +117,7 @@ impl World {
                 match kind {
                     // Each of these parsers writes the types of one statistics row side by side.
                     kind::BYTES_SENT | kind::DISK_IO_READ => {
-                        write_counts(&mut written, owner, kind, counts, start, end)
+                        write_counts(&mut written, owner, kind, counts, start, end);
                     }
                     kind::BYTES_RECEIVED | kind::DISK_IO_WRITE | kind::DISK_BYTES_READ | kind::DISK_BYTES_WRITE => {}
                     _ => write_spans(&mut written, owner, kind, spans, start, end),
@@ -259,7 +264,7 @@ mod tests {
         let zone: Tz = "Asia/Kolkata".parse().unwrap();
         assert_eq!(
             run_end(now, 1440, zone),
-            Some(at("2026-11-22T18:30:00Z").minus(std::time::Duration::from_secs(86_400)))
+            Some(at("2026-11-22T18:30:00Z").minus(std::time::Duration::from_hours(24)))
         );
         assert_eq!(run_end(now, 60, zone), Some(at("2026-11-22T17:30:00Z")));
         assert_eq!(run_end(now, 15, zone), Some(now));

@@ -146,6 +146,8 @@ pub(crate) struct Usage {
     pub late: Option<Timestamp>,
     pub fail_next: bool,
     pub stuck: bool,
+    /// Whether the usage server runs beside the management server.
+    pub local: bool,
     pub heartbeat: Option<Timestamp>,
 }
 

@@ -49,6 +49,16 @@ impl World {
         self.usage.close(owner, &[], resource, at);
     }
 
+    /// Says which machine a VM snapshot is of: its records name the machine.
+    pub fn set_usage_resource_vm(&mut self, owner: CloudId, resource: CloudId, vm: CloudId) {
+        let owner = self.owner_account(owner);
+        for span in self.usage.spans.get_mut(&owner).into_iter().flatten().filter(|span| span.resource == resource) {
+            let mut fields = (*span.fields).clone();
+            fields.insert("virtualmachineid".to_owned(), vm.to_string().into());
+            span.fields = Arc::new(fields);
+        }
+    }
+
     /// Counts a machine's disk operations and bytes: reads and writes of each.
     pub fn count_disk_io(&mut self, vm: CloudId, operations: (u64, u64), bytes: (u64, u64), at: Timestamp) {
         let Some(machine) = self.vms.get(vm) else { return };
@@ -157,6 +167,10 @@ impl World {
         }
         if matches!(usage_type, 7..=9 | 25 | 27) {
             fields.insert("size".to_owned(), size_bytes.unwrap_or(0).into());
+        }
+        if usage_type == kind::IP_ADDRESS {
+            fields.insert("issourcenat".to_owned(), false.into());
+            fields.insert("issystem".to_owned(), false.into());
         }
         if matches!(usage_type, 7 | 8) {
             fields.insert("virtualsize".to_owned(), size_bytes.unwrap_or(0).into());

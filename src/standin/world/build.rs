@@ -58,7 +58,7 @@ impl World {
             cluster: ids.id(),
             pod: ids.id(),
             management_server: ids.id(),
-            zone_token: ids.id(),
+            token: ids.id(),
         };
         let admin = ids.id();
         let mut world = Self {
@@ -128,8 +128,8 @@ impl World {
         let number = next(&mut self.numbers.user) + 1;
         self.numbers.user += 1;
         let mut user = self.blank_user(admin, number, account, "admin", ADMIN_PASSWORD);
-        user.firstname = "Admin".to_owned();
-        user.lastname = "User".to_owned();
+        "Admin".clone_into(&mut user.firstname);
+        "User".clone_into(&mut user.lastname);
         user.email = Some("admin@mailprovider.com".to_owned());
         user.is_default = true;
         self.users.push(user);
@@ -143,7 +143,7 @@ impl World {
             (2, "Medium Instance", 1, 1000, 1024),
             (3, "Large Instance", 4, 2000, 8192),
         ] {
-            let (id, disk_offering) = (self.ids.id(), self.ids.id());
+            let (id, root_disk) = (self.ids.id(), self.ids.id());
             self.offerings.push(Offering {
                 id,
                 number,
@@ -152,7 +152,7 @@ impl World {
                 mhz,
                 memory_mib,
                 created,
-                disk_offering,
+                root_disk,
             });
         }
         for (number, name, displaytext, size_gib) in [

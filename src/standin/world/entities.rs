@@ -319,7 +319,7 @@ pub(crate) struct Offering {
     pub mhz: u32,
     pub memory_mib: u32,
     pub created: Timestamp,
-    pub disk_offering: CloudId,
+    pub root_disk: CloudId,
 }
 
 #[derive(Debug)]

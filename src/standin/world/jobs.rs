@@ -174,13 +174,13 @@ impl World {
                 self.start_vm(*vm, now);
                 Ok(false)
             }
-            Work::StopVm(vm) => match self.vms.get(*vm).map(|machine| machine.stubbornness) {
-                Some(Stubbornness::KeepsRunning | Stubbornness::Throws) => Err(guesses::STOP_FAILED.to_owned()),
-                _ => {
-                    self.stop_vm(*vm, now);
-                    Ok(false)
+            Work::StopVm(vm) => {
+                if self.vms.get(*vm).is_some_and(|machine| machine.stubbornness != Stubbornness::Obedient) {
+                    return Err(guesses::STOP_FAILED.to_owned());
                 }
-            },
+                self.stop_vm(*vm, now);
+                Ok(false)
+            }
             Work::DestroyVm(vm) => {
                 self.destroy_vm(*vm, now);
                 Ok(false)

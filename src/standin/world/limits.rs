@@ -84,7 +84,7 @@ impl Used {
 
 impl World {
     /// The limit of one kind; -1 is none.
-    pub(crate) fn limit(&self, account: &Account, kind: &Kind) -> i64 {
+    pub(crate) fn limit(account: &Account, kind: &Kind) -> i64 {
         match account.limits.get(&kind.number) {
             Some(own) => *own,
             None if account.kind == 1 => -1,
@@ -129,9 +129,9 @@ impl World {
     }
 
     /// The limit fields of one account, or of many without limits (a domain).
-    pub(crate) fn limit_fields(&self, target: &mut Map<String, Value>, used: &Used, limited: Option<&Account>) {
+    pub(crate) fn limit_fields(target: &mut Map<String, Value>, used: &Used, limited: Option<&Account>) {
         for kind in &KINDS {
-            let limit = limited.map_or(-1, |account| self.limit(account, kind));
+            let limit = limited.map_or(-1, |account| Self::limit(account, kind));
             let used = used.of(kind.number);
             let text = |value: i64| if value < 0 { "Unlimited".to_owned() } else { value.to_string() };
             let left = if limit < 0 { -1 } else { (limit - used).max(0) };

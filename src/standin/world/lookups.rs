@@ -2,7 +2,7 @@
 
 use super::{
     World,
-    entities::{Account, Domain, PROJECT_ACCOUNT, Role, RoleKind, User},
+    entities::{Account, PROJECT_ACCOUNT, Role, RoleKind, User},
 };
 use crate::ids::CloudId;
 
@@ -93,10 +93,6 @@ impl World {
 
     pub(crate) fn role_kind(&self, account: CloudId) -> RoleKind {
         self.role_of(account).map_or(RoleKind::User, |role| role.kind)
-    }
-
-    pub(crate) fn domain_of(&self, account: CloudId) -> Option<&Domain> {
-        self.accounts.get(account).and_then(|account| self.domains.get(account.domain))
     }
 
     /// Whether `below` is `above` or lies in its tree.

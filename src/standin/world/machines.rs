@@ -26,16 +26,13 @@ impl World {
     /// The owner is an account or a project.
     pub fn deploy_vm(&mut self, owner: CloudId, name: &str, offering: CloudId, at: Timestamp) -> CloudId {
         let owner = self.owner_account(owner);
-        let network = match self.network_of(owner) {
-            Some(network) => network,
-            None => {
-                let owner_name = self.accounts.get(owner).map_or("guest", |account| account.name.as_str());
-                let name = format!("{owner_name}-net");
-                self.add_network(owner, &name, at)
-            }
-        };
         let id = self.ids.id();
         let number = next(&mut self.numbers.instance);
+        let network = self.network_of(owner).unwrap_or_else(|| {
+            let owner_name = self.accounts.get(owner).map_or("guest", |account| account.name.as_str());
+            let name = format!("{owner_name}-net");
+            self.add_network(owner, &name, at)
+        });
         let nic = self.ids.id();
         let user = self.users_of(owner).first().copied();
         self.vms.push(Vm {

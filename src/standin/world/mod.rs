@@ -54,7 +54,7 @@ pub(crate) struct Zone {
     pub cluster: CloudId,
     pub pod: CloudId,
     pub management_server: CloudId,
-    pub zone_token: CloudId,
+    pub token: CloudId,
 }
 
 /// The template every machine is made from.
@@ -188,7 +188,7 @@ impl World {
 
 impl World {
     /// A tariff's id: the same for the same usage type.
-    pub(crate) fn ids_of_tariff(&self, usage_type: u8) -> CloudId {
+    pub(crate) fn tariff_id(usage_type: u8) -> CloudId {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"tariff").update(&[usage_type]);
         let mut bytes = [0_u8; 16];

@@ -40,10 +40,12 @@ const fn define(
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a table is built from it at compile time")]
 const fn fixed(definition: Definition, group: &'static str, category: &'static str) -> Definition {
     Definition { group, category, dynamic: false, ..definition }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a table is built from it at compile time")]
 const fn in_domain(definition: Definition, group: &'static str, category: &'static str) -> Definition {
     Definition { group, category, scopes: "d", ..definition }
 }

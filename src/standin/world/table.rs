@@ -45,10 +45,6 @@ impl<T: Row> Table<T> {
         self.rows.iter()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.rows.iter_mut()
-    }
-
     /// A row by the text of a request: its UUID or, as CloudStack's old commands take it, its internal number.
     pub(crate) fn find_by_text(&self, text: &str) -> Option<&T> {
         match text.parse::<CloudId>() {
