@@ -213,7 +213,8 @@ pub async fn load_price_book(app: &App) -> Result<(PriceBookId, PriceBook), JobE
         )));
     }
     let id =
-        rating_rows::put_book(&mut tx, book.digest(), book.currency().code(), book.canonical_text(), app.clock.now()).await?;
+        rating_rows::put_book(&mut tx, book.digest(), book.currency().code(), book.canonical_text(), app.clock.now())
+            .await?;
     tx.commit().await?;
     Ok((id, book))
 }
@@ -231,12 +232,7 @@ pub fn parse_price_book(app: &App, text: &str) -> Result<PriceBook, String> {
 }
 
 /// Rates what changed and posts closed days. `from`: rate every day from then on again, with the newest book.
-pub async fn rate(
-    app: &App,
-    from: Option<Day>,
-    cause: &str,
-    progress: &dyn Progress,
-) -> Result<RateSummary, JobError> {
+pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Progress) -> Result<RateSummary, JobError> {
     recorded(app, "rate", cause, async |_run| {
         let (book_id, book) = load_price_book(app).await?;
         let mut tx = app.store.begin().await?;

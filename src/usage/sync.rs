@@ -155,7 +155,11 @@ pub async fn sync_usage(
 
 async fn read_window(client: &Client, settings: &SyncSettings) -> Result<Window, Error> {
     let metrics = client.usage_server_metrics().await?;
-    let last = metrics.and_then(|metrics| metrics.last_successful_job).ok_or(Error::NoClosedWindow)?;
+    // A usage server that never finished a job reports 1970.
+    let last = metrics
+        .and_then(|metrics| metrics.last_successful_job)
+        .filter(|last| last.as_seconds() > 0)
+        .ok_or(Error::NoClosedWindow)?;
     // The role may not allow listConfigurations: then the defaults hold, which only makes spans longer.
     let range = configuration(client, "usage.stats.job.aggregation.range").await?;
     let zone = configuration(client, "usage.aggregation.timezone").await?;
