@@ -1,0 +1,491 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+/// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
+#[derive(Debug, Parser)]
+#[command(name = "bursar", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Print JSON for scripts instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The configuration file. Without it: $BURSAR_CONFIG, then /etc/bursar/bursar.toml if it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    /// What to do.
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make bursar's service accounts in CloudStack and write a configuration; asks for an administrator's key, once.
+    Init(InitArgs),
+    /// Check everything that bursar depends on; each line is good or says how to mend it.
+    Check,
+    /// Run the schedule, the pages and the API until told to stop.
+    Serve,
+    /// Mirror CloudStack's accounts and fetch usage by closed windows.
+    Sync {
+        /// Fetch the whole look-back again, whatever the counts say.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Price what changed and post the charges of closed days.
+    Rate {
+        /// Price every day from this date on again with the present price book; differences are posted as corrections.
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+    },
+    /// Decide about every account, and act where enforcement is armed.
+    Enforce(EnforceArgs),
+    /// Rebuild every balance from its entries and compare; changes nothing.
+    Verify,
+    /// What a period would have cost every payer and what would have been decided; stores and sends nothing.
+    Preview {
+        /// First day (YYYY-MM-DD).
+        #[arg(long, value_name = "DATE")]
+        from: String,
+        /// First day that no longer counts (YYYY-MM-DD).
+        #[arg(long, value_name = "DATE")]
+        to: String,
+    },
+    /// The price book.
+    Price {
+        #[command(subcommand)]
+        /// What to do with it.
+        command: PriceCommand,
+    },
+    /// Accounts, their figures and credit limits.
+    Account {
+        #[command(subcommand)]
+        /// What to do.
+        command: AccountCommand,
+    },
+    /// Money that came in.
+    Payment {
+        #[command(subcommand)]
+        /// What to do.
+        command: PaymentCommand,
+    },
+    /// Dated credit.
+    Grant {
+        #[command(subcommand)]
+        /// What to do.
+        command: GrantCommand,
+    },
+    /// People and the accounts they are mapped to.
+    User {
+        #[command(subcommand)]
+        /// What to do.
+        command: UserCommand,
+    },
+    /// Requests for API access.
+    Key {
+        #[command(subcommand)]
+        /// What to do.
+        command: KeyCommand,
+    },
+    /// Tokens for machines that use bursar's API.
+    Token {
+        #[command(subcommand)]
+        /// What to do.
+        command: TokenCommand,
+    },
+    /// Why accounts are suspended.
+    Hold {
+        #[command(subcommand)]
+        /// What to do.
+        command: HoldCommand,
+    },
+    /// The newest notices, of one account or of all.
+    Notice {
+        /// The account.
+        account: Option<String>,
+    },
+    /// Usage rows that wait for a person.
+    Quarantine,
+    /// The newest runs of the jobs.
+    Runs {
+        /// Only this job: sync, rate, enforce.
+        job: Option<String>,
+    },
+    /// The newest lines of the audit trail.
+    Audit {
+        /// Only this account (full name) or payer.
+        subject: Option<String>,
+    },
+    /// The configuration.
+    Config {
+        #[command(subcommand)]
+        /// What to do.
+        command: ConfigCommand,
+    },
+    /// The metrics.
+    Metrics {
+        #[command(subcommand)]
+        /// What to do.
+        command: MetricsCommand,
+    },
+    /// Copy the whole SQLite database into a new file while everything goes on.
+    Backup {
+        /// The new file.
+        file: PathBuf,
+    },
+    /// Print this reference as Markdown.
+    Reference,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Measure ingest, rating and posting; prints records a second.
+    Bench(BenchArgs),
+    /// The whole product on this machine, without a CloudStack.
+    Demo(DemoArgs),
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The cloud's address, such as https://cloud.example.com.
+    pub url: String,
+    /// Make the reader only, for a first look.
+    #[arg(long)]
+    pub reader_only: bool,
+    /// Register new key pairs for accounts that exist already; the old ones end at once.
+    #[arg(long)]
+    pub renew: bool,
+    /// Where the configuration is written.
+    #[arg(long, value_name = "FILE", default_value = "/etc/bursar/bursar.toml")]
+    pub output: PathBuf,
+    /// A file with more certificates to trust (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Arguments of `enforce`.
+#[derive(Debug, Args)]
+pub struct EnforceArgs {
+    /// Decide and store, but do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Let this run lock so many accounts, beyond the fuse.
+    #[arg(long, value_name = "ACCOUNTS")]
+    pub allow: Option<u32>,
+    #[command(subcommand)]
+    /// Steer enforcement instead of running it.
+    pub command: Option<EnforceCommand>,
+}
+
+/// What steers enforcement.
+#[derive(Debug, Subcommand)]
+pub enum EnforceCommand {
+    /// From now on act on the decisions.
+    Arm,
+    /// From now on only decide.
+    Disarm,
+    /// Stop acting at once, on all replicas.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+}
+
+/// `price …`
+#[derive(Debug, Subcommand)]
+pub enum PriceCommand {
+    /// Write a price book with every usage type and offering seen, and blank prices.
+    Init {
+        /// The new file.
+        file: PathBuf,
+    },
+    /// Tell everything that is wrong with a price book.
+    Check {
+        /// The file; without it, the configured one.
+        file: Option<PathBuf>,
+    },
+    /// Show the tariffs.
+    Show {
+        /// The file; without it, the configured one.
+        file: Option<PathBuf>,
+    },
+}
+
+/// `account …`
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Every account with its figures.
+    List,
+    /// One account: figures, decision, holds, notices, transfers.
+    Show {
+        /// Its name, full name (ROOT/acme/carol) or CloudStack id.
+        account: String,
+    },
+    /// Set credit limits: of one account, or of many by a CSV file with the columns account,limit.
+    Limit {
+        /// Its name, full name or CloudStack id.
+        #[arg(required_unless_present = "csv", requires = "amount")]
+        account: Option<String>,
+        /// The limit, such as 100.00; 0 is prepaid; "none" takes the account out of management.
+        amount: Option<String>,
+        /// Why, for the audit trail.
+        #[arg(long, default_value = "set at the command line")]
+        reason: String,
+        /// A CSV file with the columns account,limit.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["account", "amount"])]
+        csv: Option<PathBuf>,
+        /// Say what would change, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring in what a payer had or owed before bursar; once.
+    Opening {
+        /// Its name, full name or CloudStack id.
+        account: String,
+        /// Positive is credit, negative is debt.
+        #[arg(allow_negative_numbers = true)]
+        amount: String,
+        /// Why.
+        #[arg(long, default_value = "opening balance")]
+        reason: String,
+    },
+}
+
+/// `payment …`
+#[derive(Debug, Subcommand)]
+pub enum PaymentCommand {
+    /// Record a payment.
+    Add {
+        /// Who paid: an account's name, full name or CloudStack id.
+        account: String,
+        /// How much, such as 50.00.
+        #[arg(allow_negative_numbers = true)]
+        amount: String,
+        /// What the bank statement says.
+        #[arg(long, default_value = "bank transfer")]
+        reference: String,
+        /// Names this payment: the same again is recorded once.
+        #[arg(long)]
+        key: Option<String>,
+    },
+}
+
+/// `grant …`
+#[derive(Debug, Subcommand)]
+pub enum GrantCommand {
+    /// Give credit.
+    Add {
+        /// To whom.
+        account: String,
+        /// How much.
+        #[arg(allow_negative_numbers = true)]
+        amount: String,
+        /// First day on which it no longer counts (YYYY-MM-DD).
+        #[arg(long, value_name = "DATE")]
+        until: Option<String>,
+        /// Why.
+        #[arg(long, default_value = "granted at the command line")]
+        reason: String,
+        /// Names this grant: the same again is given once.
+        #[arg(long)]
+        key: Option<String>,
+    },
+}
+
+/// `user …`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// CloudStack's users and whom they are mapped to.
+    List,
+    /// Map a person to an account.
+    Map {
+        /// Who vouches for the person: "cloudstack" (the subject is then a CloudStack user id) or an OpenID issuer.
+        #[arg(long, default_value = "cloudstack")]
+        issuer: String,
+        /// The person at that issuer.
+        subject: String,
+        /// The account.
+        account: String,
+        /// What the person may do.
+        #[arg(long, default_value = "viewer", value_parser = ["owner", "finance", "viewer"])]
+        role: String,
+    },
+}
+
+/// `key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Ask for API access.
+    Request {
+        /// The account.
+        account: String,
+        /// What for.
+        #[arg(long)]
+        purpose: String,
+        /// For how many days.
+        #[arg(long, default_value_t = 90)]
+        days: u32,
+    },
+    /// Requests and keys.
+    List,
+    /// Approve a request: a dedicated CloudStack user with a key pair of its own is made.
+    Approve {
+        /// The request's number.
+        id: i64,
+        /// For how many days, instead of what was asked.
+        #[arg(long)]
+        days: Option<u32>,
+        /// What to tell the person.
+        #[arg(long)]
+        message: Option<String>,
+    },
+    /// Deny a request.
+    Deny {
+        /// The request's number.
+        id: i64,
+        /// What to tell the person.
+        #[arg(long)]
+        message: String,
+    },
+    /// Show a pair, once; the secret is erased.
+    Show {
+        /// The request's number.
+        id: i64,
+    },
+    /// End a key at once.
+    Revoke {
+        /// The request's number.
+        id: i64,
+    },
+}
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is shown once.
+    Create {
+        /// Its name.
+        name: String,
+        /// Let it write too.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Standing tokens.
+    List,
+    /// End a token at once.
+    Revoke {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `hold …`
+#[derive(Debug, Subcommand)]
+pub enum HoldCommand {
+    /// Standing holds.
+    List,
+    /// Say what a suspension from before bursar is.
+    Adopt {
+        /// The account.
+        account: String,
+        /// billing: bursar opens it when enough is available; abuse or admin: bursar never opens it.
+        #[arg(long = "as", value_parser = ["billing", "abuse", "admin"])]
+        owner: String,
+    },
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Tell everything that is wrong with the configuration.
+    Check,
+    /// Print the configuration with where each value comes from; secrets are masked.
+    Print,
+    /// Print the reference of all keys as Markdown.
+    Reference,
+}
+
+/// `metrics …`
+#[derive(Debug, Subcommand)]
+pub enum MetricsCommand {
+    /// Print the list of metrics as Markdown.
+    Reference,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// How many usage records.
+    #[arg(long, default_value_t = 50_000)]
+    pub records: u64,
+    /// A PostgreSQL server to measure too; a database of its own is made and dropped.
+    #[arg(long, value_name = "URL")]
+    pub postgres: Option<String>,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Tell the story and exit, without serving the pages.
+    #[arg(long)]
+    pub once: bool,
+    /// Keep the data here and go on from what is there (default: a temporary folder).
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the pages are served.
+    #[arg(long, default_value = "127.0.0.1:8093")]
+    pub listen: std::net::SocketAddr,
+}
+
+/// Prints completions for a shell.
+pub(super) fn completions(shell: clap_complete::Shell) {
+    clap_complete::generate(shell, &mut Cli::command(), "bursar", &mut std::io::stdout());
+}
+
+/// The reference of every command as Markdown.
+pub(super) fn reference() -> String {
+    let mut text = String::from(
+        "# Command line\n\nMade by `bursar reference`; every command takes `--json` and `--config FILE`.\n",
+    );
+    let mut root = Cli::command();
+    root.build();
+    describe(&root, "", 2, &mut text);
+    text
+}
+
+fn describe(command: &clap::Command, parent: &str, level: usize, text: &mut String) {
+    use std::fmt::Write as _;
+    let name = format!("{parent}{}", command.get_name());
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let full = format!("{name} {}", sub.get_name());
+        let _ = write!(text, "\n{} `{full}`\n\n", "#".repeat(level));
+        if let Some(about) = sub.get_about() {
+            let _ = writeln!(text, "{about}");
+        }
+        let mut rows = String::new();
+        for arg in sub.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version" | "json" | "config")) {
+            let shown = match (arg.get_long(), arg.is_positional()) {
+                (Some(long), _) if arg.get_action().takes_values() => format!("--{long} {}", value_name(arg)),
+                (Some(long), _) => format!("--{long}"),
+                _ => value_name(arg),
+            };
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let default = arg.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
+            let default = default.map(|value| format!(" (default: {value})")).unwrap_or_default();
+            let _ = writeln!(rows, "| `{shown}` | {help}{default} |");
+        }
+        if !rows.is_empty() {
+            let _ = write!(text, "\n| argument | meaning |\n|---|---|\n{rows}");
+        }
+        describe(sub, &format!("{name} "), (level + 1).min(4), text);
+    }
+}
+
+fn value_name(arg: &clap::Arg) -> String {
+    arg.get_value_names()
+        .and_then(|names| names.first())
+        .map_or_else(|| arg.get_id().to_string().to_uppercase(), ToString::to_string)
+}

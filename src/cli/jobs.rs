@@ -1,0 +1,304 @@
+//! sync, rate, enforce, verify.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    Context,
+    args::{EnforceArgs, EnforceCommand},
+    author,
+    output::{self, Shown},
+};
+use crate::{
+    config::Database,
+    enforcement::{EnforceReport, switches},
+    jobs::{
+        App, Role,
+        lock::DataLock,
+        work::{self, EnforceOptions, RateSummary, SyncSummary},
+    },
+    ledger::verify,
+    store::runs::{self, AuditLine},
+    time::Day,
+};
+
+/// How long a command waits for the running server to carry its request out.
+const SERVER_DEADLINE: Duration = Duration::from_mins(30);
+/// How often it looks.
+const SERVER_PAUSE: Duration = Duration::from_millis(300);
+
+/// On SQLite one process acts: where a server runs, it is asked to do the work (design 7.14).
+enum Turn {
+    /// This process may act. The lock is held on SQLite.
+    Ours(Option<DataLock>),
+    /// The server acts.
+    Server,
+}
+
+async fn take_turn(app: &App) -> anyhow::Result<Turn> {
+    if matches!(app.config.store.database, Database::Postgres(_)) {
+        return Ok(Turn::Ours(None));
+    }
+    match DataLock::try_take(&app.config.store.data_dir)? {
+        Some(lock) => {
+            let mut tx = app.store.begin().await?;
+            // Whoever had runs open held the lock, and is dead.
+            runs::close_runs_of(&mut tx, "", app.clock.now()).await?;
+            tx.commit().await?;
+            Ok(Turn::Ours(Some(lock)))
+        }
+        None => Ok(Turn::Server),
+    }
+}
+
+/// Leaves a request for the server and waits for the answer.
+async fn ask_server(app: &App, kind: &str, body: &serde_json::Value) -> anyhow::Result<String> {
+    let mut tx = app.store.begin().await?;
+    let id = runs::leave_request(&mut tx, kind, &body.to_string(), &author(), app.clock.now()).await?;
+    tx.commit().await?;
+    output::error(&format!("the running server does it (request {id}) …"));
+    let waited = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(SERVER_PAUSE).await;
+        let mut tx = app.store.read().await?;
+        if let Some((succeeded, result)) = runs::find_answer(&mut tx, id).await? {
+            if succeeded {
+                return Ok(result);
+            }
+            bail!("{result}");
+        }
+        if waited.elapsed() > SERVER_DEADLINE {
+            bail!("the running server has not answered request {id} within 30 minutes; `bursar runs` shows what it does");
+        }
+    }
+}
+
+fn show_json(context: &Context, result: &str, text: impl FnOnce(&serde_json::Value) -> String) -> anyhow::Result<()> {
+    let value: serde_json::Value = serde_json::from_str(result)?;
+    context.show(&value, |value| text(value))
+}
+
+/// `bursar sync`
+pub async fn sync(context: &Context, full: bool) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    match take_turn(&app).await? {
+        Turn::Ours(_lock) => {
+            let summary = work::sync(&app, full, "command", &Shown::new()).await?;
+            context.show(&summary, sync_text)?;
+        }
+        Turn::Server => {
+            let result = ask_server(&app, "sync", &serde_json::json!({ "full": full })).await?;
+            show_json(context, &result, |_| "done by the running server; --json shows the figures".to_owned())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a sync did, in sentences.
+pub fn sync_text(summary: &SyncSummary) -> String {
+    let (directory, usage) = (&summary.directory, &summary.usage);
+    let mut text = format!(
+        "{} domains, {} accounts ({} new, {} changed, {} gone), {} users, {} projects.\n{} usage rows fetched: {} new records, {} changed, {} repeats",
+        directory.domains,
+        directory.accounts,
+        directory.new_accounts,
+        directory.changed_accounts,
+        directory.gone_accounts,
+        directory.users,
+        directory.projects,
+        usage.rows,
+        usage.new_records,
+        usage.changed_records,
+        usage.repeats,
+    );
+    if usage.late_days > 0 {
+        text.push_str(&format!(", {} days fetched again because records came late", usage.late_days));
+    }
+    text.push('.');
+    if let Some(until) = usage.closed_until {
+        text.push_str(&format!("\nUsage is known up to {until}."));
+    }
+    if usage.quarantined > 0 {
+        text.push_str(&format!("\n{} rows wait for a person: `bursar quarantine` tells why.", usage.quarantined));
+    }
+    if usage.removed_rows > 0 {
+        text.push_str(&format!("\nCloudStack no longer has {} rows that are stored; their charges stay.", usage.removed_rows));
+    }
+    if usage.missing_rows > 0 {
+        text.push_str(&format!("\nCloudStack counts {} rows more than it gave; the next sync asks again.", usage.missing_rows));
+    }
+    text
+}
+
+/// `bursar rate`
+pub async fn rate(context: &Context, from: Option<&str>) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    let from = from
+        .map(|text| {
+            text.parse().map(Day::from_date).with_context(|| format!("\"{text}\" is not a date such as 2026-11-01"))
+        })
+        .transpose()?;
+    match take_turn(&app).await? {
+        Turn::Ours(_lock) => {
+            let summary = work::rate(&app, from, "command", &Shown::new()).await?;
+            context.show(&summary, rate_text)?;
+        }
+        Turn::Server => {
+            let body = serde_json::json!({ "from": from.map(Day::number) });
+            let result = ask_server(&app, "rate", &body).await?;
+            show_json(context, &result, |_| "done by the running server; --json shows the figures".to_owned())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What rating did, in sentences.
+pub fn rate_text(summary: &RateSummary) -> String {
+    let mut text = format!(
+        "{} account days rated ({} lines), {} transfers posted, {} of them corrections.",
+        summary.rated.days, summary.rated.lines, summary.posted.transfers, summary.posted.corrections
+    );
+    for row in &summary.unpriced {
+        text.push_str(&format!(
+            "\nUnpriced: {} ({} lines, {} to {}). Give it a tariff or list it under `free`.",
+            row.slug, row.lines, row.first, row.last
+        ));
+    }
+    if summary.rated.failed > 0 {
+        text.push_str(&format!("\n{} lines could not be priced; `bursar --json rate` and the log say why.", summary.rated.failed));
+    }
+    for failure in &summary.posted.failed {
+        text.push_str(&format!("\nNot posted: {failure}"));
+    }
+    text
+}
+
+/// `bursar enforce`
+pub async fn enforce(context: &Context, args: EnforceArgs) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    if let Some(command) = args.command {
+        return steer(context, &app, &command).await;
+    }
+    let report = match take_turn(&app).await? {
+        Turn::Ours(lock) => {
+            let options =
+                EnforceOptions { dry_run: args.dry_run, allow: args.allow, holds_data_lock: lock.is_some() };
+            serde_json::to_value(work::enforce(&app, options, "command").await?)?
+        }
+        Turn::Server => {
+            let body = serde_json::json!({ "dry_run": args.dry_run, "allow": args.allow });
+            serde_json::from_str(&ask_server(&app, "enforce", &body).await?)?
+        }
+    };
+    let blown = report.get("fuse").is_some_and(|fuse| !fuse.is_null());
+    context.show(&report, enforce_text)?;
+    Ok(if blown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn enforce_text(report: &serde_json::Value) -> String {
+    let words = |key: &str| -> Vec<String> {
+        report
+            .get(key)
+            .and_then(serde_json::Value::as_array)
+            .map(|list| list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+            .unwrap_or_default()
+    };
+    let rows = report
+        .get("decisions")
+        .and_then(serde_json::Value::as_array)
+        .map(|list| {
+            list.iter()
+                .map(|line| {
+                    let word = |key: &str| line.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+                    let waits = line
+                        .get("waits_for")
+                        .and_then(serde_json::Value::as_array)
+                        .map(|list| list.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("; "))
+                        .unwrap_or_default();
+                    let why = if waits.is_empty() { word("sentence") } else { format!("{} Waits: {waits}", word("sentence")) };
+                    [word("account"), word("outcome"), word("reason"), why]
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    let mut text = output::table(["account", "decision", "reason", "what the tenant is told"], rows);
+    let flag = |key: &str| report.get(key).and_then(serde_json::Value::as_bool).unwrap_or_default();
+    for (head, key) in [("Locked", "locked"), ("Opened again", "restored"), ("Not done", "failed"), ("From a former run", "recovered")] {
+        for item in words(key) {
+            text.push_str(&format!("\n{head}: {item}"));
+        }
+    }
+    if let Some(fuse) = report.get("fuse").and_then(serde_json::Value::as_str) {
+        text.push_str(&format!("\nFuse: {fuse}"));
+    }
+    if flag("paused") {
+        text.push_str("\nEnforcement is paused: nothing was done. `bursar enforce resume` goes on.");
+    } else if flag("dry_run") {
+        text.push_str("\nDry run: nothing was done. `bursar enforce arm` lets bursar act on its decisions.");
+    }
+    text
+}
+
+async fn steer(context: &Context, app: &App, command: &EnforceCommand) -> anyhow::Result<ExitCode> {
+    let (key, value, sentence) = match command {
+        EnforceCommand::Arm => {
+            let client = app.client(Role::Enforcer)?;
+            match client.quota_enforcing().await {
+                Ok(true) => bail!(
+                    "CloudStack's quota plugin enforces too (quota.enable.enforcement); turn it off first, or both would fight over the same accounts"
+                ),
+                Ok(false) | Err(crate::cloudstack::Error::NotAllowed { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            (
+                switches::ARMED,
+                "1",
+                "Enforcement is armed. Until warnings go out by mail, a warning counts from when it is recorded; `bursar notice` lists \
+                 them for you to pass on.",
+            )
+        }
+        EnforceCommand::Disarm => (switches::ARMED, "0", "Enforcement is disarmed: bursar decides and stores, and does nothing."),
+        EnforceCommand::Pause => (switches::PAUSED, "1", "Enforcement is paused: nothing is locked or opened until `bursar enforce resume`."),
+        EnforceCommand::Resume => (switches::PAUSED, "0", "Enforcement goes on."),
+    };
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let before = runs::find_setting(&mut tx, key).await?;
+    runs::put_setting(&mut tx, key, value, now).await?;
+    let line = AuditLine {
+        at_ms: now.as_ms(),
+        actor: author(),
+        action: key.to_owned(),
+        subject: "enforcement".to_owned(),
+        before_state: before,
+        after_state: Some(value.to_owned()),
+        ..AuditLine::default()
+    };
+    runs::write_audit(&mut tx, &line).await?;
+    tx.commit().await?;
+    context.show(&serde_json::json!({ "setting": key, "value": value }), |_| sentence.to_owned())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `bursar verify`
+pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    let mut tx = app.store.read().await?;
+    let report = verify::verify(&mut tx).await?;
+    let well = report.findings.is_empty();
+    context.show(&report, |report| {
+        if report.findings.is_empty() {
+            format!("Everything agrees: {} charges compared with their records, lines and entries.", report.charges)
+        } else {
+            let rows = report.findings.iter().map(|row| [row.check.to_owned(), row.detail.clone()]).collect();
+            format!("{}\n{} things do not agree. Nothing was changed.", output::table(["check", "what differs"], rows), report.findings.len())
+        }
+    })?;
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the report of an enforcement run says that the fuse held it back.
+pub fn is_blown(report: &EnforceReport) -> bool {
+    report.fuse.is_some()
+}

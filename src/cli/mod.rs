@@ -1,0 +1,125 @@
+//! The command line: each command opens what it needs, calls one function, and shows what came of it.
+//!
+//! Tables for people, `--json` for scripts. Exit status 0: done; 1: it did not come about, with one sentence that says what to
+//! do; 2: the command line itself was wrong.
+
+mod access;
+mod accounts;
+mod admin;
+mod args;
+mod bench;
+mod demo;
+mod jobs;
+mod output;
+mod prices;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Parser as _;
+
+pub use self::args::Cli;
+use self::args::Command;
+use crate::{
+    config::{Config, Sources},
+    jobs::App,
+    random::SystemRandom,
+    telemetry::logs,
+    time::SystemClock,
+};
+
+/// What a command needs besides its own arguments.
+pub(crate) struct Context {
+    json: bool,
+    config_file: Option<PathBuf>,
+}
+
+impl Context {
+    fn config(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&Sources::new(self.config_file.clone(), std::env::vars_os()))?)
+    }
+
+    /// Opens the store and everything around it; logs go to standard error.
+    async fn app(&self) -> anyhow::Result<App> {
+        let config = self.config()?;
+        logs::init(config.log.format, config.log.level)?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        Ok(App::open(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await?)
+    }
+
+    /// Shows a value as JSON, or as the text made of it.
+    fn show<T: serde::Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
+        if self.json {
+            output::line(&serde_json::to_string_pretty(value)?);
+        } else {
+            output::line(&text(value));
+        }
+        Ok(())
+    }
+}
+
+/// Who acts, for the audit trail: the person at the command line.
+fn author() -> String {
+    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
+    format!("cli:{name}")
+}
+
+/// Runs the command line.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context { json: cli.json, config_file: cli.config };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::error(&format!("the runtime can not start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(dispatch(cli.command, &context)) {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Init(args) => admin::init(context, args).await,
+        Command::Check => admin::check(context).await,
+        Command::Serve => serve::serve(context).await,
+        Command::Sync { full } => jobs::sync(context, full).await,
+        Command::Rate { from } => jobs::rate(context, from.as_deref()).await,
+        Command::Enforce(args) => jobs::enforce(context, args).await,
+        Command::Verify => jobs::verify(context).await,
+        Command::Preview { from, to } => prices::preview(context, &from, &to).await,
+        Command::Price { command } => prices::price(context, command).await,
+        Command::Account { command } => accounts::account(context, command).await,
+        Command::Payment { command } => accounts::payment(context, command).await,
+        Command::Grant { command } => accounts::grant(context, command).await,
+        Command::User { command } => accounts::user(context, command).await,
+        Command::Key { command } => access::key(context, command).await,
+        Command::Token { command } => access::token(context, command).await,
+        Command::Hold { command } => accounts::hold(context, command).await,
+        Command::Notice { account } => accounts::notices(context, account.as_deref()).await,
+        Command::Quarantine => accounts::quarantine(context).await,
+        Command::Runs { job } => admin::runs(context, job.as_deref()).await,
+        Command::Audit { subject } => admin::audit(context, subject.as_deref()).await,
+        Command::Config { command } => admin::config(context, &command),
+        Command::Metrics { command } => admin::metrics(&command),
+        Command::Backup { file } => admin::backup(context, &file).await,
+        Command::Reference => {
+            output::text(&args::reference());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            args::completions(shell);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(args) => bench::bench(context, args).await,
+        Command::Demo(args) => demo::demo(context, args).await,
+    }
+}
