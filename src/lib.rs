@@ -10,6 +10,7 @@
 //! HTTP, async runtime, clock or random source. Stages know the core and the [`store`], never each other; only
 //! the wiring in [`cli`], [`jobs`] and [`web`] knows all. `ARCHITECTURE.md` tells the rest.
 
+pub mod access;
 pub mod cloudstack;
 pub mod config;
 pub mod enforcement;

@@ -208,6 +208,50 @@ pub async fn list_key_requests(
     )
 }
 
+/// The request that was filed under this key, and its account.
+pub async fn find_key_request(tx: &mut Tx, key: &str) -> Result<Option<(KeyRequestId, AccountId)>, StoreError> {
+    maybe!(tx, (KeyRequestId, AccountId), "select id, account_id from key_request where key = $1", key)
+}
+
+/// How many requests of an account have not come to their end.
+pub async fn count_open_key_requests(tx: &mut Tx, account: AccountId) -> Result<i64, StoreError> {
+    scalar!(
+        tx,
+        i64,
+        "select count(*) from key_request where account_id = $1 and state not in ('denied', 'revoked', 'failed')",
+        account
+    )
+}
+
+/// Requests in one state, oldest first, after a number: to go through all of them page by page.
+pub async fn list_key_requests_after(
+    tx: &mut Tx,
+    state: &str,
+    after: KeyRequestId,
+    limit: i64,
+) -> Result<Vec<KeyRequest>, StoreError> {
+    all!(
+        tx,
+        KeyRequest,
+        "select id, account_id, requested_by, purpose, days, state, decided_by, message, user_id, username, api_key, \
+           secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error from key_request \
+         where state = $1 and id > $2 order by id limit $3",
+        state,
+        after,
+        limit
+    )
+}
+
+/// Notes that the pair has to go, and erases its secret in the same step; false where it is not in `from` any more.
+pub async fn put_key_revoking(tx: &mut Tx, id: KeyRequestId, from: &str) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update key_request set state = 'revoking', secret_box = null where id = $1 and state = $2",
+        id,
+        from
+    )? == 1)
+}
+
 /// Moves a request from one state to the next; false where it is not in `from` any more.
 pub async fn move_key_request(tx: &mut Tx, id: KeyRequestId, from: &str, to: &str) -> Result<bool, StoreError> {
     Ok(exec!(tx, "update key_request set state = $1 where id = $2 and state = $3", to, id, from)? == 1)

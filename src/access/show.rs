@@ -1,0 +1,56 @@
+//! The one look at a secret.
+
+use super::{BoxKey, Error, after, note, state::Step};
+use crate::{
+    ids::KeyRequestId,
+    secrets::Secret,
+    store::{Store, people},
+    time::Clock,
+};
+
+/// A pair as it is shown once. Its Debug shows neither half.
+#[derive(Clone)]
+pub struct ShownPair {
+    /// Names the user to CloudStack.
+    pub api_key: String,
+    /// Signs requests.
+    pub secret_key: Secret,
+}
+
+impl std::fmt::Debug for ShownPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ShownPair(…)")
+    }
+}
+
+/// Gives the pair of a request and erases its secret: of two callers at once, one gets it. The erasing is committed
+/// before the secret leaves, so a crash in between loses the secret and never shows it twice. That the caller may see
+/// it is for the caller to prove.
+pub async fn show_secret(
+    store: &Store,
+    id: KeyRequestId,
+    by: &str,
+    box_key: &BoxKey,
+    clock: &dyn Clock,
+) -> Result<ShownPair, Error> {
+    let now = clock.now();
+    let mut tx = store.begin().await?;
+    let request = people::get_key_request(&mut tx, id).await?;
+    if request.state == "shown" {
+        return Err(Error::ShownBefore(id));
+    }
+    let to = after(&request, Step::Show, "shown")?;
+    if request.expires_ms.is_some_and(|end| end <= now.as_ms()) {
+        return Err(super::wrong_state(&people::KeyRequest { state: "expired".to_owned(), ..request }, "shown"));
+    }
+    let (Some(api_key), Some(boxed)) = (&request.api_key, &request.secret_box) else {
+        return Err(Error::ShownBefore(id));
+    };
+    let secret_key = box_key.open(id, boxed)?;
+    if !people::erase_secret(&mut tx, id, now).await? {
+        return Err(Error::ShownBefore(id));
+    }
+    note(&mut tx, by, "key.show", id, (Some(&request.state), to), None, now).await?;
+    tx.commit().await?;
+    Ok(ShownPair { api_key: api_key.clone(), secret_key })
+}
