@@ -190,8 +190,8 @@ async fn name_offerings(app: &App, client: &cloudstack::Client) -> Result<(), Jo
     Ok(())
 }
 
-/// Reads the configured price book and keeps it; every problem is told at once.
-pub async fn load_price_book(app: &App) -> Result<(PriceBookId, PriceBook), JobError> {
+/// Reads the configured price book: its text, and what it says. Every problem is told at once.
+pub fn load_price_book_text(app: &App) -> Result<(String, PriceBook), JobError> {
     let path = &app.config.billing.price_book;
     let text = std::fs::read_to_string(path).map_err(|error| {
         JobError::PriceBook(format!(
@@ -203,6 +203,12 @@ pub async fn load_price_book(app: &App) -> Result<(PriceBookId, PriceBook), JobE
     let book = parse_price_book(app, &text).map_err(|problems| {
         JobError::PriceBook(format!("the price book {} has problems; nothing was rated:\n{problems}", path.display()))
     })?;
+    Ok((text, book))
+}
+
+/// Reads the configured price book and keeps it.
+pub async fn load_price_book(app: &App) -> Result<(PriceBookId, PriceBook), JobError> {
+    let (_, book) = load_price_book_text(app)?;
     let mut tx = app.store.begin().await?;
     if let Some(stored) = rating_rows::find_currency(&mut tx).await?
         && stored != book.currency().code()

@@ -1,0 +1,559 @@
+//! Accounts, payments, grants, users, holds, notices and the quarantine.
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+
+use super::{
+    Context,
+    args::{AccountCommand, GrantCommand, HoldCommand, PaymentCommand, UserCommand},
+    author, output,
+};
+use crate::{
+    ids::{AccountId, PayerId},
+    jobs::App,
+    ledger::{
+        post::{self, Cause},
+        rules::Figures,
+        standing::Standing,
+    },
+    money::Money,
+    policy::decide::share_words,
+    random::RandomSource as _,
+    store::{
+        Tx,
+        cloud::{self, Account},
+        enforcement, ledger, people,
+        runs::{self, AuditLine},
+        usage,
+    },
+    time::{Day, Timestamp},
+};
+
+/// A CSV file of limits has at most so many lines.
+const MAX_CSV_LINES: usize = 200_000;
+
+#[derive(serde::Serialize)]
+struct AccountLine {
+    id: AccountId,
+    account: String,
+    cloud_id: String,
+    state: String,
+    managed: bool,
+    limit: Option<String>,
+    total: String,
+    used: String,
+    available: String,
+    share: String,
+    per_day: String,
+    days_left: Option<i64>,
+    decision: Option<String>,
+    reason: Option<String>,
+}
+
+/// `bursar account …`
+pub async fn account(context: &Context, command: AccountCommand) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    match command {
+        AccountCommand::List => list(context, &app).await?,
+        AccountCommand::Show { account } => show(context, &app, &account).await?,
+        AccountCommand::Limit { account, amount, reason, csv, dry_run } => {
+            let wanted = match (csv, account, amount) {
+                (Some(file), _, _) => read_limits(&file)?,
+                (None, Some(account), Some(amount)) => vec![(account, amount)],
+                _ => bail!("name an account and an amount, or a CSV file"),
+            };
+            limits(context, &app, wanted, &reason, dry_run).await?;
+        }
+        AccountCommand::Opening { account, amount, reason } => {
+            let amount = Money::parse(&amount)?;
+            let mut tx = app.store.begin().await?;
+            let found = cloud::resolve_account(&mut tx, &account).await?;
+            let who = author();
+            let cause = Cause { key: "opening", author: &who, reason: &reason };
+            let defaults = (app.default_limit(), app.tax()?);
+            let figures =
+                post::set_opening_balance(&mut tx, found.payer_id, amount, cause, defaults, app.clock.now()).await?;
+            tx.commit().await?;
+            show_figures(context, &app, &found, &figures)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn account_line(
+    app: &App,
+    account: &Account,
+    standing: &Standing,
+    own_limit: Option<Option<Money>>,
+    decision: Option<&enforcement::DecisionRow>,
+) -> AccountLine {
+    let currency = &app.config.billing.currency;
+    let limit = own_limit.unwrap_or(app.default_limit());
+    AccountLine {
+        id: account.id,
+        account: account.full_name(),
+        cloud_id: account.cloud_id.clone(),
+        state: if account.gone_ms.is_some() { "gone".to_owned() } else { account.state.clone() },
+        managed: standing.managed,
+        limit: limit.map(|limit| currency.format_plain(limit)),
+        total: currency.format_plain(standing.figures.total),
+        used: currency.format_plain(standing.figures.used),
+        available: currency.format_plain(standing.figures.available),
+        share: share_words(standing.figures.share()),
+        per_day: currency.format_plain(standing.per_day),
+        days_left: standing.days_left,
+        decision: decision.map(|row| row.outcome.clone()),
+        reason: decision.map(|row| row.reason.clone()),
+    }
+}
+
+async fn list(context: &Context, app: &App) -> anyhow::Result<()> {
+    let mut tx = app.store.begin().await?;
+    let standings = app.standings(&mut tx).await?;
+    let limits = ledger::list_limits(&mut tx).await?;
+    let decisions = enforcement::list_newest_decisions(&mut tx).await?;
+    let accounts = cloud::list_accounts(&mut tx).await?;
+    let lines: Vec<AccountLine> = accounts
+        .iter()
+        .filter_map(|account| {
+            let standing = standings.iter().find(|standing| standing.payer == account.payer_id)?;
+            let decision = decisions.get(&account.id.get());
+            Some(account_line(app, account, standing, limits.get(&account.payer_id).copied(), decision))
+        })
+        .collect();
+    context.show(&lines, |lines| {
+        if lines.is_empty() {
+            return "No accounts yet: run `bursar sync`.".to_owned();
+        }
+        let code = app.config.billing.currency.code();
+        let rows = lines
+            .iter()
+            .map(|line| {
+                [
+                    line.account.clone(),
+                    line.state.clone(),
+                    line.limit.clone().unwrap_or_else(|| "not managed".to_owned()),
+                    line.total.clone(),
+                    line.used.clone(),
+                    line.available.clone(),
+                    line.share.clone(),
+                    line.days_left.map_or_else(String::new, |days| days.to_string()),
+                    line.reason.clone().unwrap_or_default(),
+                ]
+            })
+            .collect();
+        let table = output::table(
+            ["account", "state", "limit", "Total", "Used", "Available", "used", "days left", "why"],
+            rows,
+        );
+        format!("{table}\nAmounts in {code}.")
+    })
+}
+
+async fn show(context: &Context, app: &App, word: &str) -> anyhow::Result<()> {
+    let mut tx = app.store.begin().await?;
+    let account = cloud::resolve_account(&mut tx, word).await?;
+    let standing = standing_of(app, &mut tx, account.payer_id).await?;
+    let own = ledger::list_limits(&mut tx).await?.get(&account.payer_id).copied();
+    let decisions = enforcement::list_decisions(&mut tx, account.id, 5).await?;
+    let line = account_line(app, &account, &standing, own, decisions.first());
+    let holds = enforcement::list_holds(&mut tx, Some(account.id)).await?;
+    let notices = enforcement::list_notices(&mut tx, Some(account.id), 10).await?;
+    let intents = enforcement::list_intents(&mut tx, Some(account.id), 10).await?;
+    let transfers = ledger::list_transfers(&mut tx, account.payer_id, 20).await?;
+    let value = serde_json::json!({
+        "account": line, "decisions": decisions, "holds": holds, "notices": notices, "actions": intents, "transfers": transfers,
+    });
+    let zone = app.config.billing.zone;
+    let currency = &app.config.billing.currency;
+    context.show(&value, |_| {
+        let when = |ms: i64| Timestamp::from_ms(ms).display_in(zone);
+        let figures = &standing.figures;
+        let mut text = format!(
+            "{} ({}), {}\n  Total credit limit         {}\n  Used credit limit          {}  ({})\n  Balance available          {}\n  \
+             what an administrator allocates {}, grants left {}, money {}, not yet posted {}\n  {} a day{}\n",
+            line.account,
+            line.cloud_id,
+            line.state,
+            currency.format(figures.total),
+            currency.format(figures.used),
+            line.share,
+            currency.format(figures.available),
+            line.limit.clone().unwrap_or_else(|| "nothing: not managed".to_owned()),
+            currency.format(figures.grants_left),
+            currency.format(figures.money),
+            currency.format(figures.accrued),
+            currency.format(standing.per_day),
+            standing.days_left.map_or_else(String::new, |days| format!(", {days} days left")),
+        );
+        for decision in decisions.iter().take(1) {
+            text.push_str(&format!("\nDecided {}: {} ({}). {}\n", when(decision.decided_ms), decision.outcome, decision.reason, decision.sentence));
+        }
+        for hold in &holds {
+            text.push_str(&format!("Held by {}: {} (since {})\n", hold.owner, hold.reason, when(hold.placed_ms)));
+        }
+        let rows = transfers
+            .iter()
+            .map(|row| {
+                [when(row.at_ms), row.kind.clone(), currency.format(Money::from_micros(row.amount_micros)), row.reason.clone()]
+            })
+            .collect();
+        text.push_str(&format!("\nTransfers\n{}", output::table(["when", "what", "amount", "why"], rows)));
+        let rows = notices
+            .iter()
+            .map(|row| {
+                let rehearsal = if row.dry_run == 1 { "dry run" } else { "given" };
+                [when(row.recorded_ms), rehearsal.to_owned(), row.event.clone(), row.sentence.clone()]
+            })
+            .collect();
+        text.push_str(&format!("\n\nNotices\n{}", output::table(["when", "", "event", "what the tenant is told"], rows)));
+        text
+    })
+}
+
+async fn standing_of(app: &App, tx: &mut Tx, payer: PayerId) -> anyhow::Result<Standing> {
+    app.standings(tx)
+        .await?
+        .into_iter()
+        .find(|standing| standing.payer == payer)
+        .context("the payer has no standing; report this")
+}
+
+/// Reads `account,limit` lines; every problem is told with its line.
+fn read_limits(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} can not be read", file.display()))?;
+    let mut wanted = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || (number == 0 && line.eq_ignore_ascii_case("account,limit")) {
+            continue;
+        }
+        let Some((account, amount)) = line.split_once(',') else {
+            bail!("{} line {}: \"{line}\" is not account,limit; nothing was changed", file.display(), number + 1);
+        };
+        let unquote = |text: &str| text.trim().trim_matches('"').to_owned();
+        wanted.push((unquote(account), unquote(amount)));
+        if wanted.len() > MAX_CSV_LINES {
+            bail!("{} has more than {MAX_CSV_LINES} lines", file.display());
+        }
+    }
+    Ok(wanted)
+}
+
+#[derive(serde::Serialize)]
+struct LimitChange {
+    account: String,
+    before: Option<String>,
+    after: Option<String>,
+    changed: bool,
+}
+
+/// All or nothing: one wrong line changes no limit.
+async fn limits(
+    context: &Context,
+    app: &App,
+    wanted: Vec<(String, String)>,
+    reason: &str,
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    let who = author();
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let known = ledger::list_limits(&mut tx).await?;
+    let mut problems = Vec::new();
+    let mut changes = Vec::new();
+    let defaults = (app.default_limit(), app.tax()?);
+    for (word, amount) in &wanted {
+        let account = match cloud::resolve_account(&mut tx, word).await {
+            Ok(account) => account,
+            Err(error) => {
+                problems.push(error.to_string());
+                continue;
+            }
+        };
+        let after = match amount.as_str() {
+            "none" => None,
+            text => match Money::parse(text) {
+                Ok(amount) if amount.is_negative() => {
+                    problems.push(format!("{word}: a credit limit can not be negative; 0 is prepaid"));
+                    continue;
+                }
+                Ok(amount) => Some(amount),
+                Err(error) => {
+                    problems.push(format!("{word}: {error}"));
+                    continue;
+                }
+            },
+        };
+        let before = known.get(&account.payer_id).copied();
+        let changed = before != Some(after);
+        if changed {
+            let key = format!("limit/{}", app.random.uuid());
+            let cause = Cause { key: &key, author: &who, reason };
+            post::set_limit(&mut tx, account.payer_id, after, cause, defaults, now).await?;
+        }
+        let shown = |limit: Option<Money>| limit.map(|limit| app.config.billing.currency.format_plain(limit));
+        changes.push(LimitChange {
+            account: account.full_name(),
+            before: shown(before.unwrap_or(defaults.0)),
+            after: shown(after),
+            changed,
+        });
+    }
+    if !problems.is_empty() {
+        bail!("nothing was changed:\n  {}", problems.join("\n  "));
+    }
+    if !dry_run {
+        tx.commit().await?;
+    }
+    context.show(&changes, |changes| {
+        let words = |limit: &Option<String>| limit.clone().unwrap_or_else(|| "not managed".to_owned());
+        let rows = changes
+            .iter()
+            .map(|change| {
+                let done = if change.changed { "changed" } else { "as before" };
+                [change.account.clone(), words(&change.before), words(&change.after), done.to_owned()]
+            })
+            .collect();
+        let note = if dry_run { "\nDry run: nothing was changed." } else { "" };
+        format!("{}{note}", output::table(["account", "limit before", "limit", ""], rows))
+    })
+}
+
+fn show_figures(context: &Context, app: &App, account: &Account, figures: &Figures) -> anyhow::Result<()> {
+    let currency = &app.config.billing.currency;
+    let value = serde_json::json!({
+        "account": account.full_name(),
+        "total": figures.total.to_string(),
+        "used": figures.used.to_string(),
+        "available": figures.available.to_string(),
+    });
+    context.show(&value, |_| {
+        format!(
+            "{}: Total {}, Used {}, Available {}.",
+            account.full_name(),
+            currency.format(figures.total),
+            currency.format(figures.used),
+            currency.format(figures.available)
+        )
+    })
+}
+
+/// `bursar payment …`
+pub async fn payment(context: &Context, command: PaymentCommand) -> anyhow::Result<ExitCode> {
+    let PaymentCommand::Add { account, amount, reference, key } = command;
+    let app = context.app().await?;
+    let amount = Money::parse(&amount)?;
+    let who = author();
+    let key = key.unwrap_or_else(|| app.random.uuid().to_string());
+    let mut tx = app.store.begin().await?;
+    let found = cloud::resolve_account(&mut tx, &account).await?;
+    let cause = Cause { key: &key, author: &who, reason: &reference };
+    let defaults = (app.default_limit(), app.tax()?);
+    let figures = post::add_payment(&mut tx, found.payer_id, amount, cause, defaults, app.clock.now()).await?;
+    wake(&app, &mut tx).await?;
+    tx.commit().await?;
+    show_figures(context, &app, &found, &figures)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A running server looks at once whether somebody may be opened now.
+async fn wake(app: &App, tx: &mut Tx) -> anyhow::Result<()> {
+    let locked = crate::jobs::lock::DataLock::try_take(&app.config.store.data_dir)?.is_none();
+    if locked {
+        runs::leave_request(tx, "enforce", "{}", &author(), app.clock.now()).await?;
+    }
+    Ok(())
+}
+
+/// `bursar grant …`
+pub async fn grant(context: &Context, command: GrantCommand) -> anyhow::Result<ExitCode> {
+    let GrantCommand::Add { account, amount, until, reason, key } = command;
+    let app = context.app().await?;
+    let amount = Money::parse(&amount)?;
+    let ends = until
+        .map(|text| {
+            text.parse()
+                .ok()
+                .map(Day::from_date)
+                .and_then(|day| day.start(app.config.billing.zone))
+                .with_context(|| format!("\"{text}\" is not a date such as 2026-12-31"))
+        })
+        .transpose()?;
+    let who = author();
+    let key = key.unwrap_or_else(|| app.random.uuid().to_string());
+    let mut tx = app.store.begin().await?;
+    let found = cloud::resolve_account(&mut tx, &account).await?;
+    let cause = Cause { key: &key, author: &who, reason: &reason };
+    let defaults = (app.default_limit(), app.tax()?);
+    let figures = post::add_grant(&mut tx, found.payer_id, amount, ends, cause, defaults, app.clock.now()).await?;
+    wake(&app, &mut tx).await?;
+    tx.commit().await?;
+    show_figures(context, &app, &found, &figures)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `bursar user …`
+pub async fn user(context: &Context, command: UserCommand) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    match command {
+        UserCommand::List => {
+            let mut tx = app.store.read().await?;
+            let users = cloud::list_users(&mut tx, None).await?;
+            let mapped = people::list_portal_users(&mut tx, None).await?;
+            let accounts = cloud::list_accounts(&mut tx).await?;
+            let name = |id: AccountId| {
+                accounts.iter().find(|account| account.id == id).map(Account::full_name).unwrap_or_default()
+            };
+            let value = serde_json::json!({ "users": users, "mapped": mapped });
+            context.show(&value, |_| {
+                let rows = users
+                    .iter()
+                    .map(|user| {
+                        // A CloudStack user owns the account it stands in, unless somebody mapped it otherwise.
+                        let role = mapped
+                            .iter()
+                            .find(|row| row.issuer == "cloudstack" && row.subject == user.cloud_id)
+                            .map_or("owner (by CloudStack)", |row| row.role.as_str());
+                        [
+                            user.username.clone(),
+                            user.cloud_id.clone(),
+                            name(user.account_id),
+                            user.state.clone(),
+                            if user.email.is_some() { "yes" } else { "no" }.to_owned(),
+                            role.to_owned(),
+                        ]
+                    })
+                    .collect();
+                let mut text = output::table(["user", "CloudStack id", "account", "state", "mail", "role"], rows);
+                for row in mapped.iter().filter(|row| row.issuer != "cloudstack") {
+                    let account = row.account_id.map(name).unwrap_or_default();
+                    text.push_str(&format!("\n{} at {}: {} of {account}", row.subject, row.issuer, row.role));
+                }
+                text
+            })?;
+        }
+        UserCommand::Map { issuer, subject, account, role } => {
+            let mut tx = app.store.begin().await?;
+            let found = cloud::resolve_account(&mut tx, &account).await?;
+            let cloud_user = if issuer == "cloudstack" {
+                let users = cloud::list_users(&mut tx, None).await?;
+                let known = users
+                    .into_iter()
+                    .find(|user| user.cloud_id == subject)
+                    .with_context(|| format!("CloudStack has no user with the id {subject}; `bursar user list` shows them"))?;
+                Some(known.cloud_id)
+            } else {
+                None
+            };
+            let who = author();
+            let now = app.clock.now();
+            people::put_portal_user(&mut tx, &issuer, &subject, cloud_user.as_deref(), Some(found.id), &role, &who, now)
+                .await?;
+            let line = AuditLine {
+                at_ms: now.as_ms(),
+                actor: who,
+                action: "user.map".to_owned(),
+                subject: found.full_name(),
+                after_state: Some(role.clone()),
+                ..AuditLine::default()
+            };
+            runs::write_audit(&mut tx, &line).await?;
+            tx.commit().await?;
+            let value = serde_json::json!({ "account": found.full_name(), "role": role });
+            context.show(&value, |_| format!("Mapped to {} as {role}.", found.full_name()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `bursar hold …`
+pub async fn hold(context: &Context, command: HoldCommand) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    match command {
+        HoldCommand::List => {
+            let mut tx = app.store.begin().await?;
+            let holds = enforcement::list_holds(&mut tx, None).await?;
+            let mut rows = Vec::new();
+            for hold in &holds {
+                let account = cloud::get_account(&mut tx, hold.account_id).await?;
+                let since = Timestamp::from_ms(hold.placed_ms).display_in(app.config.billing.zone);
+                rows.push([account.full_name(), hold.owner.clone(), hold.reason.clone(), hold.placed_by.clone(), since]);
+            }
+            context.show(&holds, |_| output::table(["account", "held by", "why", "placed by", "since"], rows))?;
+        }
+        HoldCommand::Adopt { account, owner } => {
+            let now = app.clock.now();
+            let who = author();
+            let mut tx = app.store.begin().await?;
+            let found = cloud::resolve_account(&mut tx, &account).await?;
+            if !enforcement::lift_hold(&mut tx, found.id, "before", &who, now).await? {
+                bail!("{} has no suspension from before bursar; `bursar hold list` shows what there is", found.full_name());
+            }
+            let reason = format!("adopted from before as {owner}");
+            enforcement::place_hold(&mut tx, found.id, &owner, "lock", &reason, None, &who, now).await?;
+            let line = AuditLine {
+                at_ms: now.as_ms(),
+                actor: who,
+                action: "hold.adopt".to_owned(),
+                subject: found.full_name(),
+                after_state: Some(owner.clone()),
+                ..AuditLine::default()
+            };
+            runs::write_audit(&mut tx, &line).await?;
+            tx.commit().await?;
+            let value = serde_json::json!({ "account": found.full_name(), "held_by": owner });
+            context.show(&value, |_| format!("{} is now held by {owner}.", found.full_name()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `bursar notice`
+pub async fn notices(context: &Context, word: Option<&str>) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    let mut tx = app.store.begin().await?;
+    let account = match word {
+        Some(word) => Some(cloud::resolve_account(&mut tx, word).await?.id),
+        None => None,
+    };
+    let notices = enforcement::list_notices(&mut tx, account, 200).await?;
+    let mut rows = Vec::new();
+    for notice in &notices {
+        let account = cloud::get_account(&mut tx, AccountId::new(notice.account_id)).await?;
+        let at = Timestamp::from_ms(notice.recorded_ms).display_in(app.config.billing.zone);
+        let rehearsal = if notice.dry_run == 1 { "dry run" } else { "given" };
+        rows.push([at, account.full_name(), rehearsal.to_owned(), notice.sentence.clone()]);
+    }
+    context.show(&notices, |_| output::table(["when", "account", "", "what the tenant is told"], rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `bursar quarantine`
+pub async fn quarantine(context: &Context) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    let mut tx = app.store.begin().await?;
+    let rows = usage::list_quarantined(&mut tx, 500).await?;
+    let overlapping = usage::count_quarantined_by_account(&mut tx).await?;
+    let value = serde_json::json!({ "rows": rows, "overlapping_records_by_account": overlapping });
+    context.show(&value, |_| {
+        let lines = rows
+            .iter()
+            .map(|row| {
+                [
+                    Day::from_number(row.day).to_string(),
+                    row.usage_type.map_or_else(String::new, crate::jobs::work::slug_of),
+                    row.seen.to_string(),
+                    row.reason.clone(),
+                ]
+            })
+            .collect();
+        let mut text = output::table(["day", "type", "rows", "why it waits"], lines);
+        for (account, count) in &overlapping {
+            text.push_str(&format!("\naccount {account}: {count} records overlap what is charged already"));
+        }
+        text
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
