@@ -384,3 +384,49 @@ fn due(request: &KeyRequest, state: KeyState, secret_shown: Duration, now: Times
 fn cloud_id(text: &str) -> Result<CloudId, StoreError> {
     text.parse().map_err(|_| StoreError::Nonsense(format!("\"{text}\" is no CloudStack id")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            revoke,
+            tests::{Place, deleted, listed, updated, user_id},
+        },
+        *,
+    };
+    use crate::{cloudstack::testing::Scripted, secrets::Secret};
+
+    /// A pass that has registered a pair, while `meanwhile` happened to the request.
+    async fn keep_after(place: &Place, meanwhile: KeyState) -> (String, usize) {
+        let id = place.approved("first").await;
+        let server = Scripted::start([updated(), listed(), deleted()]).await;
+        let Place { store, box_key, settings, clock, random, .. } = place;
+        let client = server.client();
+        let pass = Pass { store, client: &client, box_key, settings, protected: &|_| None, clock, random };
+        let Preparation::Ready(prepared) = pass.prepare(id).await.unwrap() else { panic!("it is approved") };
+        assert_eq!(prepared.user_id, user_id());
+        let mut tx = store.begin().await.unwrap();
+        match meanwhile {
+            KeyState::Issued => {
+                assert!(people::put_key_pair(&mut tx, id, "EXAMPLE", b"", clock.now(), clock.now()).await.unwrap());
+            }
+            _ => revoke(&mut tx, id, "alice", clock.now()).await.unwrap(),
+        }
+        tx.commit().await.unwrap();
+        let pair = KeyPair { api_key: Secret::new("EXAMPLE-KEY"), secret_key: Secret::new("EXAMPLE-SECRET") };
+        assert!(matches!(pass.keep_pair(&prepared, &pair, None).await.unwrap(), Outcome::Overtaken));
+        let row = place.row(id).await;
+        assert!(row.secret_box.is_none());
+        (row.state, server.received().len())
+    }
+
+    #[tokio::test]
+    async fn a_pair_made_while_its_request_was_revoked_goes_at_once() {
+        assert_eq!(keep_after(&Place::new().await, KeyState::Revoking).await, ("revoking".to_owned(), 3));
+    }
+
+    #[tokio::test]
+    async fn two_passes_at_once_leave_no_pair_that_works_for_nobody() {
+        assert_eq!(keep_after(&Place::new().await, KeyState::Issued).await, ("revoking".to_owned(), 3));
+    }
+}
