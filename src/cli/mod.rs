@@ -46,7 +46,9 @@ impl Context {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        Ok(App::open(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await?)
+        let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+        app.bind_to_cloud().await?;
+        Ok(app)
     }
 
     /// Shows a value as JSON, or as the text made of it.

@@ -93,23 +93,25 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the store; refuses one that belongs to another cloud.
+    /// Opens the store.
     pub async fn open(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn RandomSource>) -> Result<Self, AppError> {
         let store = Store::open(&store_settings(&config)).await?;
         let holder = format!("{}/{}", std::process::id(), random.hex(6));
-        let app = Self { config: Arc::new(config), store, clock, random, holder };
-        if let Some(url) = &app.config.cloudstack.url {
-            let mut tx = app.store.begin().await?;
-            match runs::find_setting(&mut tx, CLOUD).await? {
-                Some(stored) if stored != url.as_str() => {
-                    return Err(AppError::OtherCloud { stored, configured: url.to_string() });
-                }
-                Some(_) => {}
-                None => runs::put_setting(&mut tx, CLOUD, url.as_str(), app.clock.now()).await?,
+        Ok(Self { config: Arc::new(config), store, clock, random, holder })
+    }
+
+    /// Refuses data that belongs to another cloud; data of no cloud yet is this one's from now on.
+    pub async fn bind_to_cloud(&self) -> Result<(), AppError> {
+        let Some(url) = &self.config.cloudstack.url else { return Ok(()) };
+        let mut tx = self.store.begin().await?;
+        match runs::find_setting(&mut tx, CLOUD).await? {
+            Some(stored) if stored != url.as_str() => {
+                return Err(AppError::OtherCloud { stored, configured: url.to_string() });
             }
-            tx.commit().await?;
+            Some(_) => {}
+            None => runs::put_setting(&mut tx, CLOUD, url.as_str(), self.clock.now()).await?,
         }
-        Ok(app)
+        Ok(tx.commit().await?)
     }
 
     /// Settings of the connection to CloudStack.

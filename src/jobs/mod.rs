@@ -3,6 +3,7 @@
 pub mod app;
 pub mod keys;
 pub mod lock;
+pub mod server;
 pub mod work;
 
 pub use app::{App, AppError, Role};

@@ -1,0 +1,98 @@
+//! `bursar serve`: the schedule, the pages, the API and the metrics, until told to stop.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use tokio::{net::TcpListener, sync::Notify};
+
+use super::Context;
+use crate::{
+    cloudstack::session::SessionClient,
+    config::Database,
+    jobs::{keys::Desk, lock::DataLock, server},
+    lifecycle::{self, Condition, Ending, Readiness, Shutdown, Systemd},
+    store::runs,
+    telemetry::metrics,
+    web::{self, WebState},
+};
+
+/// What is under way may end within this time after a signal; systemd's limit in deploy/ is longer.
+const GRACE: Duration = Duration::from_secs(150);
+
+/// `bursar serve`
+pub async fn serve(context: &Context) -> anyhow::Result<ExitCode> {
+    let app = context.app().await?;
+    let _lock = if matches!(app.config.store.database, Database::Sqlite(_)) {
+        let Some(lock) = DataLock::try_take(&app.config.store.data_dir)? else {
+            bail!(
+                "another bursar works on {}; on SQLite there can be one. For two replicas use PostgreSQL",
+                app.config.store.data_dir.display()
+            );
+        };
+        let mut tx = app.store.begin().await?;
+        let cut = runs::close_runs_of(&mut tx, "", app.clock.now()).await?;
+        tx.commit().await?;
+        if cut > 0 {
+            tracing::warn!(runs = cut, "runs of a former process were cut off; what they left is picked up");
+        }
+        Some(lock)
+    } else {
+        None
+    };
+    let recorder = metrics::install()?;
+    let shutdown = Shutdown::new();
+    shutdown.listen()?;
+    let readiness =
+        Readiness::new(&[Condition::Store, Condition::Migrations, Condition::Listeners], &[Condition::CloudStack]);
+    readiness.good(Condition::Store);
+    readiness.good(Condition::Migrations);
+
+    let wake = Arc::new(Notify::new());
+    let sessions = SessionClient::new(&app.client_settings()?)?;
+    let desk = Arc::new(Desk::new(app.clone(), Arc::clone(&wake)));
+    let state = WebState::new(app.clone(), readiness.clone(), sessions, Arc::clone(&wake), desk);
+    let address = app.config.web.listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{address} ([web] listen) can not be opened; is another program there?"))?;
+    shutdown.spawn(logged("pages", web::serve(state, listener, shutdown.soft().clone())));
+    if let Some(address) = app.config.metrics.listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("{address} ([metrics] listen) can not be opened; is another program there?"))?;
+        shutdown.spawn(logged("metrics", web::serve_metrics(recorder.clone(), listener, shutdown.soft().clone())));
+    }
+    readiness.good(Condition::Listeners);
+    tracing::info!(%address, base_path = %app.config.web.base_path, "serving");
+
+    let stop = shutdown.soft().clone();
+    let heard = readiness.clone();
+    shutdown.spawn(server::work_until(app.clone(), wake, stop.clone(), move |answer| match answer {
+        Ok(()) => heard.good(Condition::CloudStack),
+        Err(why) => heard.bad(Condition::CloudStack, why),
+    }));
+    shutdown.spawn(async move {
+        while !stop.is_cancelled() {
+            tokio::time::sleep(metrics::UPKEEP_INTERVAL).await;
+            recorder.upkeep();
+        }
+    });
+    let systemd = Systemd;
+    let watchdog = Systemd::watchdog_interval();
+    let ending = tokio::select! {
+        ending = shutdown.finish(GRACE) => ending,
+        () = async {
+            lifecycle::report_to(&systemd, &readiness, &shutdown, watchdog).await;
+            std::future::pending::<()>().await;
+        } => Ending::Clean,
+    };
+    app.store.close().await;
+    tracing::info!(?ending, "stopped");
+    Ok(if ending == Ending::Abandoned { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn logged(what: &'static str, serving: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, what, "a listener stopped");
+    }
+}
