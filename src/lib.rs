@@ -25,6 +25,7 @@ pub mod rating;
 pub mod schedule;
 pub mod scope;
 pub mod secrets;
+pub mod setup;
 pub mod store;
 pub mod telemetry;
 pub mod time;

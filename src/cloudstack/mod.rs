@@ -32,7 +32,7 @@ mod faults;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod traps;
 
