@@ -28,6 +28,7 @@ pub mod rating;
 pub mod schedule;
 pub mod scope;
 pub mod secrets;
+pub mod setup;
 pub mod standin;
 pub mod store;
 pub mod telemetry;

@@ -98,18 +98,24 @@ impl Drop for Scripted {
 
 impl Scripted {
     pub(crate) async fn start(script: impl IntoIterator<Item = Reaction>) -> Self {
+        let mut script: VecDeque<Reaction> = script.into_iter().collect();
+        Self::answering(move |_| script.pop_front().unwrap_or_else(|| Reaction::json(500, "the script has ended")))
+            .await
+    }
+
+    /// A server that looks at each request before it reacts.
+    pub(crate) async fn answering(mut react: impl FnMut(&Received) -> Reaction + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let seen = received.clone();
-        let mut script: VecDeque<Reaction> = script.into_iter().collect();
         let task = tokio::spawn(async move {
             let mut silent = Vec::new();
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let Some(request) = read_request(&mut stream).await else { continue };
+                let reaction = react(&request);
                 seen.lock().unwrap().push(request);
-                let reaction = script.pop_front().unwrap_or_else(|| Reaction::json(500, "the script has ended"));
                 match reaction {
                     Reaction::Cut => drop(stream),
                     Reaction::Silence => silent.push(stream),

@@ -1,0 +1,245 @@
+//! Accounts, people and roles: what an administrator should know before bursar acts.
+
+use super::{
+    Area, CheckReport, Line,
+    cloud::{Found, Service, full_name},
+    some_of,
+};
+use crate::{
+    cloudstack::{Account, AccountState, RolePermission, User},
+    config::DomainRef,
+    ids::CloudId,
+    scope::Scope,
+};
+
+const AREA: Area = Area::People;
+/// Roles looked at; a cloud has some ten.
+const MAX_ROLES: usize = 40;
+/// What a key must not be able to do: read and replace the key pairs beside it (design rule 16).
+const KEY_APIS: [&str; 2] = ["registerUserKeys", "getUserKeys"];
+
+pub(super) async fn look(found: &Found<'_>, services: &[Service], report: &mut CheckReport) {
+    let own: Vec<CloudId> = services
+        .iter()
+        .filter_map(|service| found.account_of(found.user_of(&service.api_key)?))
+        .map(|account| account.id)
+        .collect();
+    let scope = Scope::new(found.config.scope.domains.iter().map(|domain| match domain {
+        DomainRef::Path(path) => path.clone(),
+        DomainRef::Id(id) => id.to_string(),
+    }));
+    let accounts: Vec<&Account> = found
+        .accounts
+        .iter()
+        .filter(|account| !own.contains(&account.id))
+        .filter(|account| {
+            scope.includes(account.domain_path.as_deref().unwrap_or("ROOT"), &account.domain_id.to_string())
+        })
+        .collect();
+    scope_names(found, report);
+    if found.accounts.is_empty() {
+        return;
+    }
+    states(&accounts, report);
+    addresses(found, &accounts, report);
+    if found.config.access.enabled {
+        roles(found, &accounts, report).await;
+    }
+}
+
+/// Domains that the configuration names and CloudStack does not have: a slip of the pen would leave out a customer.
+fn scope_names(found: &Found<'_>, report: &mut CheckReport) {
+    if found.domains.is_empty() {
+        return;
+    }
+    for domain in &found.config.scope.domains {
+        let (shown, known) = match domain {
+            DomainRef::Path(path) => {
+                (path.clone(), found.domains.iter().any(|one| one.path.as_deref() == Some(path.as_str())))
+            }
+            DomainRef::Id(id) => (id.to_string(), found.domains.iter().any(|one| one.id == *id)),
+        };
+        if !known {
+            let text = format!("[scope] domains names {shown}, which CloudStack does not have");
+            report.add(Line::bad(AREA, "scope", text).with_way_out("correct it; paths begin with ROOT"));
+        }
+    }
+}
+
+fn states(accounts: &[&Account], report: &mut CheckReport) {
+    let name = "accounts";
+    let mut closed: Vec<String> = accounts
+        .iter()
+        .filter(|account| matches!(account.state, AccountState::Locked | AccountState::Disabled))
+        .map(|account| format!("{} ({})", full_name(account), account.state.as_str()))
+        .collect();
+    closed.sort();
+    if closed.is_empty() {
+        report.add(Line::good(AREA, name, format!("{}, none locked or disabled", accounts.len())));
+        return;
+    }
+    let text = format!("{} of {} are locked or disabled: {}", closed.len(), accounts.len(), some_of(&closed));
+    report.add(Line::warning(AREA, name, text).with_way_out(
+        "bursar only restores what it locked itself: these stay as they are until a person enables them",
+    ));
+}
+
+fn addresses(found: &Found<'_>, accounts: &[&Account], report: &mut CheckReport) {
+    let name = "e-mail addresses";
+    let prefix = &found.config.access.user_prefix;
+    let people: Vec<&User> = found
+        .users
+        .iter()
+        .filter(|user| user.is_default != Some(true) && !user.username.starts_with(prefix.as_str()))
+        .filter(|user| {
+            found.account_of(user).is_some_and(|account| {
+                account.state == AccountState::Enabled && accounts.iter().any(|one| one.id == account.id)
+            })
+        })
+        .collect();
+    let mut without: Vec<&str> = people
+        .iter()
+        .filter(|user| !is_usable(user.email.as_deref().unwrap_or_default()))
+        .map(|user| user.username.as_str())
+        .collect();
+    without.sort_unstable();
+    if without.is_empty() {
+        report.add(Line::good(AREA, name, format!("each of {} people has one", people.len())));
+        return;
+    }
+    let text = format!("{} of {} people have none that works: {}", without.len(), people.len(), some_of(&without));
+    report.add(Line::warning(AREA, name, text).with_way_out(
+        "nobody is locked who was not warned: they have to see the warning on a page, or get an address",
+    ));
+}
+
+/// Whether mail to it could arrive. Whether it does only sending tells.
+fn is_usable(address: &str) -> bool {
+    let Some((local, domain)) = address.trim().rsplit_once('@') else { return false };
+    let plain = |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@');
+    let dots = domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.') && !domain.contains("..");
+    let lower = domain.to_ascii_lowercase();
+    // Reserved names that never deliver (RFC 2606); "invalid.example" is what bursar gives to its own users.
+    let undeliverable =
+        lower == "invalid.example" || [".invalid", ".localdomain", ".local"].iter().any(|end| lower.ends_with(end));
+    plain(local) && plain(domain) && dots && !undeliverable
+}
+
+/// Roles whose keys can make or read keys: a key handed out for a month could make itself another for ever.
+async fn roles(found: &Found<'_>, accounts: &[&Account], report: &mut CheckReport) {
+    let name = "roles and keys";
+    let listed = match found.reader.list_roles().await {
+        Ok(listed) => listed,
+        Err(error) => {
+            report.add(Line::not_checked(AREA, name, format!("roles can not be listed: {error}")));
+            return;
+        }
+    };
+    let mut open = Vec::new();
+    for role in listed.iter().take(MAX_ROLES) {
+        let is_admin = role.role_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Admin"));
+        if is_admin || !accounts.iter().any(|account| account.role_id == Some(role.id)) {
+            continue;
+        }
+        match found.reader.list_role_permissions(role.id).await {
+            Ok(permissions) if KEY_APIS.iter().any(|api| allows(&permissions, api)) => open.push(role.name.clone()),
+            Ok(_) => {}
+            Err(error) => {
+                report.add(Line::not_checked(
+                    AREA,
+                    name,
+                    format!("the rules of {} can not be read: {error}", role.name),
+                ));
+                return;
+            }
+        }
+    }
+    if open.is_empty() {
+        report.add(Line::good(AREA, name, "no role of a customer lets keys make or read keys"));
+        return;
+    }
+    let text = format!(
+        "{}: a key of such an account can make itself another, and read or replace those beside it",
+        some_of(&open)
+    );
+    report.add(Line::warning(AREA, name, text).with_way_out(
+        "for keys that end when they should, put rules that deny registerUserKeys and getUserKeys first in these roles",
+    ));
+}
+
+/// Whether a role allows an API: the first rule that matches decides, and without one CloudStack's own list does, which
+/// allows these to everybody (facts 4.6, 5).
+fn allows(permissions: &[RolePermission], api: &str) -> bool {
+    permissions.iter().find(|permission| matches(&permission.rule, api)).is_none_or(|permission| {
+        !permission.permission.as_deref().is_some_and(|word| word.eq_ignore_ascii_case("deny"))
+    })
+}
+
+/// Whether a rule, in which `*` stands for any letters, is about an API.
+fn matches(rule: &str, api: &str) -> bool {
+    let (rule, api) = (rule.to_ascii_lowercase(), api.to_ascii_lowercase());
+    let mut parts = rule.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| api.strip_prefix(first)) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else { return false };
+        rest = rest.get(at + part.len()..).unwrap_or_default();
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(rules: &[(&str, &str)]) -> Vec<RolePermission> {
+        rules
+            .iter()
+            .map(|(rule, permission)| RolePermission {
+                id: "d522b0de-3fe4-4094-9d94-fb27222e11d7".parse().unwrap(),
+                rule: (*rule).to_owned(),
+                permission: Some((*permission).to_owned()),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_decides() {
+        assert!(allows(&rules(&[("registerUserKeys", "allow"), ("*", "deny")]), "registerUserKeys"));
+        assert!(!allows(&rules(&[("*UserKeys", "deny"), ("registerUserKeys", "allow")]), "registerUserKeys"));
+        assert!(!allows(&rules(&[("list*", "allow"), ("*", "deny")]), "getUserKeys"));
+        assert!(allows(&rules(&[("list*", "allow")]), "getUserKeys"), "no rule: CloudStack's own list allows it");
+    }
+
+    #[test]
+    fn a_star_stands_for_any_letters() {
+        assert!(matches("*", "getUserKeys") && matches("get*", "getUserKeys") && matches("*Keys", "getuserkeys"));
+        assert!(matches("g*User*s", "getUserKeys") && matches("getUserKeys", "getUserKeys"));
+        assert!(
+            !matches("get", "getUserKeys") && !matches("list*", "getUserKeys") && !matches("get*Keyz", "getUserKeys")
+        );
+    }
+
+    #[test]
+    fn an_address_is_usable_if_mail_could_arrive() {
+        assert!(is_usable("alice@example.com") && is_usable(" alice.anders@mail.example.com "));
+        for address in [
+            "",
+            "alice",
+            "alice@",
+            "@example.com",
+            "alice@localhost",
+            "a b@example.com",
+            "bursar-reader@invalid.example",
+            "a@b@c..d",
+        ] {
+            assert!(!is_usable(address), "{address}");
+        }
+    }
+}
