@@ -1,3 +1,5 @@
 //! The `bursar` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    bursar::cli::run()
+}

@@ -10,7 +10,7 @@ use super::{
     output,
 };
 use crate::{
-    cloudstack::{ClientSettings, Credentials},
+    cloudstack::Credentials,
     config,
     random::SystemRandom,
     secrets::Secret,
@@ -32,12 +32,16 @@ pub async fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode>
         );
     }
     let url = args.url.parse().with_context(|| format!("\"{}\" is not a URL such as https://cloud.example.com", args.url))?;
-    let mut settings = ClientSettings::new(url);
-    settings.ca_file = args.ca_file;
     let admin = ask_admin_key()?;
-    let request = InitRequest { settings, reader_only: args.reader_only, renew: args.renew, ..InitRequest::default_names() };
+    let request = InitRequest {
+        url,
+        ca_file: args.ca_file,
+        reader_only: args.reader_only,
+        prefix: init::DEFAULT_PREFIX.to_owned(),
+        renew: args.renew,
+    };
     let outcome = init::init(request, admin, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
-    init::write_config(&args.output, &outcome.configuration)?;
+    init::write_config(&args.output, &outcome.config_text)?;
     let value = serde_json::json!({ "made": outcome.made, "configuration": args.output });
     context.show(&value, |_| {
         format!(
@@ -75,7 +79,7 @@ pub async fn check(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = check::check(&config, Arc::new(SystemClock)).await;
     context.show(&report, ToString::to_string)?;
-    Ok(ExitCode::from(u8::try_from(report.exit_code()).unwrap_or(1)))
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 /// `bursar runs`

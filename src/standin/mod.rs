@@ -32,6 +32,7 @@ pub use calls::Received;
 pub use faults::{Fault, FaultKind, Faults, Gate};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+pub use server::OnAnswer;
 pub use totp::totp_code;
 use url::Url;
 pub use usage::UsageRun;
@@ -57,6 +58,8 @@ pub struct Options {
     pub page_limit: usize,
     /// Rows a second of listUsageRecords, for benchmarks at CloudStack's real speed (some 430); None is unlimited.
     pub usage_rows_per_second: Option<u32>,
+    /// Sees the world after each call, before its answer goes out: for keeping it over a restart.
+    pub on_answer: Option<OnAnswer>,
 }
 
 impl Default for Options {
@@ -69,6 +72,7 @@ impl Default for Options {
             job_delay_polls: 1,
             page_limit: 500,
             usage_rows_per_second: None,
+            on_answer: None,
         }
     }
 }
@@ -111,7 +115,7 @@ impl StandIn {
         world.job_delay_polls = options.job_delay_polls;
         world.page_limit = options.page_limit;
         world.set_configuration("default.page.size", &options.page_limit.to_string());
-        let shared = Arc::new(server::Shared::new(world, options.clock, options.usage_rows_per_second));
+        let shared = Arc::new(server::Shared::new(world, options.clock, options.usage_rows_per_second, options.on_answer));
         let service =
             server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Connection>();
         let stop = CancellationToken::new();

@@ -36,22 +36,43 @@ const USAGE_LISTS_AT_ONCE: usize = 2;
 const JSON: &str = "application/json;charset=utf-8";
 
 /// What every handler shares.
+/// Sees the world after each call, before its answer goes out.
+pub type OnAnswer = Arc<dyn Fn(&World) + Send + Sync>;
+
 pub(crate) struct Shared {
     pub world: Mutex<World>,
     pub clock: Arc<dyn Clock>,
     /// Rows of usage that one list gives a second; None is as fast as it goes.
     pub usage_rows_per_second: Option<u32>,
     usage_lists: Semaphore,
+    on_answer: Option<OnAnswer>,
 }
 
 impl Shared {
-    pub(crate) fn new(world: World, clock: Arc<dyn Clock>, usage_rows_per_second: Option<u32>) -> Self {
+    pub(crate) fn new(
+        world: World,
+        clock: Arc<dyn Clock>,
+        usage_rows_per_second: Option<u32>,
+        on_answer: Option<OnAnswer>,
+    ) -> Self {
         Self {
             world: Mutex::new(world),
             clock,
             usage_rows_per_second,
             usage_lists: Semaphore::new(USAGE_LISTS_AT_ONCE),
+            on_answer,
         }
+    }
+
+    /// Lets the call happen; whoever listens sees the world before the client has its answer.
+    fn answer(&self, incoming: &Incoming) -> Option<Reply> {
+        self.with(|world| {
+            let reply = answer(world, incoming);
+            if let Some(on_answer) = &self.on_answer {
+                on_answer(world);
+            }
+            reply
+        })
     }
 
     /// The world at the clock's now.
@@ -114,7 +135,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
 
 /// Lets the call happen, in the way that the fault wants.
 async fn act(shared: &Shared, connection: &Connection, incoming: &Incoming, fault: Option<FaultKind>) -> Outgoing {
-    let done = || Outgoing::Reply(shared.with(|world| answer(world, incoming)));
+    let done = || Outgoing::Reply(shared.answer(incoming));
     match fault {
         None => done(),
         Some(FaultKind::DelayUntil(gate)) => {
@@ -135,17 +156,17 @@ async fn act(shared: &Shared, connection: &Connection, incoming: &Incoming, faul
             Outgoing::Nothing
         }
         Some(FaultKind::CutAfterAction) => {
-            shared.with(|world| answer(world, incoming));
+            shared.answer(incoming);
             connection.cut();
             Outgoing::Nothing
         }
         Some(FaultKind::EmptyOk { acted }) => {
             if acted {
-                shared.with(|world| answer(world, incoming));
+                shared.answer(incoming);
             }
             Outgoing::Nothing
         }
-        Some(FaultKind::InvalidJson) => match shared.with(|world| answer(world, incoming)) {
+        Some(FaultKind::InvalidJson) => match shared.answer(incoming) {
             Some(reply) => {
                 let text = reply.body.to_string();
                 let half = text.chars().take(text.chars().count() / 2).collect();
@@ -164,7 +185,7 @@ async fn act(shared: &Shared, connection: &Connection, incoming: &Incoming, faul
             body: format!(r#"{{"hugeresponse":{{"text":"{}"}}}}"#, "x".repeat(bytes)),
         },
         Some(FaultKind::WrongDuplicates) => {
-            let mut reply = shared.with(|world| answer(world, incoming));
+            let mut reply = shared.answer(incoming);
             if let Some(reply) = &mut reply {
                 double_rows(&mut reply.body);
             }
