@@ -1,0 +1,156 @@
+//! Requests for API access.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::StatusCode,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Body, CallKey, time};
+use crate::{
+    ids::{AccountId, KeyRequestId},
+    store::people::{self, KeyRequest},
+    web::{
+        WebState,
+        access::{Reader, Writer},
+        error::Failure,
+        keydesk::{KeyDeskError, KeyWish},
+    },
+};
+
+#[derive(Deserialize)]
+pub(in crate::web) struct RequestsOf {
+    account: Option<i64>,
+    state: Option<String>,
+    limit: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub(in crate::web) struct Wish {
+    account: i64,
+    purpose: String,
+    days: i64,
+    /// On whose behalf; the token's name where nobody is named.
+    requested_by: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(in crate::web) struct Answer {
+    days: Option<i64>,
+    message: Option<String>,
+}
+
+impl From<KeyDeskError> for Failure {
+    fn from(error: KeyDeskError) -> Self {
+        let text = error.to_string();
+        match error {
+            KeyDeskError::Off => Self::new(StatusCode::CONFLICT, "access-off", text),
+            KeyDeskError::Missing => Self::missing(text),
+            KeyDeskError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", text),
+            KeyDeskError::Unavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, "cloudstack-silent", text),
+            KeyDeskError::Unexpected(_) => Self::unexpected(&text),
+        }
+    }
+}
+
+/// Everything but the secret.
+fn told(request: &KeyRequest) -> Value {
+    json!({
+        "id": request.id, "account": request.account_id, "requested_by": request.requested_by,
+        "purpose": request.purpose, "days": request.days, "state": request.state, "decided_by": request.decided_by,
+        "message": request.message, "username": request.username, "api_key": request.api_key,
+        "secret_waits": request.secret_box.is_some(), "requested": time(request.requested_ms),
+        "issued": request.issued_ms.map(time), "expires": request.expires_ms.map(time),
+        "revoked": request.revoked_ms.map(time), "last_error": request.last_error,
+    })
+}
+
+async fn one(state: &WebState, id: KeyRequestId) -> Result<Json<Value>, Failure> {
+    let request = people::get_key_request(&mut state.app.store.read().await?, id).await?;
+    Ok(Json(told(&request)))
+}
+
+pub(in crate::web) async fn list(
+    State(state): State<WebState>,
+    _: Reader,
+    Query(query): Query<RequestsOf>,
+) -> Result<Json<Value>, Failure> {
+    let mut tx = state.app.store.read().await?;
+    let account = query.account.map(AccountId::new);
+    let requests =
+        people::list_key_requests(&mut tx, account, query.state.as_deref(), super::rows(query.limit)).await?;
+    Ok(Json(json!({ "key_requests": requests.iter().map(told).collect::<Vec<_>>() })))
+}
+
+pub(in crate::web) async fn show(
+    State(state): State<WebState>,
+    _: Reader,
+    Path(id): Path<i64>,
+) -> Result<Json<Value>, Failure> {
+    one(&state, KeyRequestId::new(id)).await
+}
+
+pub(in crate::web) async fn file(
+    State(state): State<WebState>,
+    Writer(machine): Writer,
+    CallKey(key): CallKey,
+    Body(wish): Body<Wish>,
+) -> Result<(StatusCode, Json<Value>), Failure> {
+    let wish = KeyWish {
+        key: format!("api/{}/{key}", machine.id),
+        account: AccountId::new(wish.account),
+        requested_by: wish.requested_by.unwrap_or_else(|| machine.author()),
+        purpose: wish.purpose,
+        days: wish.days,
+    };
+    let id = state.keys.file(wish).await?;
+    state.wake.notify_one();
+    Ok((StatusCode::CREATED, one(&state, id).await?))
+}
+
+pub(in crate::web) async fn approve(
+    State(state): State<WebState>,
+    Writer(machine): Writer,
+    Path(id): Path<i64>,
+    Body(answer): Body<Answer>,
+) -> Result<Json<Value>, Failure> {
+    let id = KeyRequestId::new(id);
+    state.keys.approve(id, machine.author(), answer.days, answer.message).await?;
+    state.wake.notify_one();
+    one(&state, id).await
+}
+
+pub(in crate::web) async fn deny(
+    State(state): State<WebState>,
+    Writer(machine): Writer,
+    Path(id): Path<i64>,
+    Body(answer): Body<Answer>,
+) -> Result<Json<Value>, Failure> {
+    let id = KeyRequestId::new(id);
+    state.keys.deny(id, machine.author(), answer.message).await?;
+    one(&state, id).await
+}
+
+pub(in crate::web) async fn revoke(
+    State(state): State<WebState>,
+    Writer(machine): Writer,
+    Path(id): Path<i64>,
+) -> Result<Json<Value>, Failure> {
+    let id = KeyRequestId::new(id);
+    state.keys.revoke(id, machine.author()).await?;
+    state.wake.notify_one();
+    one(&state, id).await
+}
+
+/// The pair, once.
+pub(in crate::web) async fn secret(
+    State(state): State<WebState>,
+    Writer(machine): Writer,
+    Path(id): Path<i64>,
+) -> Result<Json<Value>, Failure> {
+    let pair = state.keys.show_secret(KeyRequestId::new(id), machine.author()).await?;
+    Ok(Json(json!({ "api_key": pair.api_key, "secret_key": pair.secret_key.expose() })))
+}

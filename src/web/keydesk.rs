@@ -1,0 +1,99 @@
+//! What the pages and the API ask of API access, without knowing how keys are made.
+
+use std::{future::Future, pin::Pin};
+
+use crate::{
+    ids::{AccountId, KeyRequestId},
+    secrets::Secret,
+};
+
+/// An answer that is still being worked on.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, KeyDeskError>> + Send + 'a>>;
+
+/// Why the desk did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyDeskError {
+    /// API access is not switched on.
+    #[error("API access is not switched on here")]
+    Off,
+    /// There is no such request.
+    #[error("there is no such request")]
+    Missing,
+    /// The values, the account or the state of the request stand in the way; in words for the caller.
+    #[error("{0}")]
+    Refused(String),
+    /// CloudStack does not answer; the same again may work.
+    #[error("CloudStack does not answer now; try again")]
+    Unavailable,
+    /// Nobody expected this; in words for the log.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+/// A request for API access.
+#[derive(Debug, Clone)]
+pub struct KeyWish {
+    /// Made by the caller; filing the same again gives the same request.
+    pub key: String,
+    /// For which account.
+    pub account: AccountId,
+    /// Who asks.
+    pub requested_by: String,
+    /// What for.
+    pub purpose: String,
+    /// For how many days.
+    pub days: i64,
+}
+
+/// A pair at its one look.
+#[derive(Debug, Clone)]
+pub struct ShownPair {
+    /// The public half.
+    pub api_key: String,
+    /// The secret half; gone after this.
+    pub secret_key: Secret,
+}
+
+/// Requests for API access and what becomes of them.
+pub trait KeyDesk: Send + Sync {
+    /// Files a request.
+    fn file(&self, wish: KeyWish) -> Pending<'_, KeyRequestId>;
+    /// Approves a request, for so many days if told.
+    fn approve(&self, id: KeyRequestId, by: String, days: Option<i64>, message: Option<String>) -> Pending<'_, ()>;
+    /// Denies a request.
+    fn deny(&self, id: KeyRequestId, by: String, message: Option<String>) -> Pending<'_, ()>;
+    /// Takes a key back.
+    fn revoke(&self, id: KeyRequestId, by: String) -> Pending<'_, ()>;
+    /// Shows the pair, once.
+    fn show_secret(&self, id: KeyRequestId, by: String) -> Pending<'_, ShownPair>;
+}
+
+/// The desk where API access is not switched on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClosedDesk;
+
+fn off<'a, T: Send + 'a>() -> Pending<'a, T> {
+    Box::pin(std::future::ready(Err(KeyDeskError::Off)))
+}
+
+impl KeyDesk for ClosedDesk {
+    fn file(&self, _: KeyWish) -> Pending<'_, KeyRequestId> {
+        off()
+    }
+
+    fn approve(&self, _: KeyRequestId, _: String, _: Option<i64>, _: Option<String>) -> Pending<'_, ()> {
+        off()
+    }
+
+    fn deny(&self, _: KeyRequestId, _: String, _: Option<String>) -> Pending<'_, ()> {
+        off()
+    }
+
+    fn revoke(&self, _: KeyRequestId, _: String) -> Pending<'_, ()> {
+        off()
+    }
+
+    fn show_secret(&self, _: KeyRequestId, _: String) -> Pending<'_, ShownPair> {
+        off()
+    }
+}

@@ -1,0 +1,196 @@
+//! What a tenant sees of the own account. Every query here is about [`Tenant::account`] or its payer.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use rust_decimal::Decimal;
+
+use super::{
+    WebState,
+    access::Tenant,
+    chart::{self, Bar},
+    error::Failure,
+    pages::{self, Frame},
+    session::Role,
+    words,
+};
+use crate::{
+    jobs::app::App,
+    ledger::standing::Standing,
+    rating::tax::TaxRate,
+    store::{
+        Tx,
+        cloud::{self, Account, Payer},
+        enforcement, ledger, rating, runs,
+    },
+    time::{Day, Timestamp},
+};
+
+/// Days of the chart.
+const CHART_DAYS: i64 = 30;
+/// Lines under "What happened lately".
+const LATELY: usize = 12;
+/// Bookings looked through for them; charges are left out, the chart shows those.
+const BOOKINGS_READ: i64 = 300;
+
+struct Line {
+    at: Timestamp,
+    when: String,
+    what: &'static str,
+    detail: String,
+}
+
+/// A threshold on the gauge.
+struct Mark {
+    percent: u32,
+    reached: bool,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Overview {
+    frame: Frame,
+    account: String,
+    suspended: Option<&'static str>,
+    managed: bool,
+    total: String,
+    used: String,
+    available: String,
+    limit: String,
+    grants: String,
+    grants_left: String,
+    money: String,
+    in_debt: bool,
+    accrued: String,
+    width: String,
+    percent: Option<String>,
+    urgency: &'static str,
+    marks: Vec<Mark>,
+    next_mark: Option<u32>,
+    per_day: String,
+    days_left: Option<i64>,
+    up_to: Option<String>,
+    sentence: String,
+    bars: Vec<Bar>,
+    lately: Vec<Line>,
+}
+
+/// The tenant's first page.
+pub(super) async fn overview(State(state): State<WebState>, tenant: Tenant) -> Result<Response, Failure> {
+    let app = &state.app;
+    let account = tenant.account();
+    let mut tx = app.store.read().await?;
+    let payer = cloud::get_payer(&mut tx, account.payer_id).await?;
+    let standing = app
+        .standings(&mut tx)
+        .await?
+        .into_iter()
+        .find(|standing| standing.payer == payer.id)
+        .ok_or_else(|| Failure::unexpected(&"an account has a payer without figures"))?;
+    let currency = &app.config.billing.currency;
+    let figures = standing.figures;
+    let share = figures.share();
+    let (width, percent) = pages::bar(share);
+    let reached = share.for_thresholds();
+    let marks: Vec<Mark> = app
+        .config
+        .policy
+        .notify_percent
+        .iter()
+        .map(|&percent| Mark { percent, reached: Decimal::from(percent) <= reached })
+        .collect();
+    let page = Overview {
+        frame: Frame::for_person(&state, tenant.username().to_owned(), tenant.role() == Role::CloudAdmin, "overview"),
+        account: account.full_name(),
+        suspended: suspended(&mut tx, account).await?,
+        managed: standing.managed,
+        total: currency.format(figures.total),
+        used: currency.format(figures.used),
+        available: currency.format(figures.available),
+        limit: currency.format(figures.limit),
+        grants: currency.format(figures.grants_amount),
+        grants_left: currency.format(figures.grants_left),
+        money: currency.format(figures.money),
+        in_debt: figures.money.is_negative(),
+        accrued: currency.format(figures.accrued),
+        width,
+        percent,
+        urgency: pages::urgency(share),
+        next_mark: marks.iter().find(|mark| !mark.reached).map(|mark| mark.percent),
+        marks,
+        per_day: currency.format(standing.per_day),
+        days_left: standing.days_left,
+        up_to: app.fetched_until(&mut tx).await?.map(|until| until.display_in(app.config.billing.zone)),
+        sentence: sentence(&mut tx, account).await?,
+        bars: cost_by_day(&mut tx, app, account, &payer).await?,
+        lately: lately(&mut tx, app, account, &standing).await?,
+    };
+    pages::show(&page)
+}
+
+/// Why the account is suspended, in the tenant's words.
+async fn suspended(tx: &mut Tx, account: &Account) -> Result<Option<&'static str>, Failure> {
+    let holds = enforcement::list_holds(tx, Some(account.id)).await?;
+    Ok(match account.state.as_str() {
+        "enabled" => None,
+        "disabled" => Some(words::DISABLED),
+        _ if holds.iter().any(|hold| hold.owner == "billing") => Some(words::SUSPENDED_FOR_CREDIT),
+        _ => Some(words::SUSPENDED_BY_ADMIN),
+    })
+}
+
+/// The newest decision in its sentence. What was only rehearsed is not told to tenants.
+async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
+    let newest = enforcement::list_decisions(tx, account.id, 1).await?.into_iter().next();
+    Ok(newest
+        .filter(|decision| decision.dry_run == 0 || decision.outcome == "keep")
+        .map(|decision| decision.sentence)
+        .filter(|sentence| !sentence.is_empty())
+        .unwrap_or_else(|| if account.state == "enabled" { words::ALL_WELL.to_owned() } else { String::new() }))
+}
+
+async fn cost_by_day(tx: &mut Tx, app: &App, account: &Account, payer: &Payer) -> Result<Vec<Bar>, Failure> {
+    let tax = match &payer.tax_percent {
+        Some(text) => TaxRate::parse(text).map_err(|error| Failure::unexpected(&error))?,
+        None => app.tax()?,
+    };
+    let Some(today) = Day::of(app.clock.now(), app.config.billing.zone) else { return Ok(Vec::new()) };
+    let days = (Day::from_number(today.number() - CHART_DAYS + 1), today.next());
+    let charges = rating::list_charges_between(tx, Some(account.id), days.0, days.1).await?;
+    Ok(chart::bars(&charges, days, tax, &app.config.billing.currency)?)
+}
+
+async fn lately(tx: &mut Tx, app: &App, account: &Account, standing: &Standing) -> Result<Vec<Line>, Failure> {
+    let (currency, zone) = (&app.config.billing.currency, app.config.billing.zone);
+    let line = |at_ms: i64, what, detail| {
+        let at = Timestamp::from_ms(at_ms);
+        Line { at, when: at.display_in(zone), what, detail }
+    };
+    let mut lines = Vec::new();
+    for transfer in ledger::list_transfers(tx, standing.payer, BOOKINGS_READ).await? {
+        let what = match transfer.kind.as_str() {
+            "charge" => continue,
+            "payment" => words::KIND_PAYMENT,
+            "grant" => words::KIND_GRANT,
+            "opening" => words::KIND_OPENING,
+            "adjustment" => words::KIND_ADJUSTMENT,
+            "correction" => words::KIND_CORRECTION,
+            _ => words::KIND_OTHER,
+        };
+        let amount = currency.format(crate::money::Money::from_micros(transfer.amount_micros));
+        lines.push(line(transfer.at_ms, what, format!("{amount} · {}", transfer.reason)));
+    }
+    let subject = format!("payer {}", standing.payer);
+    for audit in runs::list_audit(tx, Some(&subject), 50).await?.into_iter().filter(|line| line.action == "limit.set") {
+        let set = audit.after_state.as_deref().and_then(|text| crate::money::Money::parse(text).ok());
+        lines.push(match set {
+            Some(amount) => line(audit.at_ms, words::KIND_LIMIT, currency.format(amount)),
+            None => line(audit.at_ms, words::KIND_NO_LIMIT, String::new()),
+        });
+    }
+    for notice in enforcement::list_notices(tx, Some(account.id), 50).await?.into_iter().filter(|n| n.dry_run == 0) {
+        lines.push(line(notice.recorded_ms, words::KIND_NOTICE, notice.sentence));
+    }
+    lines.sort_by_key(|line| std::cmp::Reverse(line.at));
+    lines.truncate(LATELY);
+    Ok(lines)
+}

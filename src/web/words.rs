@@ -1,0 +1,116 @@
+//! Every sentence and label of the pages, in one place (English).
+//!
+//! The inner words (rung, hold, fuse, quarantine, standing) stay out of what tenants read (design 3).
+
+macro_rules! words {
+    ($($name:ident = $text:literal;)*) => {$(
+        pub(super) const $name: &str = $text;
+    )*};
+}
+
+words! {
+    PRODUCT = "Billing";
+    OVERVIEW = "Overview";
+    ACCOUNTS = "Accounts";
+    SIGNED_IN_AS = "Signed in as";
+    MENU = "Pages";
+
+    TOTAL = "Total Credit Limit";
+    USED = "Used Credit Limit";
+    AVAILABLE = "Balance Available Credit Limit";
+    LINES = "What the total is made of";
+    LINE_LIMIT = "Allocated by your administrator";
+    LINE_GRANTS = "Credits";
+    LINE_GRANTS_LEFT = "of which is left";
+    LINE_MONEY = "Money paid in and not spent";
+    LINE_DEBT = "Cost booked and not paid";
+    LINE_ACCRUED = "Cost not booked yet";
+    GAUGE = "Share of the credit that is used";
+    NO_CREDIT = "No credit";
+    NEXT_NOTICE = "The next notice comes when so much is used:";
+    NO_NEXT_NOTICE = "Every notice has been given.";
+    DAYS_LEFT = "Days left at this rate";
+    PER_DAY = "Average cost a day";
+    NO_DAYS_LEFT = "No end in sight";
+    FIGURES_UP_TO = "Figures up to";
+    NO_FIGURES = "No usage was read from CloudStack yet; the figures appear after the first time.";
+    UNMANAGED = "No credit limit applies to this account. Its cost is shown so that you know it.";
+    COST_BY_DAY = "Cost by day";
+    LAST_DAYS = "the last 30 days, with tax";
+    AS_TABLE = "Cost by day as a table";
+    DAY = "Day";
+    COST = "Cost";
+    STATE = "State";
+    ALL_WELL = "Your account is open.";
+    LATELY = "What happened lately";
+    NOTHING_LATELY = "Nothing yet.";
+    SUSPENDED_FOR_CREDIT = "This account is locked because its credit is used up. Machines keep running; signing in and API keys do not work.";
+    SUSPENDED_BY_ADMIN = "This account is locked. Please ask the administrator of this cloud.";
+    DISABLED = "This account is disabled: its machines are stopped. Please ask the administrator of this cloud.";
+
+    KIND_PAYMENT = "Payment";
+    KIND_GRANT = "Credit";
+    KIND_OPENING = "Opening balance";
+    KIND_ADJUSTMENT = "Adjustment";
+    KIND_CORRECTION = "Correction";
+    KIND_OTHER = "Booking";
+    KIND_LIMIT = "Credit limit set";
+    KIND_NO_LIMIT = "Credit limit taken away";
+    KIND_NOTICE = "Notice";
+
+    SEARCH = "Search";
+    SEARCH_HINT = "Name or domain";
+    NAME = "Name";
+    DOMAIN = "Domain";
+    LIMIT = "Credit limit";
+    USED_SHORT = "Used";
+    AVAILABLE_SHORT = "Available";
+    PERCENT = "Percent";
+    DAYS_SHORT = "Days left";
+    WHY = "Why";
+    NOT_MANAGED = "not managed";
+    LIMIT_HINT = "0 is prepaid, empty is not managed";
+    REASON = "Reason";
+    SET_LIMIT = "Set limit";
+    ADD_PAYMENT = "Add payment";
+    AMOUNT = "Amount";
+    REFERENCE = "Reference";
+    NO_ACCOUNTS = "No account fits.";
+    PREVIOUS = "Previous";
+    NEXT = "Next";
+    PAGE = "Page";
+    OF = "of";
+    CHANGED = "Saved.";
+    REASON_WANTED = "Say why, in a few words.";
+    REFERENCE_WANTED = "Give a reference, such as the number of the bank transfer.";
+    TOO_LONG = "That is too long; 200 characters are enough.";
+
+    PROBLEM = "That did not work";
+    OPERATION = "Number for the administrator";
+    SIGN_IN = "Sign in to CloudStack and open Billing there.";
+    SIGN_IN_AGAIN = "Sign in to CloudStack again, then open Billing there.";
+    SEVERAL_SESSIONS = "Your browser holds more than one CloudStack session. Sign out of CloudStack, sign in again, then open Billing there.";
+    OPEN_TOO_LONG = "This page was open for too long, so nothing was changed. Open it again and repeat what you did.";
+    NOT_FROM_HERE = "This form did not come from a page of Billing that you opened, so nothing was changed. Open the page again.";
+    NOT_YOURS = "Your account may not open this page.";
+    USER_REFUSED = "This CloudStack user may not sign in here.";
+    ACCOUNT_UNKNOWN = "Your account is not known here yet; it appears after the next sync.";
+    ACCOUNT_GONE = "Your account is no longer in CloudStack.";
+    CLOUD_SILENT = "CloudStack does not answer now, so we can not tell who you are. Try again in a minute.";
+    NO_SUCH_PAGE = "There is no such page.";
+    TOO_MANY = "Too many requests. Wait a minute, then go on.";
+    TOO_BIG = "That is more than one request may hold.";
+    TOO_SLOW = "This took too long and was given up.";
+    UNEXPECTED = "Something went wrong that should not. The administrator finds it in the log by this number.";
+    NOT_LIKE_THIS = "The request can not be understood.";
+}
+
+/// Who a person is called where CloudStack tells the account only.
+pub(super) fn one_of(account: &str) -> String {
+    format!("one of {account}")
+}
+
+/// So much of the credit is used.
+pub(super) fn percent_used(percent: &str) -> String {
+    format!("{percent} % used")
+}
