@@ -40,15 +40,9 @@ pub(in crate::web) struct Search {
 
 #[derive(Deserialize)]
 pub(in crate::web) struct NewLimit {
-    /// Null takes the account out of management.
-    #[serde(default, deserialize_with = "given")]
-    limit: Option<Option<String>>,
+    /// A text, or null, which takes the account out of management. It can not be left out.
+    limit: Value,
     reason: String,
-}
-
-/// Tells a null from a missing field.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -155,10 +149,11 @@ pub(in crate::web) async fn set_limit(
     CallKey(key): CallKey,
     Body(body): Body<NewLimit>,
 ) -> Result<Json<Value>, Failure> {
-    let limit = body
-        .limit
-        .ok_or_else(|| Failure::bad("the field limit is needed: a decimal text such as \"100.00\", or null"))?;
-    let limit = limit.as_deref().map(amount).transpose()?;
+    let limit = match &body.limit {
+        Value::Null => None,
+        Value::String(text) => Some(amount(text)?),
+        _ => return Err(Failure::bad("limit is a decimal text such as \"100.00\", or null")),
+    };
     let app = &state.app;
     let mut tx = app.store.begin().await?;
     let account = cloud::get_account(&mut tx, AccountId::new(id)).await?;

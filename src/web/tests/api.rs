@@ -74,6 +74,8 @@ async fn limits_and_payments_are_set_once_for_each_key() {
     assert_eq!((&body["managed"], &body["id"], &body["currency"]), (&json!(true), &json!(place.alice), &json!("EUR")));
     let nothing = json!({ "reason": "forgot the limit" });
     assert_eq!(place.post(&format!("{path}/limit"), &token, Some("l2"), nothing).await.0, 422);
+    let number = json!({ "limit": 100, "reason": "a number may have lost cents" });
+    assert_eq!(place.post(&format!("{path}/limit"), &token, Some("l2"), number).await.0, 422);
     let gone = json!({ "limit": null, "reason": "contract ended" });
     assert_eq!(place.post(&format!("{path}/limit"), &token, Some("l3"), gone).await.0, 200);
     assert_eq!(place.get(&path, &token).await.1["managed"], json!(false));
