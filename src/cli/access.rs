@@ -13,7 +13,6 @@ use crate::{
     access::{self, NewRequest},
     ids::KeyRequestId,
     jobs::keys,
-    random::RandomSource as _,
     secrets::token_hash,
     store::{
         cloud, people,
@@ -129,7 +128,7 @@ pub async fn token(context: &Context, command: TokenCommand) -> anyhow::Result<E
     match command {
         TokenCommand::Create { name, write } => {
             let token = format!("bursar_{}", app.random.hex(32));
-            let scopes = if write { "read write" } else { "read" };
+            let scopes = if write { "read,write" } else { "read" };
             people::insert_token(&mut tx, &name, &token_hash(&token), scopes, &who, now).await?;
             runs::write_audit(&mut tx, &audit("token.create", &name)).await?;
             tx.commit().await?;

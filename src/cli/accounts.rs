@@ -19,7 +19,6 @@ use crate::{
     },
     money::Money,
     policy::decide::share_words,
-    random::RandomSource as _,
     store::{
         Tx,
         cloud::{self, Account},

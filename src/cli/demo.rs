@@ -11,6 +11,7 @@ mod pages;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -111,7 +112,7 @@ async fn open(folder: &Path, cloud: &cloud::DemoCloud, args: &DemoArgs, clock: &
         env.insert(key.0, api_key.clone());
         env.insert(key.1, secret_key.expose().to_owned());
     }
-    let vars = env.into_iter().map(|(key, value)| (key.into(), value.into()));
+    let vars = env.into_iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
     let config = Config::load(&Sources::new(None, vars).with_fallback(None))?;
     Ok(App::open(config, Arc::new(clock.clone()), Arc::new(SystemRandom)).await?)
 }

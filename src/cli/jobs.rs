@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Database,
-    enforcement::{EnforceReport, switches},
+    enforcement::switches,
     jobs::{
         App, Role,
         lock::DataLock,
@@ -298,7 +298,3 @@ pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the report of an enforcement run says that the fuse held it back.
-pub fn is_blown(report: &EnforceReport) -> bool {
-    report.fuse.is_some()
-}

@@ -30,7 +30,7 @@ pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String 
         return "(none)".to_owned();
     }
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     if !std::io::stdout().is_terminal() {
         table.set_width(160);
     }

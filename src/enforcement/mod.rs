@@ -10,7 +10,7 @@ mod plan;
 mod recover;
 pub mod run;
 
-pub use plan::{Plan, PlannedAccount};
+pub use plan::{Plan, PlannedAccount, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, enforce};
 
 /// Settings that steer enforcement.

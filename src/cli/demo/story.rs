@@ -131,7 +131,8 @@ impl Story {
         let mut tx = app.store.begin().await?;
         let mut notices = enforcement::list_notices(&mut tx, None, 100).await?;
         notices.reverse();
-        for notice in notices.iter().filter(|notice| notice.id > self.last_notice && notice.recorded_ms >= app.clock.now().as_ms()) {
+        let (last, now) = (self.last_notice, app.clock.now().as_ms());
+        for notice in notices.iter().filter(|notice| notice.id > last && notice.recorded_ms >= now) {
             let account = cloud::get_account(&mut tx, crate::ids::AccountId::new(notice.account_id)).await?;
             self.event(format!("{} is told: {}", account.name, notice.sentence));
         }
