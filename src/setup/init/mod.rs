@@ -29,6 +29,8 @@ use crate::{
 
 /// How the names of roles and accounts begin where nothing else is wished.
 pub const DEFAULT_PREFIX: &str = "bursar";
+/// Every service account.
+pub const ALL: [Role; 3] = [Role::Reader, Role::Enforcer, Role::Keys];
 /// Longest beginning of names: CloudStack's own limit is far away, people's patience is not.
 const MAX_PREFIX: usize = 40;
 /// Random bytes of a password that nobody ever sees.
@@ -45,8 +47,9 @@ pub struct InitRequest {
     pub url: Url,
     /// The authority that signed its certificate, if the system does not know it.
     pub ca_file: Option<PathBuf>,
-    /// Only the account that reads: enough for everything but locking and API access.
-    pub reader_only: bool,
+    /// Which accounts: [`ALL`]; [`Role::Reader`] alone, which is enough for everything but locking and API access; or
+    /// those that are to be added to an earlier run's.
+    pub roles: Vec<Role>,
     /// How the names of roles and accounts begin; usually [`DEFAULT_PREFIX`].
     pub prefix: String,
     /// Whether accounts that have a key pair get a new one, which ends the one they have.
@@ -87,7 +90,7 @@ pub enum InitError {
     /// Accounts have key pairs that may be in use.
     #[error(
         "{} exist already with key pairs, which may be in use: a new pair would end the old one at once. With --renew they get \
-         new pairs; nothing was changed", .0.join(", ")
+         new pairs; accounts that are still missing can be added alone. Nothing was changed", .0.join(", ")
     )]
     HasKeys(Vec<String>),
     /// A new key pair was made and does not work.
@@ -153,9 +156,10 @@ pub async fn init(
     let client = Client::new(settings.clone(), admin, Arc::clone(&clock)).while_("connecting to CloudStack")?;
     refuse_others_than_root(&client).await?;
     let root = root_domain(&client).await?;
-    let roles: &[Role] =
-        if request.reader_only { &[Role::Reader] } else { &[Role::Reader, Role::Enforcer, Role::Keys] };
-    let plans = plan(&client, roles, &request.prefix, root).await?;
+    let mut roles = request.roles;
+    roles.sort_by_key(|role| ALL.iter().position(|known| known == role));
+    roles.dedup();
+    let plans = plan(&client, &roles, &request.prefix, root).await?;
     if !request.renew {
         refuse_keys_in_use(&client, &plans).await?;
     }
