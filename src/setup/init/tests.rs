@@ -11,18 +11,12 @@ use crate::{
 
 const SECRET: &str = "EXAMPLE-ADMIN-SECRET";
 
-async fn run(server: &Scripted, roles: &[Role], renew: bool) -> Result<InitOutcome, InitError> {
-    run_with(server, ADMIN_KEY, roles, renew).await
+async fn run(server: &Scripted, reader_only: bool, renew: bool) -> Result<InitOutcome, InitError> {
+    run_with(server, ADMIN_KEY, reader_only, renew).await
 }
 
-async fn run_with(server: &Scripted, key: &str, roles: &[Role], renew: bool) -> Result<InitOutcome, InitError> {
-    let request = InitRequest {
-        url: server.settings.url.clone(),
-        ca_file: None,
-        roles: roles.to_vec(),
-        prefix: DEFAULT_PREFIX.to_owned(),
-        renew,
-    };
+async fn run_with(server: &Scripted, key: &str, reader_only: bool, renew: bool) -> Result<InitOutcome, InitError> {
+    let request = InitRequest { reader_only, renew, ..InitRequest::new(server.settings.clone()) };
     let admin = Credentials { api_key: Secret::new(key), secret_key: Secret::new(SECRET) };
     init(request, admin, Arc::new(ManualClock::new(NOW)), Arc::new(SeededRandom::new(1))).await
 }
@@ -35,7 +29,7 @@ fn writes(server: &Scripted) -> Vec<String> {
 #[tokio::test]
 async fn three_narrow_accounts_are_made_and_the_configuration_is_read() {
     let (server, world) = fake::start(World::new()).await;
-    let outcome = run(&server, &ALL, false).await.unwrap();
+    let outcome = run(&server, false, false).await.unwrap();
     let world = world.lock().unwrap();
     for role in [Role::Reader, Role::Enforcer, Role::Keys] {
         let name = format!("bursar-{}", role.section());
@@ -49,7 +43,7 @@ async fn three_narrow_accounts_are_made_and_the_configuration_is_read() {
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bursar.toml");
-    write_config(&path, &outcome.config_text).unwrap();
+    write_config(&path, &outcome.configuration).unwrap();
     let config = Config::load(&Sources::new(Some(path), Vec::<(String, String)>::new())).unwrap();
     assert!(config.warnings().is_empty(), "{:?}", config.warnings());
     let keys = config.cloudstack.keys.unwrap();
@@ -58,14 +52,14 @@ async fn three_narrow_accounts_are_made_and_the_configuration_is_read() {
     assert_eq!(outcome.made.len(), 12, "{:#?}", outcome.made);
     let told = format!("{outcome:?}");
     assert!(!told.contains("SECRET-OF") && !told.contains("KEY-OF") && !told.contains(SECRET), "{told}");
-    let text = outcome.config_text.expose();
+    let text = outcome.configuration.expose();
     assert!(!text.contains(SECRET) && !text.contains(ADMIN_KEY));
 }
 
 #[tokio::test]
 async fn key_pairs_come_last_and_passwords_differ() {
     let (server, _world) = fake::start(World::new()).await;
-    run(&server, &ALL, false).await.unwrap();
+    run(&server, false, false).await.unwrap();
     let writes = writes(&server);
     let first_key = writes.iter().position(|command| command == "registerUserKeys").unwrap();
     let last_account = writes.iter().rposition(|command| command == "createAccount").unwrap();
@@ -78,13 +72,14 @@ async fn key_pairs_come_last_and_passwords_differ() {
 #[tokio::test]
 async fn the_reader_can_come_first_and_the_others_later() {
     let (server, world) = fake::start(World::new()).await;
-    let outcome = run(&server, &[Role::Reader], false).await.unwrap();
+    let outcome = run(&server, true, false).await.unwrap();
     assert_eq!(world.lock().unwrap().accounts.len(), 3);
-    assert!(!outcome.config_text.expose().contains("enforcer"));
+    assert!(!outcome.configuration.expose().contains("enforcer"));
     let key = world.lock().unwrap().named("bursar-reader").key.clone();
-    let outcome = run(&server, &[Role::Keys, Role::Enforcer], false).await.unwrap();
+    let outcome = run(&server, false, false).await.unwrap();
     assert_eq!(world.lock().unwrap().named("bursar-reader").key, key, "the others are added beside it");
-    let text = outcome.config_text.expose();
+    assert!(outcome.made.iter().any(|line| line.contains("bursar-reader: left as it is")), "{:#?}", outcome.made);
+    let text = outcome.configuration.expose();
     assert!(
         text.contains("[cloudstack.enforcer]")
             && text.contains("[cloudstack.keys]")
@@ -95,14 +90,14 @@ async fn the_reader_can_come_first_and_the_others_later() {
 #[tokio::test]
 async fn a_second_run_replaces_no_pair_unless_told_to() {
     let (server, world) = fake::start(World::new()).await;
-    run(&server, &ALL, false).await.unwrap();
+    run(&server, false, false).await.unwrap();
     let before = writes(&server).len();
     let first = world.lock().unwrap().named("bursar-reader").key.clone();
-    let error = run(&server, &ALL, false).await.unwrap_err();
+    let error = run(&server, false, false).await.unwrap_err();
     assert!(matches!(&error, InitError::HasKeys(names) if names.len() == 3), "{error}");
     assert!(error.to_string().contains("--renew"), "{error}");
     assert_eq!(writes(&server).len(), before, "nothing was changed");
-    let outcome = run(&server, &ALL, true).await.unwrap();
+    let outcome = run(&server, false, true).await.unwrap();
     assert!(outcome.made.iter().any(|line| line.contains("used again")), "{:#?}", outcome.made);
     let mut world = world.lock().unwrap();
     assert_ne!(world.named("bursar-reader").key, first);
@@ -113,7 +108,7 @@ async fn a_second_run_replaces_no_pair_unless_told_to() {
 async fn a_run_that_ended_in_the_middle_is_completed() {
     let (server, world) = fake::start(World::new()).await;
     world.lock().unwrap().denied.insert("createAccount".to_owned());
-    let error = run(&server, &ALL, false).await.unwrap_err();
+    let error = run(&server, false, false).await.unwrap_err();
     assert!(matches!(error, InitError::CloudStack { .. }), "{error}");
     {
         let mut world = world.lock().unwrap();
@@ -121,7 +116,7 @@ async fn a_run_that_ended_in_the_middle_is_completed() {
         let half = world.roles.iter_mut().find(|role| role.name == "bursar-reader").unwrap();
         half.rules.truncate(5);
     }
-    run(&server, &ALL, false).await.unwrap();
+    run(&server, false, false).await.unwrap();
     let world = world.lock().unwrap();
     let reader = world.roles.iter().find(|role| role.name == "bursar-reader").unwrap();
     assert_eq!(reader.rules.len(), rights::rules(Role::Reader).len());
@@ -134,7 +129,7 @@ async fn a_role_of_that_name_with_other_rules_is_refused_untouched() {
     for role in world.lock().unwrap().roles.iter_mut().filter(|role| role.name.starts_with("bursar")) {
         role.rules = vec![("*".to_owned(), "allow".to_owned())];
     }
-    let error = run(&server, &ALL, true).await.unwrap_err();
+    let error = run(&server, false, true).await.unwrap_err();
     assert!(matches!(&error, InitError::InTheWay { what, .. } if what == "the role bursar-reader"), "{error}");
     assert!(writes(&server).is_empty());
 }
@@ -144,9 +139,9 @@ async fn a_key_that_is_not_a_root_administrators_is_refused() {
     let mut world = World::new();
     world.named("alice").key = Some("EXAMPLE-USER-KEY".to_owned());
     let (server, _world) = fake::start(world).await;
-    let error = run_with(&server, "EXAMPLE-USER-KEY", &ALL, false).await.unwrap_err();
+    let error = run_with(&server, "EXAMPLE-USER-KEY", false, false).await.unwrap_err();
     assert!(matches!(&error, InitError::NotRootAdmin(who) if who == "alice (User)"), "{error}");
-    let error = run_with(&server, "EXAMPLE-WRONG-KEY", &ALL, false).await.unwrap_err();
+    let error = run_with(&server, "EXAMPLE-WRONG-KEY", false, false).await.unwrap_err();
     assert!(matches!(&error, InitError::CloudStack { error: Error::Unauthorized { .. }, .. }), "{error}");
     assert!(!error.to_string().contains("EXAMPLE-WRONG-KEY") && !error.to_string().contains(SECRET), "{error}");
     assert!(writes(&server).is_empty());
