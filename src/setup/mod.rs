@@ -6,6 +6,8 @@
 //! read the environment; the command line does.
 
 pub mod check;
+#[cfg(test)]
+mod fake;
 pub mod init;
 mod mounts;
 pub mod report;

@@ -110,8 +110,10 @@ pub(super) async fn look(config: &Config, clock: Arc<dyn Clock>, report: &mut Ch
 /// Whether CloudStack answers at all. None: it does not, and nothing further can be asked.
 async fn reach(config: &Config, clock: &Arc<dyn Clock>, report: &mut CheckReport) -> Option<Vec<Service>> {
     let name = "reached";
+    // Without any pair one that nobody has will do: CloudStack itself refuses it.
     let unset = KeyPair { api_key: Secret::new("not-set"), secret_key: Secret::new("not-set") };
-    let made = client(config, &unset, clock);
+    let pair = ROLES.iter().find_map(|role| pair_of(config, *role)).unwrap_or(&unset);
+    let made = client(config, pair, clock);
     let (probe, url) = match (made, &config.cloudstack.url) {
         (Ok(probe), Some(url)) => (probe, url),
         (Err(Unusable::NoUrl(text)), _) => {
@@ -135,7 +137,7 @@ async fn reach(config: &Config, clock: &Arc<dyn Clock>, report: &mut CheckReport
             return None;
         }
     };
-    // A key that nobody has is refused by CloudStack itself, which is a sign that it is CloudStack that answers.
+    // A refused key is a sign of CloudStack, too.
     match probe.capabilities().await {
         Ok(_) | Err(Error::Unauthorized { .. } | Error::NotAllowed { .. }) => {
             report.add(Line::good(AREA, name, format!("{url} answers")));
@@ -148,11 +150,7 @@ async fn reach(config: &Config, clock: &Arc<dyn Clock>, report: &mut CheckReport
     report.add(clocks(skew));
     let mut services = Vec::new();
     for role in ROLES {
-        let pair = match role {
-            Role::Reader => config.cloudstack.reader.as_ref(),
-            Role::Enforcer => config.cloudstack.enforcer.as_ref(),
-            Role::Keys => config.cloudstack.keys.as_ref(),
-        };
+        let pair = pair_of(config, role);
         let Some((pair, Ok(client))) = pair.map(|pair| (pair, client(config, pair, clock))) else { continue };
         let accepted = match client.capabilities().await {
             // Denied by the role: the key itself is good.
@@ -162,6 +160,14 @@ async fn reach(config: &Config, clock: &Arc<dyn Clock>, report: &mut CheckReport
         services.push(Service { role, client, api_key: pair.api_key.clone(), accepted });
     }
     Some(services)
+}
+
+fn pair_of(config: &Config, role: Role) -> Option<&KeyPair> {
+    match role {
+        Role::Reader => config.cloudstack.reader.as_ref(),
+        Role::Enforcer => config.cloudstack.enforcer.as_ref(),
+        Role::Keys => config.cloudstack.keys.as_ref(),
+    }
 }
 
 enum Unusable {

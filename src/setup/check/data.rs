@@ -181,7 +181,10 @@ fn judge(known: &Migrator, applied: Result<Vec<i64>, MigrateError>) -> Standing 
     let applied = match applied {
         Ok(applied) => applied,
         Err(error) => {
-            let text = error.to_string();
+            let text = match error {
+                MigrateError::Execute(error) => StoreError::from(error).to_string(),
+                other => other.to_string(),
+            };
             // Neither database gives the missing table a variant of its own here.
             return if text.contains("no such table") || text.contains("does not exist") {
                 Standing::Empty

@@ -72,11 +72,16 @@ fn prices(config: &Config, report: &mut CheckReport) {
                 return;
             }
             let (count, currency) = (book.tariffs().len(), book.currency().code());
-            if count == 0 {
-                let line = Line::warning(area, name, format!("{shown} holds no tariff: nothing is charged"));
+            let blank = book.tariffs().iter().filter(|tariff| tariff.price().is_none()).count();
+            if blank == count {
+                let line = Line::warning(area, name, format!("{shown} holds no price: nothing is charged"));
                 report.add(line.with_way_out("set prices in it; `bursar preview` shows what they lead to"));
+            } else if blank > 0 {
+                let text = format!("{shown}, in {currency}: {blank} of {count} tariffs have no price yet");
+                let line = Line::warning(area, name, text);
+                report.add(line.with_way_out("set a price (\"0\" is one), or what they are for stays unpriced"));
             } else {
-                report.add(Line::good(area, name, format!("{shown}, {count} tariffs in {currency}")));
+                report.add(Line::good(area, name, format!("{shown}, in {currency}, tariffs: {count}")));
             }
         }
         Err(problems) => {

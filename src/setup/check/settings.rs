@@ -6,6 +6,8 @@ use crate::cloudstack::{Account, Error};
 const AREA: Area = Area::Cloudstack;
 /// The releases whose answers bursar knows.
 const KNOWN_MINORS: std::ops::RangeInclusive<u32> = 18..=23;
+/// The first release with several key pairs a user (facts 5).
+const FIRST_KEY_PAIRS: (u32, u32, u32) = (4, 23, 0);
 /// What lets every address in.
 const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
@@ -29,12 +31,14 @@ pub(super) async fn version(found: &Found<'_>, report: &mut CheckReport) {
     if let Some(client) = &found.keys
         && let Ok(api) = client.api("deleteUserKeys").await
     {
-        let text = if api.is_some() {
-            "a user may have several; each can be ended alone"
+        report.add(if api.is_some() {
+            Line::good(AREA, "key pairs", "a user may have several; each can be ended alone")
+        } else if found.release() < FIRST_KEY_PAIRS {
+            Line::good(AREA, "key pairs", "one a user: registering again replaces it")
         } else {
-            "one a user: registering again replaces it"
-        };
-        report.add(Line::good(AREA, "key pairs", text));
+            let text = "this release has several a user, and the keys account's role does not allow deleteUserKeys";
+            Line::warning(AREA, "key pairs", text).with_way_out("allow listUserKeys and deleteUserKeys in its role")
+        });
     }
 }
 

@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(at(240).verdict, Verdict::Good);
         assert_eq!(at(241).verdict, Verdict::Bad);
         assert!(at(241).text.contains("4 h 1 min ago"), "{:?}", at(241));
-        let future = judge(last.minus(Duration::from_secs(60)), last, 60, 120, "", "");
+        let future = judge(last.minus(Duration::from_mins(1)), last, 60, 120, "", "");
         assert_eq!(future.verdict, Verdict::Good);
     }
 

@@ -8,10 +8,9 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
-use url::Url;
 
 pub use self::file::{WriteError, check_config_path, write_config};
 use super::rights;
@@ -29,6 +28,8 @@ use crate::{
 
 /// How the names of roles and accounts begin where nothing else is wished.
 pub const DEFAULT_PREFIX: &str = "bursar";
+/// Every service account.
+pub const ALL: [Role; 3] = [Role::Reader, Role::Enforcer, Role::Keys];
 /// Longest beginning of names: CloudStack's own limit is far away, people's patience is not.
 const MAX_PREFIX: usize = 40;
 /// Random bytes of a password that nobody ever sees.
@@ -41,23 +42,29 @@ const MAIL_DOMAIN: &str = "invalid.example";
 /// What is to be made.
 #[derive(Debug, Clone)]
 pub struct InitRequest {
-    /// The cloud: `https://host` or the full address of the API.
-    pub url: Url,
-    /// The authority that signed its certificate, if the system does not know it.
-    pub ca_file: Option<PathBuf>,
-    /// Only the account that reads: enough for everything but locking and API access.
+    /// The cloud and how it is reached.
+    pub settings: ClientSettings,
+    /// Only the account that reads: enough for everything but locking and API access. The others can be added later.
     pub reader_only: bool,
     /// How the names of roles and accounts begin; usually [`DEFAULT_PREFIX`].
     pub prefix: String,
-    /// Whether accounts that have a key pair get a new one, which ends the one they have.
+    /// Whether accounts that have a key pair get a new one, which ends the one they have. Otherwise their pairs are left
+    /// alone, and it is refused where none is left to make.
     pub renew: bool,
+}
+
+impl InitRequest {
+    /// All three accounts under their usual names, replacing no key pair.
+    pub fn new(settings: ClientSettings) -> Self {
+        Self { settings, reader_only: false, prefix: DEFAULT_PREFIX.to_owned(), renew: false }
+    }
 }
 
 /// What was made.
 #[derive(Debug, Clone)]
 pub struct InitOutcome {
-    /// The configuration file's text, secrets included.
-    pub config_text: Secret,
+    /// The configuration file's text, secrets included. A service account whose pair was left alone has no section in it.
+    pub configuration: Secret,
     /// What was made, used again or could not be done: a sentence each, without secrets.
     pub made: Vec<String>,
 }
@@ -84,7 +91,7 @@ pub enum InitError {
         /// How it differs from what init makes.
         difference: String,
     },
-    /// Accounts have key pairs that may be in use.
+    /// All accounts have key pairs that may be in use.
     #[error(
         "{} exist already with key pairs, which may be in use: a new pair would end the old one at once. With --renew they get \
          new pairs; nothing was changed", .0.join(", ")
@@ -147,17 +154,16 @@ pub async fn init(
     if !is_prefix(&request.prefix) {
         return Err(InitError::BadPrefix(request.prefix));
     }
-    let mut settings = ClientSettings::new(request.url.clone());
-    settings.ca_file.clone_from(&request.ca_file);
+    let settings = request.settings;
     let endpoint = settings.endpoint().while_("reading the address")?;
     let client = Client::new(settings.clone(), admin, Arc::clone(&clock)).while_("connecting to CloudStack")?;
     refuse_others_than_root(&client).await?;
     let root = root_domain(&client).await?;
-    let roles: &[Role] =
-        if request.reader_only { &[Role::Reader] } else { &[Role::Reader, Role::Enforcer, Role::Keys] };
+    let roles: &[Role] = if request.reader_only { &[Role::Reader] } else { &ALL };
     let plans = plan(&client, roles, &request.prefix, root).await?;
-    if !request.renew {
-        refuse_keys_in_use(&client, &plans).await?;
+    let in_use = if request.renew { Vec::new() } else { keys_in_use(&client, &plans).await? };
+    if in_use.len() == plans.len() {
+        return Err(InitError::HasKeys(in_use));
     }
     let mut told = Vec::new();
     let mut accounts = Vec::new();
@@ -166,12 +172,19 @@ pub async fn init(
     }
     let mut pairs = Vec::new();
     for made in accounts {
+        if in_use.contains(&made.name) {
+            told.push(format!(
+                "key pair of {}: left as it is, since it may be in use; --renew makes a new one",
+                made.name
+            ));
+            continue;
+        }
         let pair = register(&client, &made, &mut told).await?;
         verify(&settings, &made, &pair, &clock).await?;
         told.push(format!("key pair of {}: made, and CloudStack accepts it", made.name));
         pairs.push((made.role, pair));
     }
-    Ok(InitOutcome { config_text: file::config_text(&endpoint, request.ca_file.as_deref(), &pairs), made: told })
+    Ok(InitOutcome { configuration: file::config_text(&endpoint, settings.ca_file.as_deref(), &pairs), made: told })
 }
 
 fn is_prefix(prefix: &str) -> bool {
@@ -261,7 +274,8 @@ fn rules_there(role: Role, there: &[RolePermission]) -> Result<usize, String> {
     Ok(there.len())
 }
 
-async fn refuse_keys_in_use(client: &Client, plans: &[Plan]) -> Result<(), InitError> {
+/// The accounts that have a key pair.
+async fn keys_in_use(client: &Client, plans: &[Plan]) -> Result<Vec<String>, InitError> {
     let mut in_use = Vec::new();
     for plan in plans {
         let Some(account) = &plan.account else { continue };
@@ -270,12 +284,12 @@ async fn refuse_keys_in_use(client: &Client, plans: &[Plan]) -> Result<(), InitE
         {
             let keys = client.get_user_keys(user.id).await.while_("looking for key pairs")?;
             if keys.api_key.is_some_and(|key| !key.is_empty()) {
-                in_use.push(format!("ROOT/{}", plan.name));
+                in_use.push(plan.name.clone());
             }
         }
     }
     in_use.dedup();
-    if in_use.is_empty() { Ok(()) } else { Err(InitError::HasKeys(in_use)) }
+    Ok(in_use)
 }
 
 /// The role, its rules, the account with its user, and the user's key access, in this order: an account never has a role
