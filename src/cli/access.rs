@@ -107,7 +107,10 @@ async fn report(context: &Context, app: &crate::jobs::App, id: KeyRequestId, don
     let mut tx = app.store.read().await?;
     let row = people::get_key_request(&mut tx, id).await?;
     if let Some(error) = &row.last_error {
-        bail!("request {id} is {}, but CloudStack did not follow: {error}. It is tried again with every round", row.state);
+        bail!(
+            "request {id} is {}, but CloudStack did not follow: {error}. It is tried again with every round",
+            row.state
+        );
     }
     context.show(&serde_json::json!({ "id": id, "state": row.state }), |_| format!("Request {id}: {done}."))
 }
@@ -142,7 +145,10 @@ pub async fn token(context: &Context, command: TokenCommand) -> anyhow::Result<E
                 let rows = tokens
                     .iter()
                     .map(|token| {
-                        let used = token.last_used_ms.map(Timestamp::from_ms).map_or_else(|| "never".to_owned(), |at| at.to_string());
+                        let used = token
+                            .last_used_ms
+                            .map(Timestamp::from_ms)
+                            .map_or_else(|| "never".to_owned(), |at| at.to_string());
                         [token.name.clone(), token.scopes.clone(), used]
                     })
                     .collect();

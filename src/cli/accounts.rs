@@ -438,18 +438,26 @@ pub async fn user(context: &Context, command: UserCommand) -> anyhow::Result<Exi
             let found = cloud::resolve_account(&mut tx, &account).await?;
             let cloud_user = if issuer == "cloudstack" {
                 let users = cloud::list_users(&mut tx, None).await?;
-                let known = users
-                    .into_iter()
-                    .find(|user| user.cloud_id == subject)
-                    .with_context(|| format!("CloudStack has no user with the id {subject}; `bursar user list` shows them"))?;
+                let known = users.into_iter().find(|user| user.cloud_id == subject).with_context(|| {
+                    format!("CloudStack has no user with the id {subject}; `bursar user list` shows them")
+                })?;
                 Some(known.cloud_id)
             } else {
                 None
             };
             let who = author();
             let now = app.clock.now();
-            people::put_portal_user(&mut tx, &issuer, &subject, cloud_user.as_deref(), Some(found.id), &role, &who, now)
-                .await?;
+            people::put_portal_user(
+                &mut tx,
+                &issuer,
+                &subject,
+                cloud_user.as_deref(),
+                Some(found.id),
+                &role,
+                &who,
+                now,
+            )
+            .await?;
             let line = AuditLine {
                 at_ms: now.as_ms(),
                 actor: who,
@@ -478,7 +486,13 @@ pub async fn hold(context: &Context, command: HoldCommand) -> anyhow::Result<Exi
             for hold in &holds {
                 let account = cloud::get_account(&mut tx, hold.account_id).await?;
                 let since = Timestamp::from_ms(hold.placed_ms).display_in(app.config.billing.zone);
-                rows.push([account.full_name(), hold.owner.clone(), hold.reason.clone(), hold.placed_by.clone(), since]);
+                rows.push([
+                    account.full_name(),
+                    hold.owner.clone(),
+                    hold.reason.clone(),
+                    hold.placed_by.clone(),
+                    since,
+                ]);
             }
             context.show(&holds, |_| output::table(["account", "held by", "why", "placed by", "since"], rows))?;
         }
@@ -488,7 +502,10 @@ pub async fn hold(context: &Context, command: HoldCommand) -> anyhow::Result<Exi
             let mut tx = app.store.begin().await?;
             let found = cloud::resolve_account(&mut tx, &account).await?;
             if !enforcement::lift_hold(&mut tx, found.id, "before", &who, now).await? {
-                bail!("{} has no suspension from before bursar; `bursar hold list` shows what there is", found.full_name());
+                bail!(
+                    "{} has no suspension from before bursar; `bursar hold list` shows what there is",
+                    found.full_name()
+                );
             }
             let reason = format!("adopted from before as {owner}");
             enforcement::place_hold(&mut tx, found.id, &owner, "lock", &reason, None, &who, now).await?;

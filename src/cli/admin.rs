@@ -10,7 +10,7 @@ use super::{
     output,
 };
 use crate::{
-    cloudstack::Credentials,
+    cloudstack::{ClientSettings, Credentials},
     config,
     random::SystemRandom,
     secrets::Secret,
@@ -25,23 +25,21 @@ use crate::{
 
 /// `bursar init URL`
 pub async fn init(context: &Context, args: InitArgs) -> anyhow::Result<ExitCode> {
-    if args.output.exists() && !args.renew {
-        bail!(
-            "{} is there already; name another file with --output, or move it away first",
-            args.output.display()
-        );
-    }
-    let url = args.url.parse().with_context(|| format!("\"{}\" is not a URL such as https://cloud.example.com", args.url))?;
+    // Before anything is made: a pair that can not be written down would be lost.
+    init::check_config_path(&args.output)?;
+    let url =
+        args.url.parse().with_context(|| format!("\"{}\" is not a URL such as https://cloud.example.com", args.url))?;
+    let mut settings = ClientSettings::new(url);
+    settings.ca_file = args.ca_file;
     let admin = ask_admin_key()?;
     let request = InitRequest {
-        url,
-        ca_file: args.ca_file,
         reader_only: args.reader_only,
-        prefix: init::DEFAULT_PREFIX.to_owned(),
         renew: args.renew,
+        prefix: args.prefix,
+        ..InitRequest::new(settings)
     };
     let outcome = init::init(request, admin, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
-    init::write_config(&args.output, &outcome.config_text)?;
+    init::write_config(&args.output, &outcome.configuration)?;
     let value = serde_json::json!({ "made": outcome.made, "configuration": args.output });
     context.show(&value, |_| {
         format!(
@@ -69,7 +67,9 @@ fn ask_admin_key() -> anyhow::Result<Credentials> {
     };
     let (api_key, secret_key) = (api_key.trim().to_owned(), secret_key.trim().to_owned());
     if api_key.is_empty() || secret_key.is_empty() {
-        bail!("an API key and a secret key are needed; a root administrator finds them under Accounts, Users, Generate keys");
+        bail!(
+            "an API key and a secret key are needed; a root administrator finds them under Accounts, Users, Generate keys"
+        );
     }
     Ok(Credentials { api_key: Secret::new(api_key), secret_key: Secret::new(secret_key) })
 }
@@ -171,7 +171,10 @@ pub async fn backup(context: &Context, file: &Path) -> anyhow::Result<ExitCode> 
     let app = context.app().await?;
     app.store.backup(file).await?;
     context.show(&serde_json::json!({ "file": file }), |_| {
-        format!("{} holds everything up to now. To restore: stop bursar, put it in the place of bursar.db, start.", file.display())
+        format!(
+            "{} holds everything up to now. To restore: stop bursar, put it in the place of bursar.db, start.",
+            file.display()
+        )
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -159,6 +159,9 @@ pub struct InitArgs {
     /// Register new key pairs for accounts that exist already; the old ones end at once.
     #[arg(long)]
     pub renew: bool,
+    /// How the names of roles and accounts begin.
+    #[arg(long, default_value = crate::setup::init::DEFAULT_PREFIX)]
+    pub prefix: String,
     /// Where the configuration is written.
     #[arg(long, value_name = "FILE", default_value = "/etc/bursar/bursar.toml")]
     pub output: PathBuf,
@@ -466,7 +469,9 @@ fn describe(command: &clap::Command, parent: &str, level: usize, text: &mut Stri
             let _ = writeln!(text, "{about}");
         }
         let mut rows = String::new();
-        for arg in sub.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version" | "json" | "config")) {
+        for arg in
+            sub.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version" | "json" | "config"))
+        {
             let shown = match (arg.get_long(), arg.is_positional()) {
                 (Some(long), _) if arg.get_action().takes_values() => format!("--{long} {}", value_name(arg)),
                 (Some(long), _) => format!("--{long}"),

@@ -6,8 +6,8 @@
 //! a file that the cloud writes before it answers.
 
 mod cloud;
-mod story;
 mod pages;
+mod story;
 
 use std::{
     collections::BTreeMap,

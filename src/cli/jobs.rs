@@ -69,7 +69,9 @@ async fn ask_server(app: &App, kind: &str, body: &serde_json::Value) -> anyhow::
             bail!("{result}");
         }
         if waited.elapsed() > SERVER_DEADLINE {
-            bail!("the running server has not answered request {id} within 30 minutes; `bursar runs` shows what it does");
+            bail!(
+                "the running server has not answered request {id} within 30 minutes; `bursar runs` shows what it does"
+            );
         }
     }
 }
@@ -123,10 +125,16 @@ pub fn sync_text(summary: &SyncSummary) -> String {
         text.push_str(&format!("\n{} rows wait for a person: `bursar quarantine` tells why.", usage.quarantined));
     }
     if usage.removed_rows > 0 {
-        text.push_str(&format!("\nCloudStack no longer has {} rows that are stored; their charges stay.", usage.removed_rows));
+        text.push_str(&format!(
+            "\nCloudStack no longer has {} rows that are stored; their charges stay.",
+            usage.removed_rows
+        ));
     }
     if usage.missing_rows > 0 {
-        text.push_str(&format!("\nCloudStack counts {} rows more than it gave; the next sync asks again.", usage.missing_rows));
+        text.push_str(&format!(
+            "\nCloudStack counts {} rows more than it gave; the next sync asks again.",
+            usage.missing_rows
+        ));
     }
     text
 }
@@ -166,7 +174,10 @@ pub fn rate_text(summary: &RateSummary) -> String {
         ));
     }
     if summary.rated.failed > 0 {
-        text.push_str(&format!("\n{} lines could not be priced; `bursar --json rate` and the log say why.", summary.rated.failed));
+        text.push_str(&format!(
+            "\n{} lines could not be priced; `bursar --json rate` and the log say why.",
+            summary.rated.failed
+        ));
     }
     for failure in &summary.posted.failed {
         text.push_str(&format!("\nNot posted: {failure}"));
@@ -182,8 +193,7 @@ pub async fn enforce(context: &Context, args: EnforceArgs) -> anyhow::Result<Exi
     }
     let report = match take_turn(&app).await? {
         Turn::Ours(lock) => {
-            let options =
-                EnforceOptions { dry_run: args.dry_run, allow: args.allow, holds_data_lock: lock.is_some() };
+            let options = EnforceOptions { dry_run: args.dry_run, allow: args.allow, holds_data_lock: lock.is_some() };
             serde_json::to_value(work::enforce(&app, options, "command").await?)?
         }
         Turn::Server => {
@@ -210,13 +220,18 @@ fn enforce_text(report: &serde_json::Value) -> String {
         .map(|list| {
             list.iter()
                 .map(|line| {
-                    let word = |key: &str| line.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+                    let word =
+                        |key: &str| line.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
                     let waits = line
                         .get("waits_for")
                         .and_then(serde_json::Value::as_array)
                         .map(|list| list.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("; "))
                         .unwrap_or_default();
-                    let why = if waits.is_empty() { word("sentence") } else { format!("{} Waits: {waits}", word("sentence")) };
+                    let why = if waits.is_empty() {
+                        word("sentence")
+                    } else {
+                        format!("{} Waits: {waits}", word("sentence"))
+                    };
                     [word("account"), word("outcome"), word("reason"), why]
                 })
                 .collect()
@@ -224,7 +239,9 @@ fn enforce_text(report: &serde_json::Value) -> String {
         .unwrap_or_default();
     let mut text = output::table(["account", "decision", "reason", "what the tenant is told"], rows);
     let flag = |key: &str| report.get(key).and_then(serde_json::Value::as_bool).unwrap_or_default();
-    for (head, key) in [("Locked", "locked"), ("Opened again", "restored"), ("Not done", "failed"), ("From a former run", "recovered")] {
+    for (head, key) in
+        [("Locked", "locked"), ("Opened again", "restored"), ("Not done", "failed"), ("From a former run", "recovered")]
+    {
         for item in words(key) {
             text.push_str(&format!("\n{head}: {item}"));
         }
@@ -258,8 +275,12 @@ async fn steer(context: &Context, app: &App, command: &EnforceCommand) -> anyhow
                  them for you to pass on.",
             )
         }
-        EnforceCommand::Disarm => (switches::ARMED, "0", "Enforcement is disarmed: bursar decides and stores, and does nothing."),
-        EnforceCommand::Pause => (switches::PAUSED, "1", "Enforcement is paused: nothing is locked or opened until `bursar enforce resume`."),
+        EnforceCommand::Disarm => {
+            (switches::ARMED, "0", "Enforcement is disarmed: bursar decides and stores, and does nothing.")
+        }
+        EnforceCommand::Pause => {
+            (switches::PAUSED, "1", "Enforcement is paused: nothing is locked or opened until `bursar enforce resume`.")
+        }
         EnforceCommand::Resume => (switches::PAUSED, "0", "Enforcement goes on."),
     };
     let now = app.clock.now();
@@ -292,9 +313,12 @@ pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
             format!("Everything agrees: {} charges compared with their records, lines and entries.", report.charges)
         } else {
             let rows = report.findings.iter().map(|row| [row.check.to_owned(), row.detail.clone()]).collect();
-            format!("{}\n{} things do not agree. Nothing was changed.", output::table(["check", "what differs"], rows), report.findings.len())
+            format!(
+                "{}\n{} things do not agree. Nothing was changed.",
+                output::table(["check", "what differs"], rows),
+                report.findings.len()
+            )
         }
     })?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
-

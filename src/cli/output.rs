@@ -74,11 +74,7 @@ impl Progress for Shown {
             return;
         }
         *last = (what.to_owned(), done);
-        let _ = writeln!(
-            std::io::stderr(),
-            "{}",
-            serde_json::json!({ "step": what, "done": done, "total": total })
-        );
+        let _ = writeln!(std::io::stderr(), "{}", serde_json::json!({ "step": what, "done": done, "total": total }));
     }
 }
 

@@ -37,7 +37,11 @@ pub async fn price(context: &Context, command: PriceCommand) -> anyhow::Result<E
                 "file": path, "tariffs": book.tariffs().len(), "blank": blank, "digest": book.digest(),
             });
             context.show(&value, |_| {
-                let blanks = if blank > 0 { format!(" {blank} prices are blank: what they are for is not charged.") } else { String::new() };
+                let blanks = if blank > 0 {
+                    format!(" {blank} prices are blank: what they are for is not charged.")
+                } else {
+                    String::new()
+                };
                 format!("{}: {} tariffs, no problems.{blanks}", path.display(), book.tariffs().len())
             })?;
         }
@@ -47,7 +51,9 @@ pub async fn price(context: &Context, command: PriceCommand) -> anyhow::Result<E
                 .tariffs()
                 .iter()
                 .map(|tariff| {
-                    let date = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.display_in(app.config.billing.zone));
+                    let date = |at: Option<Timestamp>| {
+                        at.map_or_else(String::new, |at| at.display_in(app.config.billing.zone))
+                    };
                     [
                         tariff.usage_type().slug.to_owned(),
                         tariff.offering().unwrap_or("any").to_owned(),
@@ -60,7 +66,8 @@ pub async fn price(context: &Context, command: PriceCommand) -> anyhow::Result<E
                 })
                 .collect();
             context.show(&rows, |rows| {
-                let free: Vec<&str> = UsageType::all().iter().filter(|kind| book.is_free(kind.id)).map(|kind| kind.slug).collect();
+                let free: Vec<&str> =
+                    UsageType::all().iter().filter(|kind| book.is_free(kind.id)).map(|kind| kind.slug).collect();
                 format!(
                     "{}\nNet prices in {}. Free: {}.",
                     output::table(["type", "offering", "price", "per", "from", "until", "note"], rows.clone()),
@@ -219,7 +226,8 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
     }
     let unpriced: BTreeMap<String, u64> =
         unpriced.into_iter().map(|(usage_type, count)| (work::slug_of(usage_type), count)).collect();
-    let value = serde_json::json!({ "from": period.start(), "to": period.end(), "payers": lines, "unpriced": unpriced });
+    let value =
+        serde_json::json!({ "from": period.start(), "to": period.end(), "payers": lines, "unpriced": unpriced });
     context.show(&value, |_| {
         let rows = lines
             .iter()

@@ -116,7 +116,9 @@ impl KeyDesk for Desk {
                 days: u32::try_from(wish.days).unwrap_or(0),
             };
             let (settings, now) = (settings(&self.app), self.app.clock.now());
-            in_transaction(&self.app, async |tx| access::file(tx, &settings, request, now).await).await.map_err(desk_error)
+            in_transaction(&self.app, async |tx| access::file(tx, &settings, request, now).await)
+                .await
+                .map_err(desk_error)
         })
     }
 

@@ -34,7 +34,12 @@ struct Due {
 }
 
 /// Works until told to stop. `wake` is nudged by pages after a change; `ready` hears whether CloudStack answers.
-pub async fn work_until(app: App, wake: Arc<Notify>, stop: CancellationToken, ready: impl Fn(Result<(), String>) + Send) {
+pub async fn work_until(
+    app: App,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+    ready: impl Fn(Result<(), String>) + Send,
+) {
     let jobs = &app.config.jobs;
     let next = |schedule: Option<&Schedule>, after: Timestamp| schedule.and_then(|s| s.next_after(after, jobs.zone));
     let now = app.clock.now();
@@ -74,7 +79,10 @@ pub async fn work_until(app: App, wake: Arc<Notify>, stop: CancellationToken, re
             log("enforce", work::enforce(&app, options, "schedule").await);
             if app.config.access.enabled && app.config.cloudstack.keys.is_some() {
                 match keys::carry_out(&app).await {
-                    Ok(done) if done.failed > 0 => tracing::warn!(failed = done.failed, "requests for API access could not be carried out; they are tried again"),
+                    Ok(done) if done.failed > 0 => tracing::warn!(
+                        failed = done.failed,
+                        "requests for API access could not be carried out; they are tried again"
+                    ),
                     Ok(_) => {}
                     Err(error) => tracing::error!(%error, "API access could not be looked after"),
                 }

@@ -30,9 +30,9 @@ use std::{
 
 pub use calls::Received;
 pub use faults::{Fault, FaultKind, Faults, Gate};
+pub use server::OnAnswer;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-pub use server::OnAnswer;
 pub use totp::totp_code;
 use url::Url;
 pub use usage::UsageRun;
@@ -115,7 +115,8 @@ impl StandIn {
         world.job_delay_polls = options.job_delay_polls;
         world.page_limit = options.page_limit;
         world.set_configuration("default.page.size", &options.page_limit.to_string());
-        let shared = Arc::new(server::Shared::new(world, options.clock, options.usage_rows_per_second, options.on_answer));
+        let shared =
+            Arc::new(server::Shared::new(world, options.clock, options.usage_rows_per_second, options.on_answer));
         let service =
             server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Connection>();
         let stop = CancellationToken::new();

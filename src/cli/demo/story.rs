@@ -141,7 +141,12 @@ impl Story {
             self.event(format!("left over from before the interruption: {line}"));
         }
         let sentence = |account: &str| {
-            report.decisions.iter().find(|line| line.account == account).map(|line| line.sentence.clone()).unwrap_or_default()
+            report
+                .decisions
+                .iter()
+                .find(|line| line.account == account)
+                .map(|line| line.sentence.clone())
+                .unwrap_or_default()
         };
         for account in &report.locked {
             self.event(format!("{account} is LOCKED in CloudStack. It is told: {}", sentence(account)));
@@ -206,7 +211,8 @@ impl Story {
         };
         let client = Client::new(app.client_settings()?, credentials, std::sync::Arc::clone(&app.clock))?;
         let machines = client.call_raw("listVirtualMachines", &[]).await?;
-        let count = machines.get("count").and_then(serde_json::Value::as_u64).context("the new key sees no machines")?;
+        let count =
+            machines.get("count").and_then(serde_json::Value::as_u64).context("the new key sees no machines")?;
         self.event(format!(
             "alice asks for API access, the administrator approves; a CloudStack user of its own with a key pair is made. The secret \
              is shown once. The key works: it lists {count} machines of alice's at {}.",
@@ -242,7 +248,8 @@ impl Story {
         let mut tenants = Vec::new();
         for (name, part) in TENANTS {
             let account = cloud::resolve_account(&mut tx, name).await?;
-            let standing = standings.iter().find(|standing| standing.payer == account.payer_id).context("no standing")?;
+            let standing =
+                standings.iter().find(|standing| standing.payer == account.payer_id).context("no standing")?;
             let decision = decisions.get(&account.id.get());
             tenants.push(Tenant {
                 name,
@@ -277,7 +284,10 @@ impl Story {
         self.tell(&format!(
             "\nAfter two weeks (amounts in {}, tax included)\n{}",
             currency.code(),
-            output::table(["tenant", "Total", "Used", "Available", "used", "in CloudStack", "what the tenant is told"], rows)
+            output::table(
+                ["tenant", "Total", "Used", "Available", "used", "in CloudStack", "what the tenant is told"],
+                rows
+            )
         ));
         if findings.is_empty() {
             self.tell("verify: every balance agrees with its entries, every charge with its records.");
