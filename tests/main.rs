@@ -5,6 +5,7 @@
     reason = "a test that can not go on should stop where it stands"
 )]
 
+mod browser;
 mod harness;
 mod standin_replay;
 mod story_main;
