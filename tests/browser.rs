@@ -65,7 +65,8 @@ fn a_browser_shows_the_tenants_and_the_administrators_page() {
     let base = receiver.recv_timeout(Duration::from_mins(4)).expect("the demo serves its pages");
 
     let tenant = dom(browser, &folder.path().join("bob"), &format!("{base}demo/sign-in/bob"));
-    for label in ["Total Credit Limit", "Used Credit Limit", "Balance Available Credit Limit", "ROOT/bob", "42.00 EUR"] {
+    for label in ["Total Credit Limit", "Used Credit Limit", "Balance Available Credit Limit", "ROOT/bob", "42.00 EUR"]
+    {
         assert!(tenant.contains(label), "\"{label}\" is not on the tenant's page:\n{tenant}");
     }
     for word in ["rung", "fuse", "quarantine"] {

@@ -293,6 +293,8 @@ async fn store_plan<'p>(
     now: Timestamp,
     report: &mut EnforceReport,
 ) -> Result<Vec<(&'p PlannedAccount, crate::ids::DecisionId)>, Error> {
+    count_for_metrics(plan);
+    crate::telemetry::metrics::intents_open(rows::list_open_intents(tx).await?.len() as u64);
     let newest = rows::list_newest_decisions(tx).await?;
     let over = rows::list_over_since(tx).await?;
     let mut decisions = Vec::new();
@@ -366,6 +368,24 @@ async fn store_plan<'p>(
         decisions.push((planned, id));
     }
     Ok(decisions)
+}
+
+/// Tells the gauges how many accounts are in which state, and how many managed payers have nothing left.
+fn count_for_metrics(plan: &Plan) {
+    let count =
+        |wanted: &dyn Fn(&PlannedAccount) -> bool| plan.accounts.iter().filter(|row| wanted(row)).count() as u64;
+    for state in ["enabled", "locked", "disabled"] {
+        crate::telemetry::metrics::accounts(state, count(&|row| row.account.state == state));
+    }
+    let known = |row: &PlannedAccount| ["enabled", "locked", "disabled"].contains(&row.account.state.as_str());
+    crate::telemetry::metrics::accounts("other", count(&|row| !known(row)));
+    let over: std::collections::HashSet<_> = plan
+        .accounts
+        .iter()
+        .filter(|row| row.standing.managed && !row.standing.figures.available.is_positive())
+        .map(|row| row.standing.payer)
+        .collect();
+    crate::telemetry::metrics::payers_over_limit(over.len() as u64);
 }
 
 fn figures_json(planned: &PlannedAccount) -> String {
