@@ -10,3 +10,5 @@
 mod harness;
 mod standin_replay;
 mod story_main;
+mod story_recorded;
+mod story_usage;
