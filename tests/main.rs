@@ -9,3 +9,5 @@ mod browser;
 mod harness;
 mod standin_replay;
 mod story_main;
+mod story_recorded;
+mod story_usage;

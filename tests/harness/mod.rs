@@ -259,7 +259,8 @@ impl Cloud {
     }
 }
 
-async fn open(env: &BTreeMap<String, String>, clock: &ManualClock) -> App {
+/// Opens bursar as an environment configures it.
+pub async fn open(env: &BTreeMap<String, String>, clock: &ManualClock) -> App {
     let vars: Vec<(OsString, OsString)> = env.iter().map(|(key, value)| (key.into(), value.into())).collect();
     let config = Config::load(&Sources::new(None, vars).with_fallback(None)).unwrap();
     App::open(config, Arc::new(clock.clone()), Arc::new(SystemRandom)).await.unwrap()
