@@ -9,4 +9,6 @@
 
 mod harness;
 mod standin_replay;
+mod story_enforcement;
 mod story_main;
+mod story_survival;
