@@ -8,6 +8,8 @@
 mod browser;
 mod harness;
 mod standin_replay;
+mod story_enforcement;
 mod story_main;
 mod story_recorded;
+mod story_survival;
 mod story_usage;

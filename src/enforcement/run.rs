@@ -197,12 +197,14 @@ async fn run_with_lease(
     let blocks = gather_blocks(enforcer, report.paused, now).await?;
     let rehearsal = settings.dry_run || !armed;
     let mut tx = enforcer.store.begin().await?;
-    let plan = plan::plan(&mut tx, settings, &blocks, rehearsal, now).await?;
+    // A rehearsal of an armed cloud counts the warnings that were really given: it tells what the run would do.
+    let plan = plan::plan(&mut tx, settings, &blocks, !armed, now).await?;
     let decisions = store_plan(&mut tx, &plan, run, rehearsal, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;
 
-    let Some(actor) = actor else { return Ok(()) };
+    let Some(mut actor) = actor else { return Ok(()) };
+    actor.carries_out_decisions_of(now);
     // Opening an account never waits for the fuse, and comes first.
     for (planned, decision) in decisions.iter().filter(|(planned, _)| planned.decision.outcome == Outcome::Restore) {
         note(

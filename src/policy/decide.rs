@@ -251,7 +251,8 @@ pub fn opens_at(policy: &Policy, per_day: Money) -> Money {
 pub fn decide(policy: &Policy, facts: &Facts<'_>) -> Decision {
     let percent = facts.figures.share().for_thresholds();
     let over = percent >= Decimal::ONE_HUNDRED;
-    let over_since = if over { Some(facts.over_since.unwrap_or(facts.now)) } else { None };
+    // Without a limit nobody is over it: the days until a lock begin with the limit at the earliest.
+    let over_since = if over && facts.managed { Some(facts.over_since.unwrap_or(facts.now)) } else { None };
     let keep = |rung, reason| Decision {
         outcome: Outcome::Keep,
         rung,
