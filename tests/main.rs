@@ -8,5 +8,9 @@
 )]
 
 mod harness;
+mod real_cloudstack;
 mod standin_replay;
+mod story_cli;
 mod story_main;
+mod story_setup;
+mod structure;
