@@ -333,3 +333,106 @@ async fn the_configuration_is_shown_without_its_secrets() {
     assert!(desk.text(&["metrics", "reference"]).await.contains("bursar_"));
     assert!(desk.text(&["--help"]).await.contains("sync"));
 }
+
+#[tokio::test]
+async fn a_program_asks_the_server_with_its_token_until_it_is_revoked() {
+    on_each_database(|database| async {
+        let cloud = cloud(database).await;
+        let desk = Desk { env: &cloud.env, said: std::cell::RefCell::default() };
+        desk.json(&["sync"]).await;
+        let reads = desk.json(&["token", "create", "reader"]).await["token"].as_str().unwrap().to_owned();
+        let writes = desk.json(&["token", "create", "portal", "--write"]).await["token"].as_str().unwrap().to_owned();
+        let server = Server::start(&cloud.env).await;
+        let (status, list) = server.ask("GET", "/api/v1/accounts", &reads, None).await;
+        assert_eq!(status, 200, "{list}");
+        let bob = list["accounts"].as_array().unwrap().iter().find(|line| line["name"] == "bob").unwrap();
+        let payments = format!("/api/v1/accounts/{}/payments", bob["id"]);
+        let body = serde_json::json!({ "amount": "50.00", "reference": "transfer 17" });
+        let (status, answer) = server.ask("POST", &payments, &reads, Some(&body)).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (403, Some("scope")), "{answer}");
+        for _ in 0..2 {
+            let (status, answer) = server.ask("POST", &payments, &writes, Some(&body)).await;
+            assert!(status == 200 || status == 201, "{status} {answer}");
+        }
+        assert_eq!(count(&cloud, "transfer where kind = 'payment'").await, 1, "the same key counts once");
+        let (status, _) = server.ask("GET", "/api/v1/accounts", "bursar_wrong", None).await;
+        assert_eq!(status, 401);
+        desk.json(&["token", "revoke", "reader"]).await;
+        let (status, _) = server.ask("GET", "/api/v1/accounts", &reads, None).await;
+        assert_eq!(status, 401, "a revoked token ends at once");
+        if cloud.database.url.is_none() {
+            desk.run(&["serve"]).await.refused(&["another bursar", "PostgreSQL"]);
+        }
+        // A job at the command line is done by the server, on SQLite.
+        assert!(desk.json(&["sync"]).await["directory"]["accounts"].as_u64().unwrap() >= 6);
+        let log = server.stop().await;
+        assert!(!log.contains(&reads) && !log.contains(&writes), "a token was logged");
+        for (name, value) in cloud.env.iter().filter(|(name, _)| name.ends_with("SECRET_KEY")) {
+            assert!(!log.contains(value), "{name} was logged");
+        }
+        desk.no_secret_was_told();
+    })
+    .await;
+}
+
+/// `bursar serve` at a port of its own.
+struct Server {
+    child: tokio::process::Child,
+    address: std::net::SocketAddr,
+    log: tempfile::NamedTempFile,
+}
+
+impl Server {
+    async fn start(env: &BTreeMap<String, String>) -> Self {
+        let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_bursar"))
+            .arg("serve")
+            .env_clear()
+            .envs(env)
+            .env("BURSAR_WEB_LISTEN", address.to_string())
+            .env("BURSAR_LOG_LEVEL", "trace")
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(log.reopen().unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            let gone = child.try_wait().unwrap();
+            assert!(gone.is_none(), "{gone:?}: {}", std::fs::read_to_string(log.path()).unwrap());
+            tokio::task::yield_now().await;
+        }
+        Self { child, address, log }
+    }
+
+    /// One call; a body comes with an idempotency key that is the same each time.
+    async fn ask(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> (u16, Value) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: bank-17\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let json = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {answer}")))
+    }
+
+    /// Ends it as systemd does, and gives its log.
+    async fn stop(mut self) -> String {
+        let id = self.child.id().unwrap();
+        let told = tokio::process::Command::new("kill").arg("-TERM").arg(id.to_string()).status().await.unwrap();
+        assert!(told.success());
+        let ended = self.child.wait().await.unwrap();
+        let log = std::fs::read_to_string(self.log.path()).unwrap();
+        assert!(ended.success(), "{ended}: {log}");
+        log
+    }
+}

@@ -121,6 +121,10 @@ pub(crate) fn way_out(error: &Error) -> String {
         Error::NotAllowed { .. } => {
             "give the service account's role a rule that allows it; see docs/install.md".to_owned()
         }
+        // The client has measured it and says so.
+        Error::Unauthorized { text, .. } if text.contains(" s apart") => {
+            "set the clocks right first: run a time service (chrony, systemd-timesyncd) on both machines".to_owned()
+        }
         Error::Unauthorized { .. } => {
             "sign in to CloudStack as administrator and look at the account, its user, its keys and api.key.access; \
              `bursar init --renew` makes new pairs"
