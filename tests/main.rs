@@ -7,9 +7,13 @@
 
 mod browser;
 mod harness;
+mod real_cloudstack;
 mod standin_replay;
+mod story_cli;
 mod story_enforcement;
 mod story_main;
 mod story_recorded;
+mod story_setup;
 mod story_survival;
 mod story_usage;
+mod structure;

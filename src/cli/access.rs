@@ -15,7 +15,7 @@ use crate::{
     jobs::keys,
     secrets::token_hash,
     store::{
-        cloud, people,
+        StoreError, cloud, people,
         runs::{self, AuditLine},
     },
     time::Timestamp,
@@ -132,7 +132,12 @@ pub async fn token(context: &Context, command: TokenCommand) -> anyhow::Result<E
         TokenCommand::Create { name, write } => {
             let token = format!("bursar_{}", app.random.hex(32));
             let scopes = if write { "read,write" } else { "read" };
-            people::insert_token(&mut tx, &name, &token_hash(&token), scopes, &who, now).await?;
+            match people::insert_token(&mut tx, &name, &token_hash(&token), scopes, &who, now).await {
+                Err(StoreError::Exists(_)) => {
+                    bail!("there is a token called \"{name}\", or there was one; give the new one another name")
+                }
+                other => other?,
+            }
             runs::write_audit(&mut tx, &audit("token.create", &name)).await?;
             tx.commit().await?;
             context.show(&serde_json::json!({ "name": name, "token": token, "scopes": scopes }), |_| {
@@ -157,7 +162,7 @@ pub async fn token(context: &Context, command: TokenCommand) -> anyhow::Result<E
         }
         TokenCommand::Revoke { name } => {
             if !people::revoke_token(&mut tx, &name, now).await? {
-                bail!("there is no standing token called \"{name}\"");
+                bail!("there is no standing token called \"{name}\"; `bursar token list` shows them");
             }
             runs::write_audit(&mut tx, &audit("token.revoke", &name)).await?;
             tx.commit().await?;

@@ -1,6 +1,6 @@
 //! Accounts, payments, grants, users, holds, notices and the quarantine.
 
-use std::{path::Path, process::ExitCode};
+use std::{collections::HashSet, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 
@@ -235,8 +235,11 @@ fn read_limits(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
         let unquote = |text: &str| text.trim().trim_matches('"').to_owned();
         wanted.push((unquote(account), unquote(amount)));
         if wanted.len() > MAX_CSV_LINES {
-            bail!("{} has more than {MAX_CSV_LINES} lines", file.display());
+            bail!("{} has more than {MAX_CSV_LINES} lines; nothing was changed", file.display());
         }
+    }
+    if wanted.is_empty() {
+        bail!("{} names no account: each line is account,limit, such as ROOT/acme/carol,100.00", file.display());
     }
     Ok(wanted)
 }
@@ -264,6 +267,7 @@ async fn limits(
     let mut problems = Vec::new();
     let mut changes = Vec::new();
     let defaults = (app.default_limit(), app.tax()?);
+    let mut named = HashSet::new();
     for (word, amount) in &wanted {
         let account = match cloud::resolve_account(&mut tx, word).await {
             Ok(account) => account,
@@ -272,6 +276,11 @@ async fn limits(
                 continue;
             }
         };
+        // A project shares its owner's limit: two lines for one payer would leave it to their order which of them counts.
+        if !named.insert(account.payer_id) {
+            problems.push(format!("{} (or who pays for it) is named twice; one limit counts", account.full_name()));
+            continue;
+        }
         let after = match amount.as_str() {
             "none" => None,
             text => match Money::parse(text) {

@@ -233,6 +233,7 @@ pub enum AccountCommand {
         #[arg(required_unless_present = "csv", requires = "amount")]
         account: Option<String>,
         /// The limit, such as 100.00; 0 is prepaid; "none" takes the account out of management.
+        #[arg(allow_negative_numbers = true)]
         amount: Option<String>,
         /// Why, for the audit trail.
         #[arg(long, default_value = "set at the command line")]

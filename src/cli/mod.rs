@@ -13,6 +13,7 @@ mod jobs;
 mod output;
 mod prices;
 mod serve;
+mod way_out;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -82,7 +83,7 @@ pub fn run() -> ExitCode {
     match runtime.block_on(dispatch(cli.command, &context)) {
         Ok(code) => code,
         Err(error) => {
-            output::error(&format!("{error:#}"));
+            output::error(&way_out::sentence(&error));
             ExitCode::FAILURE
         }
     }

@@ -150,9 +150,10 @@ pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -
     let client = app.client(Role::Reader)?;
     recorded(app, "sync", cause, async |run| {
         let directory = directory::sync_directory(&client, &app.store, app.clock.as_ref(), run).await?;
-        name_offerings(app, &client).await?;
         let settings = app.sync_settings(full);
         let usage = sync::sync_usage(&client, &app.store, app.clock.as_ref(), &settings, run, progress).await?;
+        // After the usage, which tells what offerings there are: the first price book comes right behind the first sync.
+        name_offerings(app, &client).await?;
         let mut tx = app.store.begin().await?;
         // The first sync fixes the first billing day, where the configuration names none.
         app.rate_settings(&mut tx, false).await?;

@@ -202,7 +202,9 @@ async fn open_epoch(
     position.epoch_available = None;
     let figures = Figures::of(&position, now)?;
     rows::open_epoch(tx, payer, cause, figures.available, now).await?;
-    Ok(figures)
+    // What is told now is what every later look shows: Used begins anew with the epoch.
+    position.epoch_available = Some(figures.available);
+    Ok(Figures::of(&position, now)?)
 }
 
 /// Money that came in, now. Zero and negative amounts are refused: a refund is an entry of its own.

@@ -6,7 +6,13 @@
 //! | WAL, `synchronous = full` | the server's settings | a committed charge survives a power cut |
 //! | migrations under a lock file | under an advisory lock (sqlx) | SQLite has no advisory locks |
 
-use std::{fs::File, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fs::{File, OpenOptions},
+    io::ErrorKind,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use sqlx::{
     PgPool, Postgres, Sqlite, SqlitePool, Transaction,
@@ -61,6 +67,9 @@ pub enum StoreError {
     /// Something that was asked for by name or id is not there.
     #[error("{0}")]
     Missing(String),
+    /// The file that the copy was to go to.
+    #[error("{0}")]
+    Target(String),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -85,6 +94,17 @@ impl From<sqlx::Error> for StoreError {
                 Self::Unreachable(error.to_string())
             }
             _ => Self::Database(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// The same with the name of the file that it is about.
+    fn of_file(self, file: &str) -> Self {
+        match self {
+            Self::NotWritable(why) => Self::NotWritable(format!("{file}: {why}")),
+            Self::Damaged(why) => Self::Damaged(format!("{file}: {why}")),
+            other => other,
         }
     }
 }
@@ -166,6 +186,14 @@ impl Store {
         let lock = File::create(folder.join("migrate.lock"))
             .map_err(|error| StoreError::NotWritable(format!("{}: {error}", folder.display())))?;
         lock.lock().map_err(|error| StoreError::NotWritable(format!("{}: {error}", folder.display())))?;
+        // Names, usage and balances of every tenant are in it: SQLite would make it by the umask, readable to all. The files
+        // beside it take its mode.
+        match private_file().open(&file) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(StoreError::NotWritable(format!("{shown}: {error}")));
+            }
+            _ => {}
+        }
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(true)
@@ -175,14 +203,12 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("cache_size", "-65536")
             .optimize_on_close(true, None);
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(|error| {
-                match StoreError::from(error) {
-                    StoreError::NotWritable(why) => StoreError::NotWritable(format!("{shown}: {why}")),
-                    other => other,
-                }
-            })?;
-        SQLITE_MIGRATIONS.run(&writer).await.map_err(migration_error)?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(|error| StoreError::from(error).of_file(&shown))?;
+        SQLITE_MIGRATIONS.run(&writer).await.map_err(|error| migration_error(error).of_file(&shown))?;
         let reader = SqlitePoolOptions::new()
             .max_connections(settings.max_connections.max(2))
             .connect_lazy_with(options.read_only(true).create_if_missing(false));
@@ -220,13 +246,22 @@ impl Store {
     pub async fn backup(&self, target: &std::path::Path) -> Result<(), StoreError> {
         match self {
             Self::Sqlite { writer, .. } => {
-                if target.exists() {
-                    return Err(StoreError::Exists(format!("{} is there already; name a new file", target.display())));
+                let refused = |error: std::io::Error| match error.kind() {
+                    ErrorKind::AlreadyExists => {
+                        StoreError::Target(format!("{} is there already; name a new file", target.display()))
+                    }
+                    _ => StoreError::Target(format!("{} can not be written ({error})", target.display())),
+                };
+                // Made here and empty, so that nobody else can read it at any time: SQLite would make it by the umask.
+                let copy = private_file().open(target).map_err(refused)?;
+                let shown = target.display().to_string();
+                let copied = sqlx::query("vacuum into $1").bind(shown).execute(writer).await.map_err(StoreError::from);
+                let done = copied.and_then(|_| copy.sync_all().map_err(refused));
+                if done.is_err() {
+                    // Half a copy would be taken for a whole one. That it can not be removed changes nothing about that.
+                    let _ = std::fs::remove_file(target);
                 }
-                sqlx::query("vacuum into $1").bind(target.display().to_string()).execute(writer).await?;
-                let copy = File::open(target).map_err(|error| StoreError::NotWritable(error.to_string()))?;
-                copy.sync_all().map_err(|error| StoreError::NotWritable(error.to_string()))?;
-                Ok(())
+                done
             }
             Self::Postgres(_) => Err(StoreError::Missing(
                 "PostgreSQL is backed up with its own tools: pg_dump --format=custom --file=bursar.dump DATABASE (docs/backup.md)".to_owned(),
@@ -244,6 +279,18 @@ impl Store {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// How a file that only its owner reads is made.
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options
 }
 
 fn migration_error(error: MigrateError) -> StoreError {

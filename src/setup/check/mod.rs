@@ -102,7 +102,7 @@ fn some_of<T: AsRef<str>>(names: &[T]) -> String {
 }
 
 /// What to do about a call that failed.
-fn way_out(error: &Error) -> String {
+pub(crate) fn way_out(error: &Error) -> String {
     match error {
         Error::Retry { code: Some(429), .. } => "wait, or raise api.throttling.max in CloudStack".to_owned(),
         Error::Retry { code: Some(_), .. } => {
@@ -117,9 +117,13 @@ fn way_out(error: &Error) -> String {
         Error::Malformed { .. } => {
             "set [cloudstack] url to the API itself, such as https://cloud.example.com/client/api".to_owned()
         }
-        Error::Configuration { .. } => "correct it in [cloudstack]".to_owned(),
+        Error::Configuration { .. } => "correct it in [cloudstack], url or ca_file".to_owned(),
         Error::NotAllowed { .. } => {
             "give the service account's role a rule that allows it; see docs/install.md".to_owned()
+        }
+        // The client has measured it and says so.
+        Error::Unauthorized { text, .. } if text.contains(" s apart") => {
+            "set the clocks right first: run a time service (chrony, systemd-timesyncd) on both machines".to_owned()
         }
         Error::Unauthorized { .. } => {
             "sign in to CloudStack as administrator and look at the account, its user, its keys and api.key.access; \

@@ -1,14 +1,18 @@
 //! Roles and their rules.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Call, Result};
-use crate::standin::{
-    envelope::Failure,
-    world::{
-        RoleKind,
-        entities::{Role, Rule},
-        next,
+use crate::{
+    ids::CloudId,
+    standin::{
+        envelope::Failure,
+        world::{
+            RoleKind,
+            entities::{Role, Rule},
+            next,
+        },
     },
 };
 
@@ -66,27 +70,33 @@ pub(super) fn permit(call: &mut Call<'_>) -> Result<Value> {
         return Err(Failure::invalid("Values for permission parameter should be: allow, deny"));
     }
     let description = call.filled("description").map(str::to_owned);
-    let id = call.world.ids.id();
+    let mut number = 0;
     if let Some(role) = call.world.roles.get_mut(role) {
+        number = role.rules.len();
         role.rules.push(Rule { pattern: rule.clone(), allow: permission == "allow" });
     }
     Ok(json!({"rolepermission": {
-        "id": id, "roleid": role, "rule": rule, "permission": permission, "description": description,
+        "id": rule_id(role, number), "roleid": role, "rule": rule, "permission": permission, "description": description,
     }}))
+}
+
+/// Rules are never taken away here, so that their place names them.
+fn rule_id(role: CloudId, number: usize) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{role}/{number}").as_bytes())
 }
 
 pub(super) fn permissions(call: &mut Call<'_>) -> Result<Value> {
     let wanted = call.filled("roleid").and_then(|text| call.world.roles.find_by_text(text)).map(|role| role.id);
-    let rows: Vec<(&Role, &Rule)> = call
+    let rows: Vec<(&Role, usize, &Rule)> = call
         .world
         .roles
         .iter()
         .filter(|role| wanted.is_none_or(|id| role.id == id))
-        .flat_map(|role| role.rules.iter().map(move |rule| (role, rule)))
+        .flat_map(|role| role.rules.iter().enumerate().map(move |(number, rule)| (role, number, rule)))
         .collect();
-    call.paged("rolepermission", &rows, |_, (role, rule)| {
+    call.paged("rolepermission", &rows, |_, (role, number, rule)| {
         json!({
-            "roleid": role.id, "rolename": role.name, "rule": rule.pattern,
+            "id": rule_id(role.id, *number), "roleid": role.id, "rolename": role.name, "rule": rule.pattern,
             "permission": if rule.allow { "allow" } else { "deny" },
         })
     })

@@ -1,0 +1,65 @@
+//! What a command ends with where it did not come about: what happened, and what to do about it.
+
+use crate::{
+    access,
+    cloudstack::Error,
+    enforcement,
+    jobs::{AppError, keys, work::JobError},
+    people::directory,
+    setup::{check, init::InitError},
+    usage::sync,
+};
+
+/// The error with its causes; where CloudStack is the cause, with what to do about that.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let text = text.trim_end();
+    let Some(cause) = cloudstack_error(error) else { return text.to_owned() };
+    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{text}{stop}\nWhat to do: {}. `bursar check` looks at everything.", check::way_out(cause))
+}
+
+/// CloudStack's error in what stopped the command. The errors between are transparent: they can not be found as causes.
+fn cloudstack_error(error: &anyhow::Error) -> Option<&Error> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<Error>() {
+            return Some(error);
+        }
+        if let Some(error) = cause.downcast_ref::<JobError>() {
+            return match error {
+                JobError::CloudStack(error)
+                | JobError::App(AppError::CloudStack(error))
+                | JobError::Directory(directory::Error::CloudStack(error))
+                | JobError::Sync(sync::Error::CloudStack(error))
+                | JobError::Enforce(enforcement::Error::CloudStack(error)) => Some(error),
+                _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<keys::Error>() {
+            return match error {
+                keys::Error::App(AppError::CloudStack(error))
+                | keys::Error::Access(access::Error::CloudStack(error)) => Some(error),
+                _ => None,
+            };
+        }
+        match (cause.downcast_ref::<AppError>(), cause.downcast_ref::<InitError>()) {
+            (Some(AppError::CloudStack(error)), _)
+            | (_, Some(InitError::CloudStack { error, .. } | InitError::NotVerified { error, .. })) => Some(error),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_cloudstack_says_what_to_do() {
+        let cause = Error::NotAllowed { code: 432, text: "listUsageRecords: not available".to_owned() };
+        let error = anyhow::Error::from(JobError::Sync(sync::Error::CloudStack(cause)));
+        let text = sentence(&error);
+        assert!(text.contains("listUsageRecords") && text.contains("docs/install.md"), "{text}");
+        assert_eq!(sentence(&anyhow::anyhow!("something else")), "something else");
+    }
+}
