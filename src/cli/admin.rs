@@ -159,11 +159,11 @@ pub fn config(context: &Context, command: &ConfigCommand) -> anyhow::Result<Exit
 }
 
 /// `bursar metrics …`
-pub fn metrics(command: &MetricsCommand) -> anyhow::Result<ExitCode> {
+pub fn metrics(command: &MetricsCommand) -> ExitCode {
     match command {
         MetricsCommand::Reference => output::text(&metrics::reference()),
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 /// `bursar backup FILE`

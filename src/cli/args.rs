@@ -11,7 +11,7 @@ pub struct Cli {
     /// Print JSON for scripts instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
-    /// The configuration file. Without it: $BURSAR_CONFIG, then /etc/bursar/bursar.toml if it is there.
+    /// The configuration file. Without it: `$BURSAR_CONFIG`, then /etc/bursar/bursar.toml if it is there.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(subcommand)]
@@ -151,7 +151,7 @@ pub enum Command {
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The cloud's address, such as https://cloud.example.com.
+    /// The cloud's address, such as `https://cloud.example.com`.
     pub url: String,
     /// Make the reader only, for a first look.
     #[arg(long)]

@@ -112,7 +112,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Runs { job } => admin::runs(context, job.as_deref()).await,
         Command::Audit { subject } => admin::audit(context, subject.as_deref()).await,
         Command::Config { command } => admin::config(context, &command),
-        Command::Metrics { command } => admin::metrics(&command),
+        Command::Metrics { command } => Ok(admin::metrics(&command)),
         Command::Backup { file } => admin::backup(context, &file).await,
         Command::Reference => {
             output::text(&args::reference());
