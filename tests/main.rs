@@ -6,10 +6,15 @@
     reason = "a test that can not go on should stop where it stands"
 )]
 
+mod browser;
 mod harness;
 mod real_cloudstack;
 mod standin_replay;
 mod story_cli;
+mod story_enforcement;
 mod story_main;
+mod story_recorded;
 mod story_setup;
+mod story_survival;
+mod story_usage;
 mod structure;

@@ -10,8 +10,9 @@ use super::{
     author, output,
 };
 use crate::{
+    config::Database,
     ids::{AccountId, PayerId},
-    jobs::App,
+    jobs::{App, lock::DataLock},
     ledger::{
         post::{self, Cause},
         rules::Figures,
@@ -368,8 +369,9 @@ pub async fn payment(context: &Context, command: PaymentCommand) -> anyhow::Resu
 
 /// A running server looks at once whether somebody may be opened now.
 async fn wake(app: &App, tx: &mut Tx) -> anyhow::Result<()> {
-    let locked = crate::jobs::lock::DataLock::try_take(&app.config.store.data_dir)?.is_none();
-    if locked {
+    // On PostgreSQL nobody can tell from here whether a replica runs: one that starts later finds the request.
+    let sqlite = matches!(app.config.store.database, Database::Sqlite(_));
+    if !sqlite || DataLock::try_take(&app.config.store.data_dir)?.is_none() {
         runs::leave_request(tx, "enforce", "{}", &author(), app.clock.now()).await?;
     }
     Ok(())

@@ -49,8 +49,8 @@ pub async fn bench(context: &Context, args: BenchArgs) -> anyhow::Result<ExitCod
     std::fs::create_dir_all(&folder)?;
     let _lock = DataLock::try_take(&folder)?;
     let mut measured = vec![measure(&folder, None, args.records).await?];
-    if let Some(url) = &args.postgres {
-        measured.push(measure(&folder, Some(url), args.records).await?);
+    if let Some(server) = &args.postgres {
+        measured.push(on_postgres(&folder, server, args.records).await?);
     }
     std::fs::remove_dir_all(&folder)?;
     context.show(&measured, |measured| {
@@ -73,6 +73,20 @@ pub async fn bench(context: &Context, args: BenchArgs) -> anyhow::Result<ExitCod
         )
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Measures in a database of its own, dropped whatever happens in between.
+async fn on_postgres(folder: &std::path::Path, server: &str, records: u64) -> anyhow::Result<Measured> {
+    use sqlx::{Connection as _, Executor as _};
+    let name = format!("bursar_bench_{}", SystemRandom.hex(6));
+    let mut admin = sqlx::PgConnection::connect(server).await.context("the PostgreSQL server does not answer")?;
+    let mut url: url::Url = server.parse().context("the PostgreSQL URL can not be read")?;
+    url.set_path(&name);
+    // The name is made here, of hexadecimal digits.
+    admin.execute(sqlx::AssertSqlSafe(format!("create database {name}"))).await?;
+    let measured = measure(folder, Some(url.as_str()), records).await;
+    admin.execute(sqlx::AssertSqlSafe(format!("drop database {name} with (force)"))).await?;
+    measured
 }
 
 async fn measure(folder: &std::path::Path, postgres: Option<&str>, records: u64) -> anyhow::Result<Measured> {

@@ -22,6 +22,7 @@ use super::{
     signing,
     transport::{Exchange, Http},
 };
+use crate::telemetry::metrics::{self, CallOutcome};
 use crate::time::{Clock, Timestamp};
 
 /// The page size to begin with: CloudStack's default maximum. A smaller one is learnt from its refusal (facts 1.8).
@@ -145,7 +146,7 @@ impl Client {
     pub(crate) async fn read(&self, command: &str, params: &Params) -> Result<Answer, Error> {
         let mut attempt = 0;
         loop {
-            let (error, after) = match self.attempt(command, params).await {
+            let (error, after) = match self.counted(command, params).await {
                 Ok(answer) => return Ok(answer),
                 Err(Rejection { error: Error::Retry { code, after, text }, .. }) => {
                     (Error::Retry { code, after, text }, after)
@@ -171,7 +172,7 @@ impl Client {
         params: &Params,
         read: impl FnOnce(Value) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        match self.attempt(command, params).await {
+        match self.counted(command, params).await {
             Ok(answer) => {
                 envelope::sole(&answer.body).and_then(read).map_err(|error| named(command, error).after_write())
             }
@@ -254,6 +255,27 @@ impl Client {
         }
         let doubled = self.0.settings.retry_pause.saturating_mul(1_u32.checked_shl(attempt).unwrap_or(u32::MAX));
         doubled.max(asked.unwrap_or_default()).min(MAX_PAUSE)
+    }
+
+    /// One try, counted for the metrics by how it ended.
+    async fn counted(&self, command: &str, params: &Params) -> Result<Answer, Rejection> {
+        let begun = std::time::Instant::now();
+        let result = self.attempt(command, params).await;
+        let outcome = match &result {
+            Ok(_) => CallOutcome::Ok,
+            Err(rejection) => match rejection.error {
+                Error::Retry { .. } => CallOutcome::Retry,
+                Error::Gone { .. } => CallOutcome::Gone,
+                Error::NotAllowed { .. } | Error::Unauthorized { .. } | Error::SecondFactor { .. } => {
+                    CallOutcome::NotAllowed
+                }
+                Error::Malformed { .. } => CallOutcome::Malformed,
+                Error::Uncertain { .. } => CallOutcome::Uncertain,
+                _ => CallOutcome::Refused,
+            },
+        };
+        metrics::cloudstack_call(command, outcome, begun.elapsed());
+        result
     }
 
     /// One try, signed anew, with everything secret kept out of what comes back.

@@ -28,6 +28,10 @@ const EVENTS_PER_PAGE: u32 = 100;
 const EVENT_PAGES: u32 = 20;
 /// Clocks of bursar and CloudStack may differ by so much when events are matched with a hold.
 const EVENT_TOLERANCE: Duration = Duration::from_mins(1);
+/// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
+const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
+/// Intents of an account that are looked through for the one behind a hold.
+const INTENTS_LOOKED_AT: i64 = 1_000;
 /// The namespace of job ids: a UUID of bursar's own.
 const JOB_NAMESPACE: Uuid =
     Uuid::from_bytes([0x62, 0x75, 0x72, 0x73, 0x61, 0x72, 0x4a, 0x6f, 0x80, 0x62, 0x73, 0x2d, 0x76, 0x31, 0x00, 0x01]);
@@ -69,6 +73,11 @@ impl<'a> Actor<'a> {
     pub async fn new(enforcer: &'a Enforcer<'a>, client: &'a Client, run: RunId, fence: i64) -> Result<Self, Error> {
         let own_name = client.own_user().await?.map(|user| user.username);
         Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), own_name })
+    }
+
+    /// From now on decisions of this instant are carried out: what a former run left is concluded before they are taken.
+    pub(super) const fn carries_out_decisions_of(&mut self, now: Timestamp) {
+        self.planned_at = now;
     }
 
     /// Machines that run in an account, as CloudStack counts them now.
@@ -128,6 +137,7 @@ impl<'a> Actor<'a> {
         Ok(claimed.then_some((intent, job)))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what one intent row and its audit line hold")]
     /// Ends an intent with what was read back; places or lifts the hold in the same commit.
     pub(super) async fn finish(
         &self,
@@ -194,6 +204,7 @@ impl<'a> Actor<'a> {
             return Ok(Done::No("an earlier action on it is not finished".to_owned()));
         };
         let id = cloud_id(account)?;
+        let begun = self.enforcer.clock.now();
         let ended = match self.client.lock_account(id, job).await {
             Ok(accepted) => self.await_job(accepted).await,
             Err(error) if error.is_already_exists() => self.await_job(job).await,
@@ -207,7 +218,7 @@ impl<'a> Actor<'a> {
                 return Ok(Done::No(outcome));
             }
         };
-        self.conclude_lock(&intent, account, "enabled", ended).await
+        self.conclude_lock(&intent, account, "enabled", begun, ended).await
     }
 
     /// Waits for a job; what can not be found out now is left to the next run.
@@ -229,6 +240,7 @@ impl<'a> Actor<'a> {
         intent: &str,
         account: &Account,
         state_before: &str,
+        begun: Timestamp,
         ended: JobEnd,
     ) -> Result<Done, Error> {
         let why = match &ended {
@@ -242,8 +254,12 @@ impl<'a> Actor<'a> {
         // Locked without a job of ours: somebody else's lock, unless the events say that it was ours.
         let ours = match ended {
             JobEnd::Ended(_) => true,
-            _ => locked && self.locked_by_us(account).await?,
+            _ => locked && self.locked_by_us(account, begun).await?,
         };
+        // A lock that comes about after its intent was given up would be nobody's, and no payment would lift it.
+        if ended == JobEnd::NeverWas && !ours && self.enforcer.clock.now() < begun.plus(REQUEST_LIVES_FOR) {
+            return Ok(Done::No(format!("{why}, and the request may still be on its way; the next run looks again")));
+        }
         if locked && ours && state_before == "enabled" {
             self.finish(intent, account, "lock", state_before, state.as_deref(), true, "locked for billing").await?;
             return Ok(Done::Yes);
@@ -253,9 +269,9 @@ impl<'a> Actor<'a> {
         Ok(Done::No(outcome))
     }
 
-    /// Whether the newest lock of the account in CloudStack's events is ours.
-    async fn locked_by_us(&self, account: &Account) -> Result<bool, Error> {
-        let names = self.lockers(account, Timestamp::from_ms(0)).await?;
+    /// Whether the newest lock of the account in CloudStack's events since `begun` is ours.
+    async fn locked_by_us(&self, account: &Account, begun: Timestamp) -> Result<bool, Error> {
+        let names = self.lockers(account, begun.minus(EVENT_TOLERANCE)).await?;
         Ok(match (names, &self.own_name) {
             (Some(names), Some(own)) => names.first() == Some(own),
             _ => false,
@@ -304,6 +320,7 @@ impl<'a> Actor<'a> {
         let account = &planned.account;
         let mut tx = self.enforcer.store.read().await?;
         let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
+        let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
         tx.commit().await?;
         let Some(hold) = holds.iter().find(|hold| hold.owner == "billing") else {
             return Ok(Done::No("bursar did not lock it".to_owned()));
@@ -314,8 +331,12 @@ impl<'a> Actor<'a> {
         let Some(read) = self.read_back(account).await? else {
             return Ok(Done::No("it is no longer in CloudStack".to_owned()));
         };
-        let since =
-            Timestamp::from_ms(hold.placed_ms).minus(self.enforcer.settings.intent_deadline).minus(EVENT_TOLERANCE);
+        // From the call on, not from the hold: a hold comes late where a later run had to find out that the lock was done.
+        let begun = intents
+            .iter()
+            .find(|intent| hold.intent_id.as_ref() == Some(&intent.id))
+            .map_or(hold.placed_ms, |intent| intent.created_ms);
+        let since = Timestamp::from_ms(begun).minus(EVENT_TOLERANCE);
         let Some(own) = &self.own_name else {
             return Ok(Done::No("bursar can not tell its own name in CloudStack, so it can not tell its lock from another; enable it by hand".to_owned()));
         };

@@ -61,12 +61,13 @@ pub fn protection(account: &Account, listed: &[(String, String)]) -> Option<&'st
         .then_some("it is on the list of protected accounts")
 }
 
-/// Decides about every account, on one consistent state of the store. `blocks` hold for everybody.
+/// Decides about every account, on one consistent state of the store. `blocks` hold for everybody; `rehearsed`: the
+/// warnings given so far are those of rehearsals.
 pub async fn plan(
     tx: &mut Tx,
     settings: &EnforceSettings,
     blocks: &[Block],
-    dry_run: bool,
+    rehearsed: bool,
     now: Timestamp,
 ) -> Result<Plan, Error> {
     let until = runs::find_setting(tx, usage_settings::FETCHED_UNTIL)
@@ -80,8 +81,8 @@ pub async fn plan(
             .map(|standing| (standing.payer, standing))
             .collect();
     let over_since = rows::list_over_since(tx).await?;
-    let noticed = rows::list_noticed(tx, dry_run).await?;
-    let warned = rows::list_warned(tx, dry_run).await?;
+    let noticed = rows::list_noticed(tx, rehearsed).await?;
+    let warned = rows::list_warned(tx, rehearsed).await?;
     let quarantined = usage::count_quarantined_by_account(tx).await?;
     let mut holds: HashMap<AccountId, Vec<String>> = HashMap::new();
     for hold in rows::list_holds(tx, None).await? {

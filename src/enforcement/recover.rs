@@ -6,7 +6,10 @@ use super::{
     act::{Actor, Done},
     run::Error,
 };
-use crate::store::{cloud, enforcement as rows};
+use crate::{
+    store::{cloud, enforcement as rows},
+    time::Timestamp,
+};
 
 /// Concludes every open intent. Gives a sentence for each.
 pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
@@ -31,13 +34,14 @@ pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
         let done = if intent.action == "lock" {
             let job = intent.job_id.as_deref().and_then(|text| Uuid::parse_str(text).ok()).unwrap_or_default();
             let ended = actor.await_job(job).await;
-            actor.conclude_lock(&intent.id, &account, &before, ended).await?
+            let begun = Timestamp::from_ms(intent.created_ms);
+            actor.conclude_lock(&intent.id, &account, &before, begun, ended).await?
         } else {
             actor.conclude_enable(&intent.id, &account, &before).await?
         };
         sentences.push(match done {
             Done::Yes => format!("{}: an interrupted {} turned out to be done", account.full_name(), intent.action),
-            Done::No(why) => format!("{}: an interrupted {} ended: {why}", account.full_name(), intent.action),
+            Done::No(why) => format!("{}: an interrupted {}: {why}", account.full_name(), intent.action),
         });
     }
     Ok(sentences)

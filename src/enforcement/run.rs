@@ -197,12 +197,14 @@ async fn run_with_lease(
     let blocks = gather_blocks(enforcer, report.paused, now).await?;
     let rehearsal = settings.dry_run || !armed;
     let mut tx = enforcer.store.begin().await?;
-    let plan = plan::plan(&mut tx, settings, &blocks, rehearsal, now).await?;
+    // A rehearsal of an armed cloud counts the warnings that were really given: it tells what the run would do.
+    let plan = plan::plan(&mut tx, settings, &blocks, !armed, now).await?;
     let decisions = store_plan(&mut tx, &plan, run, rehearsal, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;
 
-    let Some(actor) = actor else { return Ok(()) };
+    let Some(mut actor) = actor else { return Ok(()) };
+    actor.carries_out_decisions_of(now);
     // Opening an account never waits for the fuse, and comes first.
     for (planned, decision) in decisions.iter().filter(|(planned, _)| planned.decision.outcome == Outcome::Restore) {
         note(
@@ -293,6 +295,8 @@ async fn store_plan<'p>(
     now: Timestamp,
     report: &mut EnforceReport,
 ) -> Result<Vec<(&'p PlannedAccount, crate::ids::DecisionId)>, Error> {
+    count_for_metrics(plan);
+    crate::telemetry::metrics::intents_open(rows::list_open_intents(tx).await?.len() as u64);
     let newest = rows::list_newest_decisions(tx).await?;
     let over = rows::list_over_since(tx).await?;
     let mut decisions = Vec::new();
@@ -366,6 +370,24 @@ async fn store_plan<'p>(
         decisions.push((planned, id));
     }
     Ok(decisions)
+}
+
+/// Tells the gauges how many accounts are in which state, and how many managed payers have nothing left.
+fn count_for_metrics(plan: &Plan) {
+    let count =
+        |wanted: &dyn Fn(&PlannedAccount) -> bool| plan.accounts.iter().filter(|row| wanted(row)).count() as u64;
+    for state in ["enabled", "locked", "disabled"] {
+        crate::telemetry::metrics::accounts(state, count(&|row| row.account.state == state));
+    }
+    let known = |row: &PlannedAccount| ["enabled", "locked", "disabled"].contains(&row.account.state.as_str());
+    crate::telemetry::metrics::accounts("other", count(&|row| !known(row)));
+    let over: std::collections::HashSet<_> = plan
+        .accounts
+        .iter()
+        .filter(|row| row.standing.managed && !row.standing.figures.available.is_positive())
+        .map(|row| row.standing.payer)
+        .collect();
+    crate::telemetry::metrics::payers_over_limit(over.len() as u64);
 }
 
 fn figures_json(planned: &PlannedAccount) -> String {

@@ -156,20 +156,18 @@ impl App {
     /// How usage is rated. The first billing day is noted at the first call where the configuration names none.
     pub async fn rate_settings(&self, tx: &mut Tx, with_newest_book: bool) -> Result<RateSettings, AppError> {
         let now = self.clock.now();
-        let start = match self.config.billing.start {
-            Some(day) => day,
-            None => match runs::find_setting(tx, BILLING_START).await?.and_then(|text| text.parse().ok()) {
-                Some(number) => Day::from_number(number),
-                None => {
-                    let today = Day::of(now, self.config.billing.zone).ok_or_else(|| {
-                        AppError::Configuration(format!("the clock says {now}, which is in no calendar"))
-                    })?;
-                    runs::put_setting(tx, BILLING_START, &today.number().to_string(), now).await?;
-                    today
-                }
-            },
+        let zone = self.config.billing.zone;
+        let noted =
+            runs::find_setting(tx, BILLING_START).await?.and_then(|text| text.parse().ok()).map(Day::from_number);
+        let start = if let Some(day) = self.config.billing.start.or(noted) {
+            day
+        } else {
+            let today = Day::of(now, zone)
+                .ok_or_else(|| AppError::Configuration(format!("the clock says {now}, which is in no calendar")))?;
+            runs::put_setting(tx, BILLING_START, &today.number().to_string(), now).await?;
+            today
         };
-        Ok(RateSettings { zone: self.config.billing.zone, start, scope: self.scope(), with_newest_book })
+        Ok(RateSettings { zone, start, scope: self.scope(), with_newest_book })
     }
 
     /// How charges are posted; None before the first window was fetched.

@@ -179,7 +179,7 @@ async fn name_offerings(app: &App, client: &cloudstack::Client) -> Result<(), Jo
     ] {
         match list {
             Ok(offerings) => {
-                names.extend(offerings.items.into_iter().map(|offering| (offering.id.to_string(), offering.name)));
+                names.extend(offerings.items.into_iter().map(|offering| (offering.id, offering.name)));
             }
             Err(cloudstack::Error::NotAllowed { .. }) => {}
             Err(error) => return Err(error.into()),

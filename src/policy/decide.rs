@@ -72,6 +72,7 @@ impl Block {
 }
 
 /// What is known of an account and its payer at an instant.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and the decision reads them by name")]
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
     /// Now.
@@ -250,7 +251,8 @@ pub fn opens_at(policy: &Policy, per_day: Money) -> Money {
 pub fn decide(policy: &Policy, facts: &Facts<'_>) -> Decision {
     let percent = facts.figures.share().for_thresholds();
     let over = percent >= Decimal::ONE_HUNDRED;
-    let over_since = if over { Some(facts.over_since.unwrap_or(facts.now)) } else { None };
+    // Without a limit nobody is over it: the days until a lock begin with the limit at the earliest.
+    let over_since = if over && facts.managed { Some(facts.over_since.unwrap_or(facts.now)) } else { None };
     let keep = |rung, reason| Decision {
         outcome: Outcome::Keep,
         rung,

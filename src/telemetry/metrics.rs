@@ -263,7 +263,7 @@ pub fn unpriced_records(records: u64) {
 }
 
 /// A call to CloudStack ended. `command` is the API's name, never text from outside.
-pub fn cloudstack_call(command: &'static str, outcome: CallOutcome, took: Duration) {
+pub fn cloudstack_call(command: &str, outcome: CallOutcome, took: Duration) {
     let word = match outcome {
         CallOutcome::Ok => "ok",
         CallOutcome::Retry => "retry",
@@ -273,8 +273,8 @@ pub fn cloudstack_call(command: &'static str, outcome: CallOutcome, took: Durati
         CallOutcome::Malformed => "malformed",
         CallOutcome::Uncertain => "uncertain",
     };
-    counter!(CALLS, "command" => command, "outcome" => word).increment(1);
-    histogram!(CALL_SECONDS, "command" => command).record(took.as_secs_f64());
+    counter!(CALLS, "command" => command.to_owned(), "outcome" => word).increment(1);
+    histogram!(CALL_SECONDS, "command" => command.to_owned()).record(took.as_secs_f64());
 }
 
 /// So many accounts are in a state. A state that no account is in any more has to be told as zero.

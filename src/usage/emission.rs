@@ -4,7 +4,9 @@
 //! a window is an *emission* of it, judged as a whole: the newest one is true, so a correction may also be an absence.
 //! The rows come in the order in which the server wrote them, and that order is all there is to tell emissions apart:
 //!
-//! - a window start that goes backwards begins a new emission (a catch-up ascends without exception);
+//! - the windows of one emission ascend and do not overlap (a catch-up does so without exception): a window that starts
+//!   before the end of the one before it begins a new emission, whether its start goes backwards or, after an event that
+//!   came only a little late, lies inside the newest window;
 //! - so does an owner's window that comes again after another owner's rows;
 //! - so does, within one owner's window, a usage type that CloudStack always writes earlier;
 //! - types with dates of their own (25, 27) step back inside an emission and are left out of the test.
@@ -17,7 +19,16 @@
 use std::collections::{HashMap, HashSet};
 
 use super::record::{Owner, Record, RecordKey, Standing};
-use crate::time::{Period, Timestamp};
+use crate::time::Period;
+
+/// Windows that share no more than this do not overlap: CloudStack keeps whole seconds, and a run that ends inside one lets
+/// the next window begin in it.
+const SHARED_MS: i64 = 1_000;
+
+/// Whether two windows report the same time.
+fn overlap(one: Period, other: Period) -> bool {
+    one.overlap(other).is_some_and(|both| both.end().as_ms() - both.start().as_ms() > SHARED_MS)
+}
 
 /// A record with what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +116,6 @@ pub fn judge(rows: Vec<Record>) -> Vec<Judged> {
 /// Gives each row its emission and the window that it was reported with.
 fn place(rows: Vec<Record>) -> Vec<Placed> {
     let mut emission = 0_u32;
-    let mut last_start: Option<Timestamp> = None;
     let mut last: Option<(Owner, Period)> = None;
     let mut last_rank = 0_u32;
     let mut seen: HashSet<(Owner, Period)> = HashSet::new();
@@ -123,7 +133,9 @@ fn place(rows: Vec<Record>) -> Vec<Placed> {
         let group = (record.owner.clone(), record.window);
         let same_group = last.as_ref() == Some(&group);
         let this_rank = rank(record.usage_type);
-        let backwards = last_start.is_some_and(|start| record.window.start() < start);
+        let backwards = last.as_ref().is_some_and(|(_, before)| {
+            record.window.start() < before.start() || (record.window != *before && overlap(record.window, *before))
+        });
         let again = !same_group && seen.contains(&group);
         let types_restart = same_group && this_rank.is_some_and(|this| this < last_rank);
         if backwards || again || types_restart {
@@ -135,7 +147,6 @@ fn place(rows: Vec<Record>) -> Vec<Placed> {
             last_rank = 0;
         }
         last_rank = this_rank.map_or(last_rank, |this| this.max(last_rank));
-        last_start = Some(record.window.start());
         seen.insert(group.clone());
         last = Some(group);
         let reported_with = record.window;
@@ -170,7 +181,7 @@ fn settle_overlaps(variants: &mut HashMap<RecordKey, (Judged, u32)>, order: &[Re
         for (key, window, emission) in rows {
             let older: Vec<(RecordKey, Period)> = charged
                 .iter()
-                .filter(|(_, other, its)| *its < emission && *other != window && other.overlap(window).is_some())
+                .filter(|(_, other, its)| *its < emission && *other != window && overlap(*other, window))
                 .map(|(key, other, _)| (*key, *other))
                 .collect();
             if older.is_empty() {
@@ -194,7 +205,7 @@ fn disjoint(rows: &[(RecordKey, Period, u32)]) -> bool {
     let mut windows: Vec<Period> = rows.iter().map(|(_, window, _)| *window).collect();
     windows.sort_unstable();
     windows.dedup();
-    windows.windows(2).all(|pair| matches!(pair, [a, b] if a.overlap(*b).is_none()))
+    windows.windows(2).all(|pair| matches!(pair, [a, b] if !overlap(*a, *b)))
 }
 
 fn covered(window: Period, by: impl Iterator<Item = Period>) -> bool {
@@ -220,6 +231,7 @@ fn set(variants: &mut HashMap<RecordKey, (Judged, u32)>, key: RecordKey, standin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     fn hour(start: i64, end: i64) -> Period {
         Period::new(Timestamp::from_seconds(start * 60), Timestamp::from_seconds(end * 60)).unwrap()
@@ -311,6 +323,38 @@ mod tests {
         assert!(judged.contains(&("ip".to_owned(), 350_000, 1, Standing::Part)));
         assert!(judged.contains(&("new".to_owned(), 242_500, 1, Standing::Current)));
         assert!(judged.contains(&("ip".to_owned(), 1_000_000, 2, Standing::Current)));
+    }
+
+    #[test]
+    fn a_part_of_the_newest_window_begins_a_new_emission() {
+        let rows = vec![
+            row("a", 3, "ip", (0, 60), 1_000_000),
+            row("b", 3, "ip2", (0, 60), 1_000_000),
+            row("a", 3, "ip", (39, 60), 350_000),
+            row("b", 3, "ip2", (39, 60), 350_000),
+            row("b", 3, "new", (39, 60), 242_500),
+            row("a", 3, "ip", (60, 120), 1_000_000),
+        ];
+        let judged: Vec<Standing> = standings(rows).into_iter().map(|row| row.3).collect();
+        let current = Standing::Current;
+        assert_eq!(judged, [current, current, Standing::Part, Standing::Part, current, current]);
+    }
+
+    #[test]
+    fn windows_that_share_a_second_do_not_overlap() {
+        // A run that ends inside a second: CloudStack stores the second, so that the next window begins in it.
+        let window = |start, end| Period::new(Timestamp::from_seconds(start), Timestamp::from_seconds(end)).unwrap();
+        let at = |start, end| Record { window: window(start, end), ..row("a", 3, "ip", (0, 60), 1_000_000) };
+        let other = |start, end| Record { window: window(start, end), ..row("b", 3, "ip2", (0, 60), 1_000_000) };
+        let rows = vec![
+            at(0, 3_601),
+            other(0, 3_601),
+            at(3_600, 7_201),
+            other(3_600, 7_201),
+            at(3_600, 7_201),
+            at(7_200, 10_801),
+        ];
+        assert!(standings(rows).iter().all(|row| row.3 == Standing::Current || row.0 == "ip2"));
     }
 
     #[test]

@@ -63,9 +63,8 @@ fn resource(kind: &UsageType, row: &UsageRow) -> Option<String> {
     let offering = row.offering_id.as_deref().unwrap_or_default();
     match kind.id {
         4 | 5 => Some(format!("{}/{}", row.network_id.as_deref().unwrap_or_default(), usage_id?)),
-        10 => Some(format!("{}/{}", usage_id?, machine.unwrap_or_default())),
         13 => Some(format!("{}/{offering}", machine?)),
-        21..=24 => Some(format!("{}/{}", usage_id?, machine.unwrap_or_default())),
+        10 | 21..=24 => Some(format!("{}/{}", usage_id?, machine.unwrap_or_default())),
         26 | 30 | 31 => usage_id.map(str::to_owned).or_else(|| id_in(row.description.as_deref()?)),
         _ => usage_id.or(machine).map(str::to_owned),
     }

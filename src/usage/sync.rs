@@ -108,6 +108,8 @@ struct Window {
     closed_until: Timestamp,
     range_minutes: i64,
     aggregation_zone: Tz,
+    /// Whether no window crosses the midnight of the aggregation zone, as far as CloudStack tells.
+    aligned: bool,
 }
 
 /// Fetches what is new and what came late.
@@ -119,7 +121,7 @@ pub async fn sync_usage(
     run: RunId,
     progress: &dyn Progress,
 ) -> Result<SyncReport, Error> {
-    let window = read_window(client, settings).await?;
+    let window = read_window(client).await?;
     let mut report = SyncReport { closed_until: Some(window.closed_until), ..SyncReport::default() };
     let page_size = client.page_size().await?.min(settings.page_size).max(1);
     let fetch = Fetch { client, store, clock, settings, run, progress, page_size, window };
@@ -153,24 +155,25 @@ pub async fn sync_usage(
     Ok(report)
 }
 
-async fn read_window(client: &Client, settings: &SyncSettings) -> Result<Window, Error> {
+async fn read_window(client: &Client) -> Result<Window, Error> {
     let metrics = client.usage_server_metrics().await?;
     // A usage server that never finished a job reports 1970.
     let last = metrics
         .and_then(|metrics| metrics.last_successful_job)
         .filter(|last| last.as_seconds() > 0)
         .ok_or(Error::NoClosedWindow)?;
-    // The role may not allow listConfigurations: then the defaults hold, which only makes spans longer.
+    // The role may not allow listConfigurations: then CloudStack's defaults are taken, and spans are asked for wider.
     let range = configuration(client, "usage.stats.job.aggregation.range").await?;
     let zone = configuration(client, "usage.aggregation.timezone").await?;
+    let range: Option<i64> = range.and_then(|text| text.trim().parse().ok()).filter(|minutes| *minutes > 0);
+    let zone: Option<Tz> = zone.and_then(|text| text.trim().parse().ok());
     Ok(Window {
         // The job's end is inclusive to the second.
         closed_until: Timestamp::from_seconds(last.as_seconds() + 1),
-        range_minutes: range
-            .and_then(|text| text.trim().parse().ok())
-            .filter(|minutes| *minutes > 0)
-            .unwrap_or(DEFAULT_RANGE_MINUTES),
-        aggregation_zone: zone.and_then(|text| text.trim().parse().ok()).unwrap_or(settings.zone),
+        range_minutes: range.unwrap_or(DEFAULT_RANGE_MINUTES),
+        aggregation_zone: zone.unwrap_or(Tz::UTC),
+        // Only windows of these two end with an hour or a day; those of any other range end when the job runs (facts 3.4).
+        aligned: zone.is_some() && matches!(range, Some(60 | DEFAULT_RANGE_MINUTES)),
     })
 }
 
@@ -216,11 +219,12 @@ impl Fetch<'_> {
         Ok(spans)
     }
 
-    /// Whether windows may cross the edges of days: then a span is asked for wider and filtered (design 7.4).
+    /// How far windows may cross the edges of days: so much wider a span is asked for, and filtered (design 7.4).
     fn margin(&self) -> Duration {
-        let range = self.window.range_minutes;
-        let aligned = range <= DEFAULT_RANGE_MINUTES && DEFAULT_RANGE_MINUTES % range == 0;
-        if aligned { Duration::ZERO } else { Duration::from_secs(u64::try_from(range).unwrap_or(0).saturating_mul(60)) }
+        if self.window.aligned {
+            return Duration::ZERO;
+        }
+        Duration::from_secs(u64::try_from(self.window.range_minutes).unwrap_or(0).saturating_mul(60))
     }
 
     /// Fetches, judges and stores one span; too large ones in halves. `advance`: the cursor moves to its end.

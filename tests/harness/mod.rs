@@ -99,6 +99,12 @@ async fn connect(url: &str) -> sqlx::PgConnection {
     sqlx::PgConnection::connect(url).await.unwrap()
 }
 
+/// Runs a statement on a PostgreSQL database, past bursar.
+pub async fn run_sql_on(url: &str, sql: &str) {
+    let mut connection = connect(url).await;
+    run_sql(&mut connection, sql.to_owned()).await;
+}
+
 async fn run_sql(connection: &mut sqlx::PgConnection, sql: String) {
     use sqlx::Executor as _;
     connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
@@ -121,6 +127,16 @@ pub struct Cloud {
 impl Cloud {
     /// Starts a cloud at `start` (seconds) with an hourly usage job; `build` adds tenants.
     pub async fn start(database: Database, start: i64, build: impl FnOnce(&mut World)) -> Self {
+        Self::start_tuned(database, start, |_| {}, build).await
+    }
+
+    /// As [`Cloud::start`], with the stand-in's options changed by `tune`.
+    pub async fn start_tuned(
+        database: Database,
+        start: i64,
+        tune: impl FnOnce(&mut Options),
+        build: impl FnOnce(&mut World),
+    ) -> Self {
         let clock = ManualClock::new(Timestamp::from_seconds(start));
         let mut world = World::new(clock.now());
         world.set_configuration("usage.stats.job.aggregation.range", "60");
@@ -146,8 +162,9 @@ impl Cloud {
         let reader = world.add_service_account("bursar-reader", reader_role);
         let enforcer = world.add_service_account("bursar-enforcer", enforcer_role);
         build(&mut world);
-        let options =
+        let mut options =
             Options { clock: Arc::new(clock.clone()), random: Arc::new(SeededRandom::new(7)), ..Options::default() };
+        tune(&mut options);
         let standin = StandIn::start(world, options).await.unwrap();
         let prices = database.folder.path().join("prices.toml");
         std::fs::write(&prices, PRICES).unwrap();
@@ -194,6 +211,12 @@ impl Cloud {
         work::sync(&self.app, false, "test", &Quiet).await.unwrap();
         work::rate(&self.app, None, "test", &Quiet).await.unwrap();
         self.enforce().await
+    }
+
+    /// Usage and charges up to now, without enforcement.
+    pub async fn catch_up(&self) {
+        work::sync(&self.app, false, "test", &Quiet).await.unwrap();
+        work::rate(&self.app, None, "test", &Quiet).await.unwrap();
     }
 
     /// One run of enforcement.
@@ -259,7 +282,8 @@ impl Cloud {
     }
 }
 
-async fn open(env: &BTreeMap<String, String>, clock: &ManualClock) -> App {
+/// Opens bursar as an environment configures it.
+pub async fn open(env: &BTreeMap<String, String>, clock: &ManualClock) -> App {
     let vars: Vec<(OsString, OsString)> = env.iter().map(|(key, value)| (key.into(), value.into())).collect();
     let config = Config::load(&Sources::new(None, vars).with_fallback(None)).unwrap();
     App::open(config, Arc::new(clock.clone()), Arc::new(SystemRandom)).await.unwrap()

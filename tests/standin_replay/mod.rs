@@ -269,7 +269,7 @@ impl Replay {
                 .map(|cookie| cookie.split(';').next().unwrap().split_once('=').unwrap())
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect();
-            person.session_key = answer.body["loginresponse"]["sessionkey"].as_str().unwrap_or_default().to_owned();
+            answer.body["loginresponse"]["sessionkey"].as_str().unwrap_or_default().clone_into(&mut person.session_key);
         }
         answer
     }
@@ -482,7 +482,7 @@ impl Replay {
                 let mut keys = self.people[Self::caller(number)].keys.clone().unwrap();
                 match number {
                     59 => keys.1 = Secret::new("not the secret"),
-                    60 => keys.0 = "not-a-key".to_owned(),
+                    60 => "not-a-key".clone_into(&mut keys.0),
                     _ => {}
                 }
                 self.signed(method, &keys, parameters).await

@@ -152,18 +152,38 @@ fn word(state: State) -> &'static str {
     }
 }
 
+/// What the cloud keeps of its tenants over a restart: the state, and who locked it when, which its events tell bursar.
+fn states(world: &World, accounts: &BTreeMap<&'static str, CloudId>) -> BTreeMap<String, String> {
+    let mut states = BTreeMap::new();
+    for (name, id) in accounts {
+        let Some(state) = world.account_state(*id) else { continue };
+        states.insert((*name).to_owned(), word(state).to_owned());
+        if let Some((at, username)) = world.last_suspension(*id) {
+            states.insert(format!("{name}/locked-at-ms"), at.as_ms().to_string());
+            states.insert(format!("{name}/locked-by"), username);
+        }
+    }
+    states
+}
+
 fn restore_states(world: &mut World, file: &Path, accounts: &BTreeMap<&'static str, CloudId>) -> anyhow::Result<()> {
     let Ok(text) = std::fs::read_to_string(file) else { return Ok(()) };
     let states: BTreeMap<String, String> =
         serde_json::from_str(&text).with_context(|| format!("{} is not the demo's", file.display()))?;
-    for (name, state) in states {
-        let Some(id) = accounts.get(name.as_str()) else { continue };
-        let state = match state.as_str() {
-            "locked" => State::Locked,
-            "disabled" => State::Disabled,
-            _ => State::Enabled,
-        };
-        world.set_account_state(*id, state);
+    for (name, id) in accounts {
+        match states.get(*name).map(String::as_str) {
+            Some("locked") => world.set_account_state(*id, State::Locked),
+            Some("disabled") => world.set_account_state(*id, State::Disabled),
+            Some(_) => world.set_account_state(*id, State::Enabled),
+            None => {}
+        }
+        let at = states.get(&format!("{name}/locked-at-ms")).and_then(|ms| ms.parse().ok()).map(Timestamp::from_ms);
+        let by = states.get(&format!("{name}/locked-by"));
+        if let (Some(at), Some(username)) = (at, by)
+            && world.last_suspension(*id).is_none_or(|(known, _)| known < at)
+        {
+            world.remember_suspension(*id, username, at);
+        }
     }
     Ok(())
 }
@@ -172,10 +192,7 @@ fn restore_states(world: &mut World, file: &Path, accounts: &BTreeMap<&'static s
 fn keeper(file: PathBuf, accounts: BTreeMap<&'static str, CloudId>) -> crate::standin::OnAnswer {
     let last: Mutex<String> = Mutex::new(String::new());
     Arc::new(move |world: &World| {
-        let states: BTreeMap<&str, &str> = accounts
-            .iter()
-            .filter_map(|(name, id)| world.account_state(*id).map(|state| (*name, word(state))))
-            .collect();
+        let states = states(world, &accounts);
         let text = serde_json::to_string(&states).unwrap_or_default();
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *last == text {

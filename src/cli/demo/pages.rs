@@ -120,11 +120,10 @@ async fn round(app: &App) -> Result<(), crate::jobs::work::JobError> {
 }
 
 async fn start_page() -> Html<String> {
-    let people: String = TENANTS
-        .iter()
-        .chain(&[("admin", "the cloud's administrator")])
-        .map(|(name, part)| format!("<li><a href=\"/demo/sign-in/{name}\">{name}</a>: {part}</li>"))
-        .collect();
+    let mut people = String::new();
+    for (name, part) in TENANTS.iter().chain(&[("admin", "the cloud's administrator")]) {
+        people.push_str(&format!("<li><a href=\"/demo/sign-in/{name}\">{name}</a>: {part}</li>"));
+    }
     Html(format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>bursar demo</title></head><body><h1>bursar demo</h1><p>Sign in \
          to the stand-in for CloudStack as one of these people; bursar's page opens with that person's session.</p><ul>{people}</ul></body></html>"

@@ -1,7 +1,10 @@
 //! listEvents' rows. A job leaves Scheduled, Started and Completed; what is done at once leaves Completed only.
 
 use super::{World, entities::Event};
-use crate::ids::CloudId;
+use crate::{ids::CloudId, time::Timestamp};
+
+/// What locking and disabling an account both leave.
+const SUSPENSION: &str = "ACCOUNT.DISABLE";
 
 /// What an event is about.
 pub(crate) struct About {
@@ -62,6 +65,22 @@ impl World {
     pub(crate) fn completed_event(&mut self, about: &About, user: CloudId, description: &str) {
         let account = self.users.get(user).map_or(about.resource, |user| user.account);
         self.event(about, user, account, ("Completed", description.to_owned()), None);
+    }
+
+    /// When an account was last locked or disabled by a call, and under which user's name.
+    pub fn last_suspension(&self, account: CloudId) -> Option<(Timestamp, String)> {
+        let about = |event: &&Event| event.resource.as_ref().is_some_and(|(_, id, _)| *id == account);
+        let newest = self.events.iter().filter(|event| event.kind == SUSPENSION).rfind(about);
+        newest.map(|event| (event.created, event.username.clone()))
+    }
+
+    /// Writes the events of a suspension of former days again, for a world that is kept over a restart.
+    pub fn remember_suspension(&mut self, account: CloudId, username: &str, at: Timestamp) {
+        let Some(user) = self.users.iter().find(|user| user.username == username).map(|user| user.id) else { return };
+        let about = self.about_account(SUSPENSION, account);
+        let now = std::mem::replace(&mut self.now, at);
+        self.job_events(&about, user, account, super::build::LOCK_SCHEDULED, Some(super::build::LOCK_STARTED));
+        self.now = now;
     }
 
     pub(crate) fn about_account(&self, kind: &'static str, account: CloudId) -> About {

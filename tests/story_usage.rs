@@ -1,0 +1,698 @@
+//! Usage from the stand-in to the ledger, where something is out of the ordinary.
+
+use std::time::Duration;
+
+use bursar::{
+    jobs::work,
+    money::Money,
+    progress::Quiet,
+    standin::{Fault, FaultKind},
+    store::{cloud, ledger, rating, usage},
+    time::{Clock, Day, Timestamp},
+};
+use chrono_tz::Tz;
+use serde_json::{Map, json};
+
+use crate::harness::{Cloud, Database, NOVEMBER, PRICES, on_each_database, tenant};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// Days behind 1 November 2026.
+fn day(number: i64) -> Day {
+    Day::from_number(NOVEMBER / 86_400 + number)
+}
+
+/// Hours behind the midnight of 1 November 2026, UTC.
+fn hour(number: i64) -> Timestamp {
+    Timestamp::from_seconds(NOVEMBER + number * 3_600)
+}
+
+fn money(text: &str) -> Money {
+    Money::parse(text).unwrap()
+}
+
+/// A cloud in which bob runs a machine since midnight: 0.10 for it, 0.005 for its address and 2 x 0.001 for its root disk,
+/// which is 0.107 an hour and 2.568 a day.
+async fn with_bob(database: Database) -> Cloud {
+    Cloud::start(database, NOVEMBER, |world| {
+        let bob = tenant(world, "bob");
+        let offering = world.find_offering("Small Instance").unwrap();
+        let now = world.now();
+        world.deploy_vm(bob, "bob-vm", offering, now);
+    })
+    .await
+}
+
+async fn sync(cloud: &Cloud, full: bool) -> bursar::usage::sync::SyncReport {
+    work::sync(&cloud.app, full, "test", &Quiet).await.unwrap().usage
+}
+
+async fn rate(cloud: &Cloud) -> work::RateSummary {
+    work::rate(&cloud.app, None, "test", &Quiet).await.unwrap()
+}
+
+/// What is posted to an account, net, by (day, type), without zeros.
+async fn posted(cloud: &Cloud, name: &str) -> Vec<(Day, i64, Money)> {
+    let account = cloud.account(name).await;
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let mut rows: Vec<(Day, i64, Money)> = ledger::list_posted(&mut tx)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|(owner, _, _, net, _)| *owner == account.id.get() && *net != 0)
+        .map(|(_, day, kind, net, _)| (Day::from_number(day), kind, Money::from_micros(net)))
+        .collect();
+    rows.sort_unstable();
+    rows
+}
+
+async fn posted_total(cloud: &Cloud, name: &str) -> Money {
+    Money::sum(posted(cloud, name).await.into_iter().map(|(_, _, net)| net)).unwrap()
+}
+
+/// Every transfer of everybody.
+async fn transfers(cloud: &Cloud) -> Vec<(String, i64)> {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let mut all = Vec::new();
+    for payer in cloud::list_payers(&mut tx).await.unwrap() {
+        let rows = ledger::list_transfers(&mut tx, payer.id, 10_000).await.unwrap();
+        all.extend(rows.into_iter().map(|row| (row.key, row.amount_micros)));
+    }
+    all
+}
+
+async fn quarantine(cloud: &Cloud) -> Vec<usage::Quarantined> {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    usage::list_quarantined(&mut tx, 100).await.unwrap()
+}
+
+/// How many records are current, superseded, part and quarantined.
+async fn standings(cloud: &Cloud) -> [i64; 4] {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let mut counts = [0; 4];
+    for (standing, records, _) in usage::count_by_standing(&mut tx).await.unwrap() {
+        counts[usize::try_from(standing).unwrap()] = records;
+    }
+    counts
+}
+
+/// Current records of an account in November.
+async fn current(cloud: &Cloud, name: &str) -> Vec<usage::RecordRow> {
+    let account = cloud.account(name).await;
+    let mut tx = cloud.app.store.read().await.unwrap();
+    usage::list_current(&mut tx, account.id, hour(-400), hour(800), 0).await.unwrap()
+}
+
+fn write_prices(cloud: &Cloud, text: &str) {
+    std::fs::write(cloud.database.folder.path().join("prices.toml"), text).unwrap();
+}
+
+#[tokio::test]
+async fn a_late_event_is_found_by_counting_and_corrected() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..26 {
+            cloud.pass(HOUR);
+        }
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("2.568"));
+        // The machine was stopped at 20:00 of the first day, and the event comes on the second.
+        cloud.standin.with(|world| {
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            let vm = world.machines_of(bob)[0];
+            world.stop_vm(vm, hour(20));
+        });
+        cloud.pass(HOUR);
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.late_days, report.missing_rows, report.removed_rows), (2, 0, 0), "{report:?}");
+        let rated = rate(&cloud).await;
+        assert_eq!(rated.posted.corrections, 1, "{rated:?}");
+        // From the late event on everything came again: 20:00 to 24:00 without the machine.
+        assert_eq!(posted_total(&cloud, "bob").await, money("2.168"), "on {}", cloud.database.kind);
+        assert_eq!(quarantine(&cloud).await.len(), 0);
+        cloud.verify().await;
+        let before = transfers(&cloud).await;
+        let report = sync(&cloud, true).await;
+        assert_eq!((report.new_records, report.changed_records), (0, 0));
+        rate(&cloud).await;
+        assert_eq!(transfers(&cloud).await, before);
+    })
+    .await;
+}
+
+/// The usual late event is only a little late: the newest window is reported again from there on, and no window start goes
+/// backwards.
+#[tokio::test]
+async fn a_late_event_in_the_newest_window_charges_nothing_twice() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..23 {
+            cloud.pass(HOUR);
+        }
+        cloud.standin.with(|world| {
+            // 22:20, and with it a machine of alice that nobody had heard of.
+            let at = hour(22).plus(Duration::from_mins(20));
+            let alice = tenant(world, "alice");
+            let offering = world.find_offering("Small Instance").unwrap();
+            world.deploy_vm(alice, "alice-vm", offering, at);
+        });
+        for _ in 0..2 {
+            cloud.pass(HOUR);
+        }
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.quarantined, report.missing_rows), (0, 0), "{report:?}");
+        assert_eq!(standings(&cloud).await[2], 6, "the part window of bob's six records");
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("2.568"), "on {}", cloud.database.kind);
+        // 1.666667 h: the machine 0.166667, its address 0.008333, its disk 0.003333.
+        assert_eq!(posted_total(&cloud, "alice").await, money("0.178333"));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+/// The same across midnight, where the part window is the last of one day and the rest is of the next.
+#[tokio::test]
+async fn a_late_event_in_the_last_window_of_a_day_charges_nothing_twice() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..24 {
+            cloud.pass(HOUR);
+        }
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        cloud.standin.with(|world| world.late_event(hour(23).plus(Duration::from_mins(20))));
+        cloud.pass(HOUR);
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.late_days, report.quarantined, report.missing_rows), (1, 0, 0), "{report:?}");
+        assert_eq!(rate(&cloud).await.posted.corrections, 0);
+        assert_eq!(posted_total(&cloud, "bob").await, money("2.568"), "on {}", cloud.database.kind);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+/// A daily job, and an event that is days late.
+#[tokio::test]
+async fn a_late_event_before_daily_windows_corrects_whole_days() {
+    on_each_database(|database| async {
+        let cloud = Cloud::start(database, NOVEMBER, |world| {
+            world.set_configuration("usage.stats.job.aggregation.range", "1440");
+            let bob = tenant(world, "bob");
+            let offering = world.find_offering("Small Instance").unwrap();
+            let now = world.now();
+            world.deploy_vm(bob, "bob-vm", offering, now);
+        })
+        .await;
+        for _ in 0..4 {
+            cloud.pass(DAY);
+        }
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("10.272"));
+        cloud.standin.with(|world| {
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            let vm = world.machines_of(bob)[0];
+            world.stop_vm(vm, hour(30));
+        });
+        cloud.pass(DAY);
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.quarantined, report.missing_rows), (0, 0), "{report:?}");
+        rate(&cloud).await;
+        // Days 2 and 3 without the machine; day 1, of which only a part came again, as it was; day 4 without it.
+        assert_eq!(posted_total(&cloud, "bob").await, money("5.640"), "{:?}", posted(&cloud, "bob").await);
+        assert!(standings(&cloud).await[2] > 0);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn repeated_rows_are_counted_and_charged_once() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..25 {
+            cloud.pass(HOUR);
+        }
+        let rows = sync(&cloud, false).await.rows;
+        rate(&cloud).await;
+        let before = transfers(&cloud).await;
+        let injected = cloud.standin.with(|world| world.inject_duplicates(hour(3), hour(9)));
+        assert!(injected > 0);
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.late_days, report.repeats, report.new_records), (1, injected as u64, 0), "{report:?}");
+        rate(&cloud).await;
+        assert_eq!(transfers(&cloud).await, before);
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let raw: i64 = usage::count_by_standing(&mut tx).await.unwrap().iter().map(|(_, _, seen)| seen).sum();
+        drop(tx);
+        assert_eq!(raw as u64, rows + injected as u64);
+        assert_eq!(sync(&cloud, false).await.late_days, 0, "the counts agree now");
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sync_cut_off_anywhere_goes_on_to_the_same_ledger() {
+    on_each_database(|database| async {
+        let mut cloud = with_bob(database).await;
+        cloud.reconfigure("CLOUDSTACK_PAGE_SIZE", "7").await;
+        for _ in 0..50 {
+            cloud.pass(HOUR);
+        }
+        let mut cuts = 0;
+        for spared in [0, 3, 36, 37, 40, 60, 70] {
+            cloud.standin.with(|world| {
+                for _ in 0..spared {
+                    world.faults().push(Fault::once("listUsageRecords", FaultKind::DelayFor(Duration::ZERO)));
+                }
+                let kind = if spared % 2 == 0 { FaultKind::CutAfterAction } else { FaultKind::InvalidJson };
+                world.faults().push(Fault::once("listUsageRecords", kind));
+            });
+            cuts += u32::from(work::sync(&cloud.app, false, "test", &Quiet).await.is_err());
+            cloud.standin.with(|world| world.faults().clear());
+            rate(&cloud).await;
+            cloud.verify().await;
+        }
+        assert!(cuts >= 4, "{cuts}");
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("5.136"), "on {}", cloud.database.kind);
+        assert_eq!(sync(&cloud, true).await.new_records, 0);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreachable_or_late_cloudstack_leaves_no_half_sync() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..25 {
+            cloud.pass(HOUR);
+        }
+        for command in ["listAccounts", "listProjects", "listUsageServerMetrics", "listUsageRecords"] {
+            for kind in [FaultKind::Status(503), FaultKind::CutBeforeAction, FaultKind::Html] {
+                cloud.standin.with(|world| world.faults().push(Fault::once(command, kind)));
+                work::sync(&cloud.app, false, "test", &Quiet).await.unwrap_err();
+                assert_eq!(standings(&cloud).await, [0; 4]);
+                assert_eq!(rate(&cloud).await.posted.transfers, 0);
+            }
+        }
+        // The usage job hangs: nothing new is closed, and nothing is lost when it goes on.
+        sync(&cloud, false).await;
+        cloud.standin.with(|world| world.set_usage_job_stuck(true));
+        for _ in 0..30 {
+            cloud.pass(HOUR);
+        }
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.new_records, report.closed_until), (0, Some(hour(25))));
+        cloud.standin.with(|world| world.set_usage_job_stuck(false));
+        cloud.pass(HOUR);
+        assert_eq!(sync(&cloud, false).await.closed_until, Some(hour(56)));
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("5.136"));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_usage_server_that_never_ran_is_named() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        let error = work::sync(&cloud.app, false, "test", &Quiet).await.unwrap_err().to_string();
+        assert!(error.contains("has not finished a job yet"), "{error}");
+        assert!(error.contains("enable.usage.server"), "{error}");
+        assert_eq!(rate(&cloud).await.posted.transfers, 0);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn records_that_cloudstack_removed_are_reported_and_never_reversed() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..74 {
+            cloud.pass(HOUR);
+        }
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        let before = transfers(&cloud).await;
+        let removed = cloud.standin.with(|world| world.remove_usage_before(day(2)));
+        assert!(removed > 0);
+        for full in [false, true] {
+            let report = sync(&cloud, full).await;
+            assert_eq!(report.removed_rows, removed as u64, "full: {full}, {report:?}");
+            rate(&cloud).await;
+            assert_eq!(transfers(&cloud).await, before);
+            assert_eq!(posted_total(&cloud, "bob").await, money("7.704"));
+        }
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_decimal_comma_and_quoted_dates_are_read() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        cloud.standin.with(|world| {
+            world.locale.decimal_comma = true;
+            world.locale.quoted_dates = true;
+            world.locale.zone = Tz::Europe__Vienna;
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            let vm = world.machines_of(bob)[0];
+            world.stop_vm(vm, Timestamp::from_ms(hour(2).as_ms() + 900_000 - 1));
+        });
+        for _ in 0..25 {
+            cloud.pass(HOUR);
+        }
+        let report = sync(&cloud, false).await;
+        assert_eq!(report.quarantined, 0, "{:?}", quarantine(&cloud).await);
+        rate(&cloud).await;
+        // 2.25 h of the machine, 24 h of 0.007.
+        assert_eq!(posted_total(&cloud, "bob").await, money("0.393"));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn daily_records_of_another_zone_are_split_at_midnight() {
+    on_each_database(|database| async {
+        let cloud = Cloud::start(database, NOVEMBER - 3_600, |world| {
+            world.set_configuration("usage.stats.job.aggregation.range", "1440");
+            world.set_configuration("usage.aggregation.timezone", "Europe/Vienna");
+            let bob = tenant(world, "bob");
+            let offering = world.find_offering("Small Instance").unwrap();
+            let now = world.now();
+            world.deploy_vm(bob, "bob-vm", offering, now);
+        })
+        .await;
+        // From 31 October 23:00 UTC, midnight in Vienna, four days.
+        for _ in 0..4 {
+            cloud.pass(DAY);
+            sync(&cloud, false).await;
+            rate(&cloud).await;
+        }
+        assert!(current(&cloud, "bob").await.iter().all(|row| row.end_ms - row.start_ms == 86_400_000));
+        let machine: Vec<(Day, Money)> = posted(&cloud, "bob")
+            .await
+            .into_iter()
+            .filter(|(_, kind, _)| *kind == 1)
+            .map(|(day, _, net)| (day, net))
+            .collect();
+        // The hour of 31 October is before billing begins. The fourth day ends at 23:00 and is not closed.
+        assert_eq!(machine, [(day(0), money("2.4")), (day(1), money("2.4")), (day(2), money("2.4"))]);
+        assert_eq!(posted_total(&cloud, "bob").await, money("7.704"));
+        let account = cloud.account("bob").await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let charges = rating::list_charges_between(&mut tx, Some(account.id), day(-2), day(9)).await.unwrap();
+        drop(tx);
+        let all: i64 = charges.iter().map(|charge| charge.net_nanos).sum();
+        // 95 of 96 hours.
+        assert_eq!(all, 95 * 107_000_000);
+        assert_eq!(sync(&cloud, true).await.new_records, 0);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+/// Daily records of UTC days, billed in Vienna, by a reader that may not list CloudStack's settings.
+#[tokio::test]
+async fn a_reader_that_may_not_see_the_range_loses_no_records() {
+    on_each_database(|database| async {
+        let mut pair = None;
+        let mut cloud = Cloud::start(database, NOVEMBER, |world| {
+            world.set_configuration("usage.stats.job.aggregation.range", "1440");
+            let rules: Vec<(&str, bool)> = crate::harness::READER
+                .iter()
+                .filter(|api| **api != "listConfigurations")
+                .map(|api| (*api, true))
+                .chain([("*", false)])
+                .collect();
+            let role = world.add_role("narrow-reader", bursar::standin::RoleKind::Admin, &rules);
+            pair = Some(world.add_service_account("narrow-reader", role));
+            let bob = tenant(world, "bob");
+            let offering = world.find_offering("Small Instance").unwrap();
+            let now = world.now();
+            world.deploy_vm(bob, "bob-vm", offering, now);
+        })
+        .await;
+        let (api_key, secret_key) = pair.unwrap();
+        cloud.env.insert("BURSAR_CLOUDSTACK_READER_API_KEY".to_owned(), api_key);
+        cloud.env.insert("BURSAR_CLOUDSTACK_READER_SECRET_KEY".to_owned(), secret_key.expose().to_owned());
+        cloud.reconfigure("BILLING_ZONE", "Europe/Vienna").await;
+        for _ in 0..3 {
+            cloud.pass(DAY);
+            let report = sync(&cloud, false).await;
+            assert_eq!(report.missing_rows, 0, "{report:?}");
+        }
+        let machines = current(&cloud, "bob").await.iter().filter(|row| row.usage_type == 1).count();
+        assert_eq!(machines, 3, "on {}", cloud.database.kind);
+        rate(&cloud).await;
+        // Three days in Vienna but for the first hour: 23 + 24 + 24.
+        assert_eq!(posted_total(&cloud, "bob").await, money("7.597"));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+/// Windows of a range that is neither an hour nor a day end whenever the job runs (facts 3.4), so they cross midnight.
+async fn odd_range(database: Database, minutes: u64) {
+    let cloud = Cloud::start(database, NOVEMBER, |world| {
+        world.set_configuration("usage.stats.job.aggregation.range", &minutes.to_string());
+        let bob = tenant(world, "bob");
+        let offering = world.find_offering("Small Instance").unwrap();
+        let now = world.now();
+        world.deploy_vm(bob, "bob-vm", offering, now);
+    })
+    .await;
+    // The first run 50 minutes in: later ones never end at midnight.
+    cloud.pass(Duration::from_mins(50));
+    while cloud.clock.now() < hour(76) {
+        cloud.pass(Duration::from_mins(minutes));
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.missing_rows, report.removed_rows), (0, 0), "{report:?}");
+        rate(&cloud).await;
+    }
+    let crossing =
+        current(&cloud, "bob").await.iter().filter(|row| row.start_ms / 86_400_000 != row.end_ms / 86_400_000).count();
+    assert_eq!(crossing, 18, "six records of each window, three times over midnight");
+    for number in 0..3 {
+        let rows = posted(&cloud, "bob").await;
+        let sum = Money::sum(rows.into_iter().filter(|(on, _, _)| *on == day(number)).map(|(_, _, net)| net)).unwrap();
+        // The windows are cut by seconds; hours are reported with six decimals.
+        let difference = sum.minus(money("2.568")).unwrap().as_micros();
+        assert!(difference.abs() <= 5, "{sum} on day {number}, {}", cloud.database.kind);
+    }
+    assert_eq!(sync(&cloud, true).await.new_records, 0);
+    cloud.verify().await;
+}
+
+#[tokio::test]
+async fn a_range_of_seven_hours_is_billed_by_days() {
+    on_each_database(|database| odd_range(database, 420)).await;
+}
+
+#[tokio::test]
+async fn a_range_of_two_hours_is_billed_by_days() {
+    on_each_database(|database| odd_range(database, 120)).await;
+}
+
+#[tokio::test]
+async fn three_days_without_the_job_are_caught_up() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        cloud.pass(HOUR * 5);
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        // Neither the usage job nor bursar runs for three days; then one run reports 72 windows.
+        cloud.pass(DAY * 3);
+        let report = sync(&cloud, false).await;
+        assert_eq!((report.late_days, report.repeats, report.quarantined), (0, 0, 0), "{report:?}");
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("7.704"));
+        assert!(standings(&cloud).await[1..].iter().all(|count| *count == 0));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn usage_of_a_deleted_account_is_charged_to_it() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..10 {
+            cloud.pass(HOUR);
+        }
+        // Deleted before bursar ever saw it.
+        cloud.standin.with(|world| {
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            world.remove_account(bob, hour(10));
+        });
+        for _ in 0..16 {
+            cloud.pass(HOUR);
+        }
+        let report = sync(&cloud, false).await;
+        assert_eq!(report.quarantined, 0);
+        rate(&cloud).await;
+        let account = cloud.account("bob").await;
+        assert!(account.gone_ms.is_some());
+        assert_eq!(posted_total(&cloud, "bob").await, money("1.07"), "{:?}", posted(&cloud, "bob").await);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn usage_of_a_project_goes_to_its_owner() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        cloud.standin.with(|world| {
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            let project = world.add_project(bob, "bob-project");
+            let offering = world.find_offering("Small Instance").unwrap();
+            world.deploy_vm(project, "project-vm", offering, hour(12));
+        });
+        for _ in 0..25 {
+            cloud.pass(HOUR);
+        }
+        assert_eq!(sync(&cloud, false).await.quarantined, 0);
+        rate(&cloud).await;
+        // A day of his own machine and half a day of the project's.
+        assert_eq!(posted_total(&cloud, "bob").await, money("3.852"));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_charged_waits_with_its_reason() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        cloud.standin.with(|world| {
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            let window = (hour(0), Timestamp::from_ms(hour(1).as_ms() - 1));
+            let fields = || {
+                let mut fields = Map::new();
+                fields.insert("usageid".to_owned(), json!("6f5ef948-2bf2-41ef-a22c-5abb534cb69a"));
+                fields
+            };
+            // A type that nobody knows; more hours than the window has; a quantity that is no number.
+            world.push_usage_record(bob, 99, window, "1", fields());
+            world.push_usage_record(bob, 1, window, "1.5", fields());
+            world.push_usage_record(bob, 1, window, "1.000,5", fields());
+        });
+        for _ in 0..25 {
+            cloud.pass(HOUR);
+        }
+        let report = sync(&cloud, false).await;
+        assert_eq!(report.quarantined, 3);
+        let reasons: Vec<String> = {
+            let mut reasons: Vec<String> = quarantine(&cloud).await.into_iter().map(|row| row.reason).collect();
+            reasons.sort_unstable();
+            reasons
+        };
+        assert_eq!(reasons.len(), 3);
+        assert!(reasons[0].contains("1.5 h in a window of 1 h"), "{reasons:?}");
+        assert!(reasons[1].contains("1.000,5"), "{reasons:?}");
+        assert!(reasons[2].contains("usage type 99 is not known"), "{reasons:?}");
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("2.568"));
+        // They are counted, so nothing is looked for again, and a full fetch does not double them.
+        assert_eq!(sync(&cloud, false).await.late_days, 0);
+        sync(&cloud, true).await;
+        assert_eq!(quarantine(&cloud).await.len(), 3);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn usage_before_billing_begins_is_kept_and_never_charged() {
+    on_each_database(|database| async {
+        let mut cloud = with_bob(database).await;
+        cloud.reconfigure("BILLING_START", "2026-11-02").await;
+        for _ in 0..50 {
+            cloud.pass(HOUR);
+        }
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        let days: Vec<Day> = posted(&cloud, "bob").await.into_iter().map(|(day, _, _)| day).collect();
+        assert!(days.iter().all(|on| *on == day(1)), "{days:?}");
+        assert_eq!(posted_total(&cloud, "bob").await, money("2.568"));
+        assert_eq!(current(&cloud, "bob").await.iter().filter(|row| row.usage_type == 1).count(), 50);
+        // Nor by an order to rate the past again.
+        work::rate(&cloud.app, Some(day(0)), "test", &Quiet).await.unwrap();
+        assert_eq!(posted_total(&cloud, "bob").await, money("2.568"));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_price_is_listed_and_charged_once_it_is_there() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        let (without, _) = PRICES.rsplit_once("[[tariff]]").unwrap();
+        write_prices(&cloud, without);
+        for _ in 0..50 {
+            cloud.pass(HOUR);
+        }
+        sync(&cloud, false).await;
+        let rated = rate(&cloud).await;
+        let unpriced: Vec<(&str, i64, Day, Day)> =
+            rated.unpriced.iter().map(|row| (row.slug.as_str(), row.lines, row.first, row.last)).collect();
+        assert_eq!(unpriced, [("ip-address", 50, day(0), day(2))]);
+        assert_eq!(posted_total(&cloud, "bob").await, money("4.896"));
+        // The price comes: days that are posted keep the book they were posted with, until somebody orders otherwise.
+        write_prices(&cloud, PRICES);
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("4.896"));
+        let rated = work::rate(&cloud.app, Some(day(1)), "test", &Quiet).await.unwrap();
+        assert_eq!(rated.unpriced.iter().map(|row| (row.lines, row.last)).collect::<Vec<_>>(), [(24, day(0))]);
+        assert_eq!(posted_total(&cloud, "bob").await, money("5.016"));
+        let rated = work::rate(&cloud.app, Some(day(0)), "test", &Quiet).await.unwrap();
+        assert_eq!(rated.unpriced, Vec::new());
+        assert_eq!(posted_total(&cloud, "bob").await, money("5.136"));
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_price_changes_inside_a_day() {
+    on_each_database(|database| async {
+        let cloud = Cloud::start(database, NOVEMBER, |world| {
+            world.set_configuration("usage.stats.job.aggregation.range", "1440");
+            let bob = tenant(world, "bob");
+            let offering = world.find_offering("Small Instance").unwrap();
+            let now = world.now();
+            world.deploy_vm(bob, "bob-vm", offering, now);
+        })
+        .await;
+        let dated = PRICES.replace(
+            "price = \"0.10\"\n",
+            "price = \"0.10\"\nuntil = \"2026-11-02T12:00:00Z\"\n\n[[tariff]]\ntype = \"running-vm\"\nunit = \"hour\"\n\
+             price = \"0.20\"\nfrom = \"2026-11-02T12:00:00Z\"\n",
+        );
+        assert_ne!(dated, PRICES);
+        write_prices(&cloud, &dated);
+        for _ in 0..3 {
+            cloud.pass(DAY);
+        }
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        let machine: Vec<Money> =
+            posted(&cloud, "bob").await.into_iter().filter(|(_, kind, _)| *kind == 1).map(|(_, _, net)| net).collect();
+        assert_eq!(machine, [money("2.4"), money("3.6"), money("4.8")]);
+        cloud.verify().await;
+    })
+    .await;
+}
