@@ -1,6 +1,7 @@
 //! Stories: whole paths through bursar, against the stand-in, on both databases.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that can not go on should stop where it stands"
 )]

@@ -69,11 +69,6 @@ async fn on_each_cloud(ask: impl AsyncFn(Cloud)) {
     ask(Cloud { url, api_key, secret_key: Secret::new(secret_key), ca_file: given("CA_FILE") }).await;
 }
 
-fn last_week() -> Period {
-    let now = SystemClock.now();
-    Period::new(now.minus(WEEK), now).unwrap()
-}
-
 #[tokio::test]
 async fn it_tells_what_it_can_do() {
     on_each_cloud(async |cloud| {

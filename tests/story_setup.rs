@@ -7,8 +7,7 @@ use bursar::{
     cloudstack::{ClientSettings, Credentials},
     config::{Config, Sources},
     enforcement::switches,
-    jobs::{App, keys, work},
-    progress::Quiet,
+    jobs::{App, keys},
     random::{SeededRandom, SystemRandom},
     secrets::Secret,
     setup::{

@@ -284,10 +284,14 @@ pub async fn add_grant(
         return Err(Error::BadAmount("the grant would end before it begins".to_owned()));
     }
     let key = format!("grant/{}", cause.key);
-    if rows::find_transfer(tx, &key).await?.is_some() {
-        return Ok(Figures::of(&standing::position_of(tx, payer, defaults.0, defaults.1).await?, now)?);
-    }
-    let grant = rows::insert_grant(tx, payer, amount, now, ends, 0, cause.author, cause.reason, now).await?;
+    let known = match rows::find_transfer(tx, &key).await? {
+        Some(transfer) => rows::find_grant_of(tx, transfer).await?,
+        None => None,
+    };
+    let grant = match known {
+        Some(grant) => grant,
+        None => rows::insert_grant(tx, payer, amount, now, ends, 0, cause.author, cause.reason, now).await?,
+    };
     let transfer = NewTransfer {
         key,
         kind: "grant",
@@ -298,7 +302,11 @@ pub async fn add_grant(
         entries: vec![(LedgerAccount::Grant(payer, grant), amount), (LedgerAccount::Promotion, amount.negated()?)],
         charge: None,
     };
+    // The same again is the same transfer; for another payer or another amount the key is refused.
     rows::post(tx, &transfer, now).await?;
+    if known.is_some() {
+        return Ok(Figures::of(&standing::position_of(tx, payer, defaults.0, defaults.1).await?, now)?);
+    }
     audit(tx, payer, "grant.add", cause, &amount.to_string(), now).await?;
     open_epoch(tx, payer, "grant", defaults.0, defaults.1, now).await
 }

@@ -454,6 +454,18 @@ pub async fn find_transfer(tx: &mut Tx, key: &str) -> Result<Option<TransferId>,
     Ok(maybe!(tx, (i64,), "select id from transfer where key = $1", key)?.map(|(id,)| TransferId::new(id)))
 }
 
+/// The grant that a transfer gave.
+pub async fn find_grant_of(tx: &mut Tx, transfer: TransferId) -> Result<Option<i64>, StoreError> {
+    Ok(maybe!(
+        tx,
+        (i64,),
+        "select a.grant_id from entry e join ledger_account a on a.id = e.ledger_account_id \
+         where e.transfer_id = $1 and a.grant_id is not null order by e.line limit 1",
+        transfer
+    )?
+    .map(|(id,)| id))
+}
+
 /// The first day in `[first, until)` on which each payer was charged.
 pub async fn list_first_charged(tx: &mut Tx, first: Day, until: Day) -> Result<HashMap<PayerId, Day>, StoreError> {
     let rows = all!(

@@ -124,6 +124,10 @@ async fn money(desk: &Desk<'_>, cloud: &Cloud) {
     let grant = ["grant", "add", "carol", "20", "--until", "2999-01-01", "--key", "welcome", "--reason", "welcome"];
     let given = desk.json(&grant).await;
     assert_eq!(desk.json(&grant).await, given);
+    for wrong in [["bob", "20"], ["carol", "21"]] {
+        let other = desk.run(&["grant", "add", wrong[0], wrong[1], "--key", "welcome"]).await;
+        other.refused(&["welcome", "used before"]);
+    }
     assert_eq!(count(cloud, "credit_grant").await, 1);
     let opened = desk.json(&["account", "opening", "dave", "-7.50"]).await;
     assert_eq!(opened["account"], "ROOT/dave");
@@ -312,6 +316,73 @@ async fn a_backup_comes_back_as_it_was() {
         assert_eq!(mode, 0o600, "names and balances are for bursar's user only");
     })
     .await;
+}
+
+/// What the documents tell people to type. Each is the text between two backticks, or an indented line.
+fn typed(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let spans: Vec<&str> = match line.strip_prefix("    ") {
+            Some(code) => vec![code],
+            None => line.split('`').skip(1).step_by(2).collect(),
+        };
+        for span in spans {
+            for part in span.split(['|', ';', '&', '(']) {
+                let words: Vec<&str> = part.split_whitespace().collect();
+                if let Some(at) = words.iter().rposition(|word| *word == "bursar" || word.ends_with("/bursar")) {
+                    found.push(words[at + 1..].join(" "));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_documents_name_commands_and_flags_that_there_are() {
+    let reference = bursar(&BTreeMap::new(), &["reference"]).await.out;
+    // Sections by command: "## `bursar account limit`" and what stands below it.
+    let mut sections = BTreeMap::new();
+    for section in reference.split("\n#").skip(1) {
+        let name = section.split('`').nth(1).unwrap_or_default();
+        sections.insert(name.strip_prefix("bursar ").unwrap_or_default().to_owned(), section.to_owned());
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    let documents = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    for file in documents.chain(["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root.join(name))) {
+        if file.extension().is_none_or(|ending| ending != "md") {
+            continue;
+        }
+        for command in typed(&std::fs::read_to_string(&file).unwrap()) {
+            let mut words = command.split(' ').filter(|word| !word.is_empty()).peekable();
+            while words
+                .next_if(|word| word.starts_with("--"))
+                .is_some_and(|word| word == "--config" && words.next().is_some())
+            {}
+            let Some(first) = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase())) else {
+                continue;
+            };
+            let name = match words.peek().map(|second| format!("{first} {second}")) {
+                Some(two) if sections.contains_key(&two) => two,
+                _ => first.to_owned(),
+            };
+            seen += 1;
+            let Some(section) = sections.get(&name) else {
+                wrong.push(format!("{}: bursar {command}: there is no such command", file.display()));
+                continue;
+            };
+            for flag in words.filter(|word| word.starts_with("--") && !["--json", "--config"].contains(word)) {
+                let flag = flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+                if !section.contains(flag) {
+                    wrong.push(format!("{}: bursar {command}: there is no {flag}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "the documents were not found");
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[tokio::test]
