@@ -693,8 +693,10 @@ async fn two_enforcers_at_once_lock_once() {
         let cloud = due(database, &["bob"]).await;
         let other = open(&cloud.env, &cloud.clock).await;
         let options = EnforceOptions::default();
-        let (first, second) =
-            tokio::join!(work::enforce(&cloud.app, options, "first"), work::enforce(&other, options, "second"));
+        let (first, second) = tokio::join!(
+            Box::pin(work::enforce(&cloud.app, options, "first")),
+            Box::pin(work::enforce(&other, options, "second"))
+        );
         let outcomes = [&first, &second].map(|result| match result {
             Ok(report) => report.locked.len(),
             Err(JobError::Running { .. } | JobError::Enforce(_) | JobError::Store(_)) => 0,

@@ -136,6 +136,7 @@ impl<'a> Actor<'a> {
     }
 
     /// Ends an intent with what was read back; places or lifts the hold in the same commit.
+    #[expect(clippy::too_many_arguments, reason = "the columns of an intent's end")]
     pub(super) async fn finish(
         &self,
         intent: &str,

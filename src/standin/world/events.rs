@@ -70,7 +70,7 @@ impl World {
     /// When an account was last locked or disabled by a call, and under which user's name.
     pub fn last_suspension(&self, account: CloudId) -> Option<(Timestamp, String)> {
         let about = |event: &&Event| event.resource.as_ref().is_some_and(|(_, id, _)| *id == account);
-        let newest = self.events.iter().filter(|event| event.kind == SUSPENSION).filter(about).next_back();
+        let newest = self.events.iter().filter(|event| event.kind == SUSPENSION).rfind(about);
         newest.map(|event| (event.created, event.username.clone()))
     }
 
