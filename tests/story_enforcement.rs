@@ -344,14 +344,19 @@ async fn a_lock_by_hand_on_top_of_ours_is_never_undone_by_a_payment() {
         cloud.pass(5 * HOUR);
         let id = id_of(&cloud, "bob").await;
         cloud.standin.with(|world| world.lock_by_admin(id));
+        // Seen by the next run, long before anybody pays and CloudStack forgets its events.
+        cloud.pass(MINUTE);
+        cloud.round().await;
+        assert_eq!(holds(&cloud, "bob").await, ["billing", "admin"]);
         cloud.pass(5 * HOUR);
         cloud.pay("bob", "50").await;
-        let report = cloud.round().await;
-        assert!(report.failed[0].contains("an administrator locked it too"), "{report:?}");
-        assert_eq!(holds(&cloud, "bob").await, ["billing", "admin"]);
-        cloud.pay("bob", "50").await;
-        assert_eq!(decided(&cloud.enforce().await, "ROOT/bob"), ("keep", "other-hold"));
+        assert_eq!(decided(&cloud.round().await, "ROOT/bob"), ("keep", "other-hold"));
         assert_eq!((state(&cloud, "bob").await, count(&cloud, "enableAccount")), (State::Locked, 0));
+        // The administrator opens it again by hand: both holds have no object any more.
+        cloud.standin.with(|world| world.set_account_state(id, State::Enabled));
+        cloud.pass(HOUR);
+        cloud.round().await;
+        assert_eq!(holds(&cloud, "bob").await, Vec::<String>::new());
     })
     .await;
 }
@@ -688,8 +693,10 @@ async fn two_enforcers_at_once_lock_once() {
         let cloud = due(database, &["bob"]).await;
         let other = open(&cloud.env, &cloud.clock).await;
         let options = EnforceOptions::default();
-        let (first, second) =
-            tokio::join!(work::enforce(&cloud.app, options, "first"), work::enforce(&other, options, "second"));
+        let (first, second) = tokio::join!(
+            Box::pin(work::enforce(&cloud.app, options, "first")),
+            Box::pin(work::enforce(&other, options, "second"))
+        );
         let outcomes = [&first, &second].map(|result| match result {
             Ok(report) => report.locked.len(),
             Err(JobError::Running { .. } | JobError::Enforce(_) | JobError::Store(_)) => 0,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
+    others,
     plan::{PlannedAccount, protection},
     run::{Enforcer, Error, LEASE},
     switches,
 };
 use crate::{
-    cloudstack::{self, AccountState, Client, EventFilter, JobState},
+    cloudstack::{self, AccountState, Client, JobState},
     ids::{CloudId, DecisionId, RunId},
     store::{
         StoreError,
@@ -23,11 +24,8 @@ use crate::{
 
 /// A decision older than this is taken again instead of carried out (design 7.13).
 const DECISION_IS_STALE_AFTER: Duration = Duration::from_mins(1);
-/// Events a page, and pages, that are looked through for somebody else's lock.
-const EVENTS_PER_PAGE: u32 = 100;
-const EVENT_PAGES: u32 = 20;
 /// Clocks of bursar and CloudStack may differ by so much when events are matched with a hold.
-const EVENT_TOLERANCE: Duration = Duration::from_mins(1);
+pub(super) const EVENT_TOLERANCE: Duration = Duration::from_mins(1);
 /// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
 const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
 /// Intents of an account that are looked through for the one behind a hold.
@@ -139,6 +137,7 @@ impl<'a> Actor<'a> {
 
     #[expect(clippy::too_many_arguments, reason = "what one intent row and its audit line hold")]
     /// Ends an intent with what was read back; places or lifts the hold in the same commit.
+    #[expect(clippy::too_many_arguments, reason = "the columns of an intent's end")]
     pub(super) async fn finish(
         &self,
         intent: &str,
@@ -278,40 +277,6 @@ impl<'a> Actor<'a> {
         })
     }
 
-    /// Who locked or disabled the account since `since`, newest first. None: the events can not be read.
-    async fn lockers(&self, account: &Account, since: Timestamp) -> Result<Option<Vec<String>>, Error> {
-        let mut names = Vec::new();
-        for page in 1..=EVENT_PAGES {
-            let filter = EventFilter {
-                event_type: Some("ACCOUNT.DISABLE".to_owned()),
-                start: (since.as_ms() > 0).then_some(since),
-                end: None,
-                page,
-                page_size: EVENTS_PER_PAGE,
-            };
-            let events = match self.client.list_events(&filter).await {
-                Ok(events) => events,
-                Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            if events.unreadable > 0 {
-                return Ok(None);
-            }
-            let rows = events.rows();
-            for event in events.items {
-                let same = event.resource_id.is_some_and(|id| id.to_string() == account.cloud_id);
-                if same && event.created.is_none_or(|created| created >= since) {
-                    names.push(event.username.unwrap_or_default());
-                }
-            }
-            if rows < usize::try_from(EVENTS_PER_PAGE).unwrap_or(usize::MAX) {
-                return Ok(Some(names));
-            }
-        }
-        // More events than anybody reads: do not guess.
-        Ok(None)
-    }
-
     /// Enables an account that bursar locked, if nobody else wants it locked.
     pub async fn restore(&self, planned: &PlannedAccount, decision: DecisionId) -> Result<Done, Error> {
         if let Some(why) = self.may_act().await? {
@@ -350,9 +315,7 @@ impl<'a> Actor<'a> {
             Some(names) if names.iter().any(|name| name != own) => {
                 let now = self.enforcer.clock.now();
                 let mut tx = self.enforcer.store.begin().await?;
-                let reason = "an administrator locked or disabled it in CloudStack";
-                rows::place_hold(&mut tx, account.id, "admin", "lock", reason, None, "admin outside bursar", now)
-                    .await?;
+                others::place_hold(&mut tx, account.id, now).await?;
                 tx.commit().await?;
                 return Ok(Done::No(
                     "an administrator locked it too, in CloudStack; that is not bursar's to undo".to_owned(),

@@ -6,6 +6,7 @@
 //! out figures (the ledger does) or decide (the policy does).
 
 mod act;
+mod others;
 mod plan;
 mod recover;
 pub mod run;
@@ -19,6 +20,8 @@ pub mod switches {
     pub const ARMED: &str = "enforce.armed";
     /// "1" while an administrator has paused it.
     pub const PAUSED: &str = "enforce.paused";
+    /// Up to when CloudStack's events were looked through for locks by others, ms.
+    pub const EVENTS_UNTIL: &str = "enforce.events-until-ms";
     /// The instant of the last run, ms: a clock that went backwards is seen here.
     pub const LAST_NOW: &str = "enforce.last-now-ms";
 }

@@ -191,6 +191,7 @@ async fn run_with_lease(
     if acting && let Some(client) = enforcer.client {
         let made = Actor::new(enforcer, client, run, fence).await?;
         report.recovered = recover::recover(&made).await?;
+        made.note_locks_by_others().await?;
         actor = Some(made);
     }
     let now = enforcer.clock.now();
@@ -214,11 +215,10 @@ async fn run_with_lease(
             &mut report.failed,
         );
     }
-    for (planned, _) in &decisions {
-        if planned.decision.reason == Reason::EnabledByOthers
-            && planned.standing.figures.available
-                >= crate::policy::decide::opens_at(&settings.policy, planned.standing.per_day)
-        {
+    for (planned, _) in decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers) {
+        actor.forget_lock_by_others(planned.account.id).await?;
+        let opens_at = crate::policy::decide::opens_at(&settings.policy, planned.standing.per_day);
+        if planned.standing.figures.available >= opens_at {
             actor.drop_hold(planned).await?;
         }
     }
