@@ -45,6 +45,11 @@ async fn a_tenant_over_its_limit_is_warned_locked_and_restored() {
         let id = cloud.account("bob").await.cloud_id.parse().unwrap();
         assert_eq!(cloud.standin.with(|world| world.account_state(id)), Some(State::Locked));
         cloud.verify().await;
+        // A lock does not stop the cost (facts 4.3): the machine runs on and is charged.
+        let used_at_the_lock = cloud.standing("bob").await.figures.used;
+        cloud.pass(DAY);
+        cloud.round().await;
+        assert!(cloud.standing("bob").await.figures.used > used_at_the_lock);
 
         cloud.pay("bob", "50").await;
         let report = cloud.enforce().await;

@@ -293,3 +293,27 @@ fn no_test_is_left_out() {
         assert!(!std::fs::read_to_string(&file).unwrap().contains(&mark), "{} leaves a test out", file.display());
     }
 }
+
+/// The table of traps names tests that exist.
+#[test]
+fn every_trap_names_a_test_that_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/traps.md")).unwrap();
+    let mut code = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                code.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let names: Vec<&str> = table.split('`').filter(|word| word.len() > 20 && word.contains('_') && !word.contains(' ')).collect();
+    assert!(names.len() >= 24, "{names:?}");
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "docs/traps.md names {name}, which is no test");
+    }
+}
