@@ -147,6 +147,7 @@ impl App {
         SyncSettings {
             zone: self.config.billing.zone,
             lookback_days: self.config.billing.lookback_days,
+            begins: self.config.billing.start.and_then(|day| day.start(self.config.billing.zone)),
             concurrency: usize::try_from(self.config.cloudstack.concurrency).unwrap_or(1),
             page_size: self.config.cloudstack.page_size,
             full,

@@ -49,6 +49,8 @@ pub struct SyncSettings {
     pub zone: Tz,
     /// How far back late records are looked for, days.
     pub lookback_days: u32,
+    /// The first instant that is charged, where the configuration names one: the first fetch begins there at the latest.
+    pub begins: Option<Timestamp>,
     /// Pages fetched at once.
     pub concurrency: usize,
     /// Page size; the server's maximum where that is smaller.
@@ -133,7 +135,9 @@ pub async fn sync_usage(
     let from = if let Some(cursor) = cursor {
         cursor
     } else {
-        let first = utc_day(fetch.window.closed_until.minus(lookback))?;
+        // As far back as late records are looked for, and to the first billing day where that is earlier.
+        let oldest = fetch.window.closed_until.minus(lookback);
+        let first = utc_day(settings.begins.map_or(oldest, |begins| begins.min(oldest)))?;
         let start = first.start(Tz::UTC).ok_or(Error::BadDate(fetch.window.closed_until))?;
         runs::put_setting(&mut tx, settings::FETCHED_FROM, &start.as_ms().to_string(), now).await?;
         start

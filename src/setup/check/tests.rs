@@ -223,6 +223,7 @@ async fn data_of_another_cloud_and_of_a_newer_program_is_refused() {
     let clock = Arc::new(ManualClock::new(NOW));
     let random = Arc::new(crate::random::SeededRandom::new(1));
     let app = crate::jobs::app::App::open(other, Arc::clone(&clock) as Arc<dyn Clock>, random).await.unwrap();
+    app.bind_to_cloud().await.unwrap();
     app.store.close().await;
     let mine = config("http://127.0.0.1:9/client/api", folder.path(), &[]);
     let report = check(&mine, clock).await;
