@@ -248,7 +248,7 @@ async fn repeated_rows_are_counted_and_charged_once() {
         let mut tx = cloud.app.store.read().await.unwrap();
         let raw: i64 = usage::count_by_standing(&mut tx).await.unwrap().iter().map(|(_, _, seen)| seen).sum();
         drop(tx);
-        assert_eq!(raw as u64, rows + injected as u64);
+        assert_eq!(u64::try_from(raw).unwrap(), rows + injected as u64);
         assert_eq!(sync(&cloud, false).await.late_days, 0, "the counts agree now");
         cloud.verify().await;
     })
