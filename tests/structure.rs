@@ -311,7 +311,8 @@ fn every_trap_names_a_test_that_exists() {
             }
         }
     }
-    let names: Vec<&str> = table.split('`').filter(|word| word.len() > 20 && word.contains('_') && !word.contains(' ')).collect();
+    let names: Vec<&str> =
+        table.split('`').filter(|word| word.len() > 20 && word.contains('_') && !word.contains(' ')).collect();
     assert!(names.len() >= 24, "{names:?}");
     for name in names {
         assert!(code.contains(&format!("fn {name}(")), "docs/traps.md names {name}, which is no test");

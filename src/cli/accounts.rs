@@ -512,11 +512,11 @@ pub async fn hold(context: &Context, command: HoldCommand) -> anyhow::Result<Exi
             let who = author();
             let mut tx = app.store.begin().await?;
             let found = cloud::resolve_account(&mut tx, &account).await?;
-            if !enforcement::lift_hold(&mut tx, found.id, "before", &who, now).await? {
-                bail!(
-                    "{} has no suspension from before bursar; `bursar hold list` shows what there is",
-                    found.full_name()
-                );
+            let holds = enforcement::list_holds(&mut tx, Some(found.id)).await?;
+            let unexplained = holds.is_empty() && (found.state == "locked" || found.state == "disabled");
+            // From before the first sync, or (after a restored backup) locked without bursar knowing why.
+            if !enforcement::lift_hold(&mut tx, found.id, "before", &who, now).await? && !unexplained {
+                bail!("{} has no suspension to adopt; `bursar hold list` shows what there is", found.full_name());
             }
             let reason = format!("adopted from before as {owner}");
             enforcement::place_hold(&mut tx, found.id, &owner, "lock", &reason, None, &who, now).await?;

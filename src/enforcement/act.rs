@@ -135,7 +135,6 @@ impl<'a> Actor<'a> {
         Ok(claimed.then_some((intent, job)))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what one intent row and its audit line hold")]
     /// Ends an intent with what was read back; places or lifts the hold in the same commit.
     #[expect(clippy::too_many_arguments, reason = "the columns of an intent's end")]
     pub(super) async fn finish(

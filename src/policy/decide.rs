@@ -72,7 +72,6 @@ impl Block {
 }
 
 /// What is known of an account and its payer at an instant.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and the decision reads them by name")]
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each fact may hold without the others")]
 pub struct Facts<'a> {

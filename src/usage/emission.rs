@@ -19,7 +19,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::record::{Owner, Record, RecordKey, Standing};
+use super::{
+    record::{Owner, Record, RecordKey, Standing},
+    types::{Quantity, UsageType},
+};
 use crate::time::Period;
 
 /// Windows that share no more than this do not overlap: CloudStack keeps whole seconds, and a run that ends inside one lets
@@ -86,6 +89,10 @@ pub fn judge(rows: Vec<Record>) -> Vec<Judged> {
     let mut ordinals: HashMap<(u32, RecordKey), u32> = HashMap::new();
     for row in placed {
         let ordinal = ordinals.entry((row.emission, row.record.key(0))).or_default();
+        if *ordinal > 0 && !may_stand_beside_itself(&row.record, *ordinal + 1) {
+            // The same thing used so often can not be: a repeat that the order did not tell.
+            *ordinal -= 1;
+        }
         let key = row.record.key(*ordinal);
         *ordinal += 1;
         let current = newest.get(&row.reported_with).is_none_or(|emission| *emission == row.emission);
@@ -105,6 +112,16 @@ pub fn judge(rows: Vec<Record>) -> Vec<Judged> {
     }
     settle_overlaps(&mut variants, &order);
     order.iter().filter_map(|key| variants.remove(key).map(|(judged, _)| judged)).collect()
+}
+
+/// Whether so many equal rows of one resource and window can all be right in one emission: hours may be, as long as they fit
+/// into the window together (in 012 a network was there twice within an hour); nothing else is reported in two equal halves.
+fn may_stand_beside_itself(record: &Record, times: u32) -> bool {
+    let Some(kind) = UsageType::from_id(record.usage_type) else { return false };
+    let window_micros = record.window.seconds().saturating_mul(1_000_000) / 3_600;
+    kind.quantity == Quantity::Hours
+        && !kind.may_exceed_window
+        && record.quantity.saturating_mul(i64::from(times)) <= window_micros
 }
 
 /// Gives each row its emission and the window that it was reported with.
@@ -329,6 +346,14 @@ mod tests {
         assert!(standings(rows).iter().all(|row| row.3 == Standing::Current));
         let equal = vec![row("a", 30, "212", (0, 60), 556), row("a", 30, "212", (0, 60), 556)];
         assert_eq!(standings(equal).len(), 2, "an ordinal keeps equal rows of one emission apart");
+    }
+
+    #[test]
+    fn a_whole_window_twice_is_a_repeat_even_where_the_order_does_not_tell() {
+        let rows = || row("a", 3, "ip", (0, 60), 1_000_000);
+        assert_eq!(standings(vec![rows(), rows(), rows()]), vec![("ip".to_owned(), 1_000_000, 3, Standing::Current)]);
+        let bytes = || row("a", 4, "net/router", (0, 60), 100);
+        assert_eq!(standings(vec![bytes(), bytes()]), vec![("net/router".to_owned(), 100, 2, Standing::Current)]);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use bursar::{
     jobs::{App, work},
     progress::Quiet,
     random::{RandomSource, SeededRandom, SystemRandom},
-    secrets::Secret,
     standin::{AccountKind, Options, RoleKind, StandIn, World},
     store::cloud,
     time::{Clock, ManualClock, Timestamp},
@@ -295,9 +294,4 @@ pub fn tenant(world: &mut World, name: &str) -> CloudId {
     let account = world.add_account(root, name, AccountKind::User);
     world.add_user(account, name, "password-of-a-tenant", &format!("{name}@example.com"));
     account
-}
-
-/// The secret of a test: never a real one.
-pub fn secret(text: &str) -> Secret {
-    Secret::new(text)
 }
