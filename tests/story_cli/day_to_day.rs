@@ -173,7 +173,7 @@ async fn holds(desk: &Desk<'_>, cloud: &Cloud) {
     let adopted = desk.json(&["hold", "adopt", "mallory", "--as", "abuse"]).await;
     assert_eq!(adopted["held_by"], "abuse");
     assert_eq!(desk.json(&["hold", "list"]).await[0]["owner"], "abuse");
-    desk.run(&["hold", "adopt", "mallory", "--as", "billing"]).await.refused(&["no suspension from before"]);
+    desk.run(&["hold", "adopt", "mallory", "--as", "billing"]).await.refused(&["no suspension to adopt"]);
     assert!(count(cloud, "hold").await >= 1);
     assert!(desk.json(&["notice"]).await.is_array());
     assert!(desk.json(&["notice", "bob"]).await.is_array());

@@ -265,7 +265,7 @@ async fn amounts_and_accounts_that_make_no_sense_change_nothing() {
         say(&["grant", "add", "bob", "5", "--until", "tomorrow"], &["tomorrow", "2026-12-31"]).await;
         say(&["account", "show", "nobody"], &["no account is called"]).await;
         say(&["account", "show", "twin"], &["ROOT/acme/twin", "ROOT/umbrella/twin"]).await;
-        say(&["hold", "adopt", "bob", "--as", "billing"], &["ROOT/bob", "no suspension from before"]).await;
+        say(&["hold", "adopt", "bob", "--as", "billing"], &["ROOT/bob", "no suspension to adopt"]).await;
         say(&["key", "request", "bursar-reader", "--purpose", "x"], &["bursar-reader"]).await;
         say(&["key", "approve", "4711"], &["4711"]).await;
         say(&["key", "show", "4711"], &["4711"]).await;
