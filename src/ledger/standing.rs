@@ -73,27 +73,17 @@ pub async fn position_of(
     })
 }
 
-/// Rated and not posted, with tax, by payer.
+/// Rated and not posted, with tax, by payer. What waits for a person is not in it.
 async fn accrued(tx: &mut Tx, default_tax: TaxRate) -> Result<HashMap<PayerId, Money>, Error> {
-    let payers: HashMap<i64, (PayerId, Option<TaxRate>)> = {
-        let rates: HashMap<PayerId, Option<TaxRate>> = cloud::list_payers(tx)
-            .await?
-            .into_iter()
-            .map(|payer| (payer.id, payer.tax_percent.and_then(|text| TaxRate::parse(&text).ok())))
-            .collect();
-        cloud::list_accounts(tx)
-            .await?
-            .into_iter()
-            .map(|account| (account.id.get(), (account.payer_id, rates.get(&account.payer_id).copied().flatten())))
-            .collect()
-    };
+    let payers: HashMap<i64, PayerId> =
+        cloud::list_accounts(tx).await?.into_iter().map(|account| (account.id.get(), account.payer_id)).collect();
     let mut sums: HashMap<PayerId, Money> = HashMap::new();
     for charge in rating::list_unsettled(tx, None, i64::MAX).await? {
-        let Some((payer, rate)) = payers.get(&charge.account_id) else { continue };
+        let Some(payer) = payers.get(&charge.account_id) else { continue };
         let net = Money::round_from_nanos(charge.net_nanos);
-        let tax = rate.unwrap_or(default_tax).of(net)?;
+        let rate = charge.tax_percent.as_deref().and_then(|text| TaxRate::parse(text).ok()).unwrap_or(default_tax);
         let posted = Money::from_micros(charge.posted_net_micros).plus(Money::from_micros(charge.posted_tax_micros))?;
-        let open = net.plus(tax)?.minus(posted)?;
+        let open = net.plus(rate.of(net)?)?.minus(posted)?;
         let sum = sums.entry(*payer).or_insert(Money::ZERO);
         *sum = sum.plus(open)?;
     }

@@ -1,11 +1,11 @@
-//! Rebuilds every balance from its entries and checks the chain from records to charges. Says what differs; changes nothing.
+//! Rebuilds every balance from its entries and compares what the ledger and the charges say of each other. Says what differs;
+//! changes nothing. That the charges are those of the records is checked by pricing them again ([`crate::rating`]).
 
 use std::collections::BTreeMap;
 
 use crate::{
-    store::{StoreError, Tx, ledger, rating, runs, usage},
-    time::{Day, Timestamp},
-    usage::sync::settings,
+    store::{StoreError, Tx, ledger, rating, usage},
+    time::Day,
 };
 
 /// Something that does not agree.
@@ -36,15 +36,6 @@ pub async fn verify(tx: &mut Tx) -> Result<VerifyReport, StoreError> {
     for (name, derived, entries) in ledger::list_wrong_balances(tx).await? {
         find("balance", format!("{name}: the stored balance is {derived} millionths, its entries sum to {entries}"));
     }
-    for (account, day, usage_type, stored, lines) in rating::list_wrong_charges(tx).await? {
-        find(
-            "charge-lines",
-            format!(
-                "account {account}, {}, usage type {usage_type}: the day's charge is {stored} billionths, its lines sum to {lines}",
-                Day::from_number(day)
-            ),
-        );
-    }
     let by_ledger: BTreeMap<(i64, i64, i64), (i64, i64)> = ledger::list_posted(tx)
         .await?
         .into_iter()
@@ -68,11 +59,6 @@ pub async fn verify(tx: &mut Tx) -> Result<VerifyReport, StoreError> {
                 ),
             );
         }
-    }
-    let first = runs::find_setting(tx, settings::FETCHED_FROM).await?.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let unrated = rating::count_unrated(tx, Timestamp::from_ms(first)).await?;
-    if unrated > 0 {
-        find("unrated", format!("{unrated} current usage records have no rated line and their day is not on the list"));
     }
     let uncounted = usage::list_wrong_day_counts(tx).await?;
     for (day, counted, stored) in uncounted {

@@ -1,7 +1,7 @@
 //! Many rows in one statement: the second file in which the databases differ. SQLite takes a JSON array, PostgreSQL
 //! arrays; both were the fastest of what was tried (storage notes), and both are one static text.
 
-use super::{StoreError, Tx};
+use super::{StoreError, Tx, rating::ChargeDay};
 
 /// Rows a statement carries at most: more gain nothing on either database.
 pub const ROWS_PER_STATEMENT: usize = 5_000;
@@ -33,25 +33,6 @@ pub struct NewRecord {
     pub seen: i64,
     /// See `usage::record::Standing::code`.
     pub standing: i64,
-}
-
-/// A rated line ready to be stored.
-#[derive(Debug, Clone)]
-pub struct NewRated {
-    /// The record's key.
-    pub key: [u8; 16],
-    /// Ordinal among the parts of the record on that day.
-    pub part: i64,
-    /// CloudStack's usage type.
-    pub usage_type: i64,
-    /// charged, free, unpriced, before-start, failed.
-    pub outcome: &'static str,
-    /// Line of the tariff in the price book.
-    pub tariff: Option<i64>,
-    /// Billionths of the currency unit.
-    pub amount_nanos: i64,
-    /// What failed, in words.
-    pub note: Option<String>,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -133,60 +114,6 @@ pub async fn insert_records(tx: &mut Tx, rows: &[NewRecord], run_id: i64) -> Res
     Ok(inserted)
 }
 
-/// Inserts the rated lines of one account and day.
-pub async fn insert_rated(tx: &mut Tx, account_id: i64, day: i64, rows: &[NewRated]) -> Result<(), StoreError> {
-    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
-        match tx {
-            Tx::Sqlite(conn) => {
-                let json: Vec<serde_json::Value> = chunk
-                    .iter()
-                    .map(|row| {
-                        serde_json::json!([
-                            hex(&row.key),
-                            row.part,
-                            row.usage_type,
-                            row.outcome,
-                            row.tariff,
-                            row.amount_nanos,
-                            row.note
-                        ])
-                    })
-                    .collect();
-                sqlx::query(
-                    "insert into rated (account_id, day, record_key, part, usage_type, outcome, tariff, amount_nanos, note) \
-                     select $2, $3, unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                       value ->> 6 from json_each($1)",
-                )
-                .bind(serde_json::Value::Array(json).to_string())
-                .bind(account_id)
-                .bind(day)
-                .execute(&mut **conn)
-                .await?;
-            }
-            Tx::Postgres(conn) => {
-                let keys: Vec<Vec<u8>> = chunk.iter().map(|row| row.key.to_vec()).collect();
-                sqlx::query(
-                    "insert into rated (account_id, day, record_key, part, usage_type, outcome, tariff, amount_nanos, note) \
-                     select $8, $9, k, p, t, o, f, a, n from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[], \
-                       $5::bigint[], $6::bigint[], $7::text[]) as x(k, p, t, o, f, a, n)",
-                )
-                .bind(keys)
-                .bind(chunk.iter().map(|row| row.part).collect::<Vec<i64>>())
-                .bind(chunk.iter().map(|row| row.usage_type).collect::<Vec<i64>>())
-                .bind(chunk.iter().map(|row| row.outcome.to_owned()).collect::<Vec<String>>())
-                .bind(chunk.iter().map(|row| row.tariff).collect::<Vec<Option<i64>>>())
-                .bind(chunk.iter().map(|row| row.amount_nanos).collect::<Vec<i64>>())
-                .bind(chunk.iter().map(|row| row.note.clone()).collect::<Vec<Option<String>>>())
-                .bind(account_id)
-                .bind(day)
-                .execute(&mut **conn)
-                .await?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Numbers resources and offerings: each CloudStack id gets one row. Gives (CloudStack id, number) for all asked.
 pub async fn number_resources(tx: &mut Tx, wanted: &[(String, String)]) -> Result<Vec<(String, i64)>, StoreError> {
     let mut found = Vec::with_capacity(wanted.len());
@@ -232,4 +159,81 @@ pub async fn number_resources(tx: &mut Tx, wanted: &[(String, String)]) -> Resul
         }
     }
     Ok(found)
+}
+
+/// Stores what days cost by usage type; what was posted stays. A correction that waits for a person, or that one refused, goes
+/// on as it was if the day costs what it did then, and is judged anew otherwise.
+pub async fn put_charge_days(tx: &mut Tx, rows: &[ChargeDay]) -> Result<(), StoreError> {
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        match tx {
+            Tx::Sqlite(conn) => {
+                let json: Vec<serde_json::Value> = chunk
+                    .iter()
+                    .map(|row| {
+                        serde_json::json!([
+                            row.account_id,
+                            row.day,
+                            row.usage_type,
+                            row.book_id,
+                            row.records,
+                            row.unpriced,
+                            row.failed,
+                            row.issue,
+                            row.net_nanos,
+                            row.tax_percent,
+                            row.terms_id
+                        ])
+                    })
+                    .collect();
+                sqlx::query(
+                    "insert into charge_day (account_id, day, usage_type, book_id, records, unpriced, failed, issue, \
+                       net_nanos, tax_percent, terms_id, unsettled) \
+                     select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
+                       value ->> 7, value ->> 8, value ->> 9, value ->> 10, 1 from json_each($1) where true \
+                     on conflict (account_id, day, usage_type) do update set book_id = excluded.book_id, \
+                       records = excluded.records, unpriced = excluded.unpriced, failed = excluded.failed, \
+                       issue = excluded.issue, net_nanos = excluded.net_nanos, tax_percent = excluded.tax_percent, \
+                       terms_id = excluded.terms_id, \
+                       unsettled = case when charge_day.unsettled in (2, 3) and charge_day.net_nanos = excluded.net_nanos \
+                         then charge_day.unsettled else 1 end",
+                )
+                .bind(serde_json::Value::Array(json).to_string())
+                .execute(&mut **conn)
+                .await?;
+            }
+            Tx::Postgres(conn) => {
+                let column = |get: fn(&ChargeDay) -> i64| chunk.iter().map(get).collect::<Vec<i64>>();
+                let text = |get: fn(&ChargeDay) -> &Option<String>| {
+                    chunk.iter().map(|row| get(row).clone()).collect::<Vec<Option<String>>>()
+                };
+                sqlx::query(
+                    "insert into charge_day (account_id, day, usage_type, book_id, records, unpriced, failed, issue, \
+                       net_nanos, tax_percent, terms_id, unsettled) \
+                     select a, d, t, b, r, u, f, i, n, x, w, 1 from unnest($1::bigint[], $2::bigint[], $3::bigint[], \
+                       $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::text[], $11::bigint[]) \
+                       as x(a, d, t, b, r, u, f, i, n, x, w) \
+                     on conflict (account_id, day, usage_type) do update set book_id = excluded.book_id, \
+                       records = excluded.records, unpriced = excluded.unpriced, failed = excluded.failed, \
+                       issue = excluded.issue, net_nanos = excluded.net_nanos, tax_percent = excluded.tax_percent, \
+                       terms_id = excluded.terms_id, \
+                       unsettled = case when charge_day.unsettled in (2, 3) and charge_day.net_nanos = excluded.net_nanos \
+                         then charge_day.unsettled else 1 end",
+                )
+                .bind(column(|row| row.account_id))
+                .bind(column(|row| row.day))
+                .bind(column(|row| row.usage_type))
+                .bind(column(|row| row.book_id))
+                .bind(column(|row| row.records))
+                .bind(column(|row| row.unpriced))
+                .bind(column(|row| row.failed))
+                .bind(text(|row| &row.issue))
+                .bind(column(|row| row.net_nanos))
+                .bind(text(|row| &row.tax_percent))
+                .bind(chunk.iter().map(|row| row.terms_id).collect::<Vec<Option<i64>>>())
+                .execute(&mut **conn)
+                .await?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! Price books, days to rate, rated lines and the charge of each billing day.
 
-use super::{StoreError, Tx, all, bulk, exec, maybe, scalar};
+use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{
-    ids::{AccountId, PriceBookId},
+    ids::{AccountId, PayerId, PriceBookId},
     time::{Day, Timestamp},
 };
 
@@ -17,18 +17,57 @@ pub struct ChargeDay {
     pub usage_type: i64,
     /// The price book it was rated with.
     pub book_id: i64,
-    /// Lines rated.
+    /// Records that touch the day.
     pub records: i64,
-    /// Lines without a price.
+    /// Of them, those that nothing prices, wholly or for a time.
     pub unpriced: i64,
+    /// Of them, those that could not be priced.
+    pub failed: i64,
+    /// Why the first of those could not.
+    pub issue: Option<String>,
     /// Net, billionths.
     pub net_nanos: i64,
+    /// Tax in percent; None: as configured on posting.
+    pub tax_percent: Option<String>,
     /// Net posted so far, millionths.
     pub posted_net_micros: i64,
     /// Tax posted so far, millionths.
     pub posted_tax_micros: i64,
     /// How many transfers it took.
     pub postings: i64,
+    /// 1 once the day was closed: what it was charged then is changed only by corrections and on a person's word.
+    pub closed: i64,
+    /// The net at which a person gave a verdict on a correction.
+    pub verdict_nanos: Option<i64>,
+    /// The approved change of prices by which the whole day is reversed and posted anew.
+    pub repost_item: Option<i64>,
+    /// Who the account was for the price book; None: as it is now.
+    pub terms_id: Option<i64>,
+}
+
+impl ChargeDay {
+    /// A day and type on which nothing was rated or posted yet.
+    pub const fn empty(account_id: i64, day: i64, usage_type: i64, book_id: i64) -> Self {
+        Self {
+            account_id,
+            day,
+            usage_type,
+            book_id,
+            records: 0,
+            unpriced: 0,
+            failed: 0,
+            issue: None,
+            net_nanos: 0,
+            tax_percent: None,
+            posted_net_micros: 0,
+            posted_tax_micros: 0,
+            postings: 0,
+            closed: 0,
+            verdict_nanos: None,
+            repost_item: None,
+            terms_id: None,
+        }
+    }
 }
 
 /// A day of an account to be rated.
@@ -40,6 +79,8 @@ pub struct DayToRate {
     pub day: i64,
     /// Counts the marks, so that a mark set meanwhile is not lost.
     pub mark: i64,
+    /// The book that a person ordered for the day.
+    pub ordered_book_id: Option<i64>,
 }
 
 /// Keeps a price book as loaded; the same text is kept once.
@@ -73,6 +114,29 @@ pub async fn get_book(tx: &mut Tx, id: PriceBookId) -> Result<String, StoreError
         .ok_or_else(|| StoreError::Missing(format!("price book {id} is not in the store")))
 }
 
+/// Numbers the terms of an account, as JSON; the same are kept once.
+pub async fn put_terms(tx: &mut Tx, body: &str) -> Result<i64, StoreError> {
+    let digest = blake3::hash(body.as_bytes()).to_hex().to_string();
+    if let Some((id,)) = maybe!(tx, (i64,), "select id from rating_terms where digest = $1", &digest)? {
+        return Ok(id);
+    }
+    scalar!(
+        tx,
+        i64,
+        "insert into rating_terms (digest, body) values ($1, $2) \
+         on conflict (digest) do update set digest = excluded.digest returning id",
+        &digest,
+        body
+    )
+}
+
+/// The terms of a number.
+pub async fn get_terms(tx: &mut Tx, id: i64) -> Result<String, StoreError> {
+    maybe!(tx, (String,), "select body from rating_terms where id = $1", id)?
+        .map(|(body,)| body)
+        .ok_or_else(|| StoreError::Nonsense(format!("the terms {id} of a charge are missing")))
+}
+
 /// The currency of the books in the store: a cloud has one.
 pub async fn find_currency(tx: &mut Tx) -> Result<Option<String>, StoreError> {
     Ok(maybe!(tx, (String,), "select currency from price_book order by id limit 1")?.map(|(currency,)| currency))
@@ -80,12 +144,185 @@ pub async fn find_currency(tx: &mut Tx) -> Result<Option<String>, StoreError> {
 
 /// Days to rate, oldest first.
 pub async fn list_days_to_rate(tx: &mut Tx, limit: i64) -> Result<Vec<DayToRate>, StoreError> {
-    all!(tx, DayToRate, "select account_id, day, mark from day_to_rate order by day, account_id limit $1", limit)
+    all!(
+        tx,
+        DayToRate,
+        "select d.account_id, d.day, d.mark, b.book_id as ordered_book_id from day_to_rate d \
+           left join day_book b on b.account_id = d.account_id and b.day = d.day \
+         order by d.day, d.account_id limit $1",
+        limit
+    )
+}
+
+/// Whether anybody uses a tier.
+pub async fn has_tier_use(tx: &mut Tx) -> Result<bool, StoreError> {
+    Ok(maybe!(tx, (i64,), "select account_id from tier_use limit 1")?.is_some())
 }
 
 /// How many days wait to be rated.
 pub async fn count_days_to_rate(tx: &mut Tx) -> Result<i64, StoreError> {
     scalar!(tx, i64, "select count(*) from day_to_rate")
+}
+
+/// A record as rating takes it: numbers only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct RatableRow {
+    /// CloudStack's usage type.
+    pub usage_type: i64,
+    /// Number of the offering.
+    pub offering_id: Option<i64>,
+    /// Number of what else is known of the thing.
+    pub attributes_id: Option<i64>,
+    /// First instant, ms.
+    pub start_ms: i64,
+    /// First instant after, ms.
+    pub end_ms: i64,
+    /// Millionths of an hour, bytes or operations: what is charged.
+    pub quantity: i64,
+    /// Bytes held.
+    pub size_bytes: Option<i64>,
+}
+
+/// Current records of an account that touch `[from, until)`, in a fixed order. None is longer than `reach_ms`.
+pub async fn list_ratable(
+    tx: &mut Tx,
+    account: AccountId,
+    from: Timestamp,
+    until: Timestamp,
+    reach_ms: i64,
+) -> Result<Vec<RatableRow>, StoreError> {
+    all!(
+        tx,
+        RatableRow,
+        "select usage_type, offering_id, attributes_id, start_ms, end_ms, coalesce(charged_quantity, quantity) as quantity, \
+           size_bytes from usage_record \
+         where account_id = $1 and standing = 0 and start_ms >= $2 and start_ms < $3 and end_ms > $4 order by start_ms, key",
+        account,
+        Timestamp::from_ms(from.as_ms().saturating_sub(reach_ms)),
+        until,
+        from
+    )
+}
+
+/// CloudStack's id of a numbered offering.
+pub async fn find_offering(tx: &mut Tx, id: i64) -> Result<Option<String>, StoreError> {
+    Ok(maybe!(tx, (String,), "select cloud_id from resource where id = $1", id)?.map(|(id,)| id))
+}
+
+/// What else is known of a used thing, besides its offering.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct AttributesRow {
+    /// The zone's CloudStack id.
+    pub zone_id: Option<String>,
+    /// The template's CloudStack id.
+    pub template_id: Option<String>,
+    /// The OS type's CloudStack id.
+    pub os_type_id: Option<String>,
+    /// Virtual CPUs.
+    pub cpu_number: Option<i64>,
+    /// Memory, MiB.
+    pub memory_mib: Option<i64>,
+    /// Tags as a JSON list of pairs.
+    pub tags: Option<String>,
+}
+
+/// The attributes of a number.
+pub async fn find_attributes(tx: &mut Tx, id: i64) -> Result<Option<AttributesRow>, StoreError> {
+    maybe!(
+        tx,
+        AttributesRow,
+        "select zone_id, template_id, os_type_id, cpu_number, memory_mib, tags from usage_attributes where id = $1",
+        id
+    )
+}
+
+/// Account days with a charge, oldest first.
+pub async fn list_charged_days(tx: &mut Tx) -> Result<Vec<(i64, i64)>, StoreError> {
+    all!(tx, (i64, i64), "select distinct account_id, day from charge_day order by day, account_id")
+}
+
+/// Account hours (since 1970) in which a current record starts.
+pub async fn list_hours_with_usage(tx: &mut Tx) -> Result<Vec<(i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, i64),
+        "select distinct account_id, start_ms / 3600000 from usage_record where standing = 0 order by 1, 2"
+    )
+}
+
+/// How much of each tier a payer used in `[month, day)`, and on `day` in accounts numbered below `account`.
+pub async fn list_tier_use_before(
+    tx: &mut Tx,
+    payer: PayerId,
+    month: Day,
+    day: Day,
+    account: AccountId,
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, i64),
+        "select t.tier_key, cast(sum(t.used_nanos) as bigint) from tier_use t join account a on a.id = t.account_id \
+         where a.payer_id = $1 and t.day >= $2 and (t.day < $3 or (t.day = $3 and t.account_id < $4)) \
+         group by t.tier_key order by t.tier_key",
+        payer,
+        month,
+        day,
+        account
+    )
+}
+
+/// What a day of an account used of each tier.
+pub async fn list_tier_use(tx: &mut Tx, account: AccountId, day: Day) -> Result<Vec<(i64, i64)>, StoreError> {
+    all!(
+        tx,
+        (i64, i64),
+        "select tier_key, used_nanos from tier_use where account_id = $1 and day = $2 order by tier_key",
+        account,
+        day
+    )
+}
+
+/// Replaces what a day of an account used of each tier.
+pub async fn replace_tier_use(
+    tx: &mut Tx,
+    account: AccountId,
+    day: Day,
+    rows: &[(i64, i64)],
+) -> Result<(), StoreError> {
+    exec!(tx, "delete from tier_use where account_id = $1 and day = $2", account, day)?;
+    for (tier_key, used_nanos) in rows {
+        exec!(
+            tx,
+            "insert into tier_use (account_id, day, tier_key, used_nanos) values ($1, $2, $3, $4)",
+            account,
+            day,
+            tier_key,
+            used_nanos
+        )?;
+    }
+    Ok(())
+}
+
+/// Marks what a payer used of a tier after `(day, account)` in the same month, to be rated again.
+pub async fn mark_tier_after(
+    tx: &mut Tx,
+    payer: PayerId,
+    tier_key: i64,
+    after: (Day, AccountId),
+    month_end: Day,
+) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "insert into day_to_rate (account_id, day, mark) \
+         select distinct t.account_id, t.day, cast(1 as bigint) from tier_use t join account a on a.id = t.account_id \
+         where a.payer_id = $1 and t.tier_key = $2 and t.day < $5 and (t.day > $3 or (t.day = $3 and t.account_id > $4)) \
+         on conflict (account_id, day) do update set mark = day_to_rate.mark + 1",
+        payer,
+        tier_key,
+        after.0,
+        after.1,
+        month_end
+    )
 }
 
 /// Takes a day off the list, unless it was marked again meanwhile.
@@ -99,55 +336,14 @@ pub async fn clear_day_to_rate(tx: &mut Tx, day: DayToRate) -> Result<bool, Stor
     )? == 1)
 }
 
-/// The book that a day of an account was rated with before, if it was.
-pub async fn find_book_of_day(tx: &mut Tx, account: AccountId, day: Day) -> Result<Option<PriceBookId>, StoreError> {
-    let row = maybe!(
-        tx,
-        (i64,),
-        "select min(book_id) from charge_day where account_id = $1 and day = $2 and postings > 0 having count(*) > 0",
-        account,
-        day
-    )?;
-    Ok(row.map(|(id,)| PriceBookId::new(id)))
-}
-
-/// Replaces the rated lines of a day.
-pub async fn replace_rated(
-    tx: &mut Tx,
-    account: AccountId,
-    day: Day,
-    rows: &[bulk::NewRated],
-) -> Result<(), StoreError> {
-    exec!(tx, "delete from rated where account_id = $1 and day = $2", account, day)?;
-    bulk::insert_rated(tx, account.get(), day.number(), rows).await
-}
-
-/// Stores what a day costs by usage type; what was posted stays.
-pub async fn put_charge_day(tx: &mut Tx, row: &ChargeDay) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "insert into charge_day (account_id, day, usage_type, book_id, records, unpriced, net_nanos, unsettled) \
-         values ($1, $2, $3, $4, $5, $6, $7, 1) on conflict (account_id, day, usage_type) do update set \
-           book_id = excluded.book_id, records = excluded.records, unpriced = excluded.unpriced, \
-           net_nanos = excluded.net_nanos, unsettled = 1",
-        row.account_id,
-        row.day,
-        row.usage_type,
-        row.book_id,
-        row.records,
-        row.unpriced,
-        row.net_nanos
-    )?;
-    Ok(())
-}
-
 /// The charges of an account on a day.
 pub async fn list_charge_days(tx: &mut Tx, account: AccountId, day: Day) -> Result<Vec<ChargeDay>, StoreError> {
     all!(
         tx,
         ChargeDay,
-        "select account_id, day, usage_type, book_id, records, unpriced, net_nanos, posted_net_micros, posted_tax_micros, \
-           postings from charge_day where account_id = $1 and day = $2 order by usage_type",
+        "select account_id, day, usage_type, book_id, records, unpriced, failed, issue, net_nanos, tax_percent, \
+           posted_net_micros, posted_tax_micros, postings, closed, verdict_nanos, \
+           repost_item, terms_id from charge_day where account_id = $1 and day = $2 order by usage_type",
         account,
         day
     )
@@ -158,8 +354,9 @@ pub async fn list_unsettled(tx: &mut Tx, until: Option<Day>, limit: i64) -> Resu
     all!(
         tx,
         ChargeDay,
-        "select account_id, day, usage_type, book_id, records, unpriced, net_nanos, posted_net_micros, posted_tax_micros, \
-           postings from charge_day where unsettled = 1 and ($1 is null or day < $1) \
+        "select account_id, day, usage_type, book_id, records, unpriced, failed, issue, net_nanos, tax_percent, \
+           posted_net_micros, posted_tax_micros, postings, closed, verdict_nanos, \
+           repost_item, terms_id from charge_day where unsettled = 1 and ($1 is null or day < $1) \
          order by day, account_id, usage_type limit $2",
         until,
         limit
@@ -176,7 +373,8 @@ pub async fn settle_charge_day(
 ) -> Result<(), StoreError> {
     let changed = exec!(
         tx,
-        "update charge_day set posted_net_micros = $1, posted_tax_micros = $2, postings = postings + $3, unsettled = 0 \
+        "update charge_day set posted_net_micros = $1, posted_tax_micros = $2, postings = postings + $3, unsettled = 0, \
+           closed = 1, repost_item = null \
          where account_id = $4 and day = $5 and usage_type = $6 and postings = $7",
         net_micros,
         tax_micros,
@@ -206,8 +404,9 @@ pub async fn list_charges_between(
     all!(
         tx,
         ChargeDay,
-        "select account_id, day, usage_type, book_id, records, unpriced, net_nanos, posted_net_micros, posted_tax_micros, \
-           postings from charge_day where ($1 is null or account_id = $1) and day >= $2 and day < $3 \
+        "select account_id, day, usage_type, book_id, records, unpriced, failed, issue, net_nanos, tax_percent, \
+           posted_net_micros, posted_tax_micros, postings, closed, verdict_nanos, \
+           repost_item, terms_id from charge_day where ($1 is null or account_id = $1) and day >= $2 and day < $3 \
          order by day, account_id, usage_type",
         account,
         from,
@@ -222,51 +421,6 @@ pub async fn list_unpriced(tx: &mut Tx) -> Result<Vec<(i64, i64, i64, i64)>, Sto
         (i64, i64, i64, i64),
         "select usage_type, cast(sum(unpriced) as bigint), min(day), max(day) from charge_day where unpriced > 0 \
          group by usage_type order by usage_type"
-    )
-}
-
-/// Rated lines that failed, with the reason: (account, day, type, reason).
-pub async fn list_failed(tx: &mut Tx, limit: i64) -> Result<Vec<(i64, i64, i64, String)>, StoreError> {
-    all!(
-        tx,
-        (i64, i64, i64, String),
-        "select account_id, day, usage_type, coalesce(note, '') from rated where outcome = 'failed' \
-         order by day, account_id, usage_type limit $1",
-        limit
-    )
-}
-
-/// Marks every day from `from` on that has current records, to be rated again with the newest book.
-pub async fn mark_all_from(tx: &mut Tx, from: Day) -> Result<u64, StoreError> {
-    exec!(
-        tx,
-        "insert into day_to_rate (account_id, day, mark) select distinct account_id, day, cast(1 as bigint) from charge_day where day >= $1 \
-         on conflict (account_id, day) do update set mark = day_to_rate.mark + 1",
-        from
-    )
-}
-
-/// Current records that no rated line speaks of though their day is not waiting to be rated: there must be none.
-pub async fn count_unrated(tx: &mut Tx, first: Timestamp) -> Result<i64, StoreError> {
-    scalar!(
-        tx,
-        i64,
-        "select count(*) from usage_record r where r.standing = 0 and r.start_ms >= $1 \
-           and not exists (select 1 from rated x where x.record_key = r.key and x.account_id = r.account_id) \
-           and not exists (select 1 from day_to_rate d where d.account_id = r.account_id)",
-        first
-    )
-}
-
-/// Charges that differ from the sum of their rated lines: (account, day, type, stored, from lines).
-pub async fn list_wrong_charges(tx: &mut Tx) -> Result<Vec<(i64, i64, i64, i64, i64)>, StoreError> {
-    all!(
-        tx,
-        (i64, i64, i64, i64, i64),
-        "select c.account_id, c.day, c.usage_type, c.net_nanos, cast(coalesce(sum(x.amount_nanos), 0) as bigint) \
-         from charge_day c left join rated x on x.account_id = c.account_id and x.day = c.day and x.usage_type = c.usage_type \
-         group by c.account_id, c.day, c.usage_type, c.net_nanos \
-         having c.net_nanos <> coalesce(sum(x.amount_nanos), 0) order by c.account_id, c.day, c.usage_type"
     )
 }
 
