@@ -318,8 +318,7 @@ impl Beside {
     }
 
     async fn verify(&self) {
-        let mut tx = self.app.store.read().await.unwrap();
-        let report = bursar::ledger::verify::verify(&mut tx).await.unwrap();
+        let report = work::verify(&self.app).await.unwrap();
         assert_eq!(report.findings, Vec::new(), "on {}", self.database.kind);
     }
 

@@ -161,21 +161,48 @@ pub async fn rate(context: &Context, from: Option<&str>) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+/// Billionths as a plain amount with its sign.
+fn signed_nanos(nanos: i128) -> String {
+    let micros = i64::try_from(nanos / 1_000).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX });
+    let sign = if micros > 0 { "+" } else { "" };
+    format!("{sign}{}", Money::from_micros(micros))
+}
+
 /// What rating did, in sentences.
 pub fn rate_text(summary: &RateSummary) -> String {
     let mut text = format!(
-        "{} account days rated ({} lines), {} transfers posted, {} of them corrections.",
-        summary.rated.days, summary.rated.lines, summary.posted.transfers, summary.posted.corrections
+        "{} account days rated ({} records), {} transfers posted, {} of them corrections.",
+        summary.rated.days, summary.rated.records, summary.posted.transfers, summary.posted.corrections
     );
+    if summary.posted.reversals > 0 {
+        text.push_str(&format!("\n{} charges reversed and posted at approved prices.", summary.posted.reversals));
+    }
+    if summary.posted.held > 0 {
+        text.push_str(&format!(
+            "\n{} corrections are beyond the limit of their payer and wait: `bursar review list`.",
+            summary.posted.held
+        ));
+    }
+    if let Some(proposal) = &summary.proposal {
+        text.push_str(&format!(
+            "\nClosed days would cost something else: {} charges of {} accounts, {} net in all. Nothing was changed; \
+             `bursar review show {}` lists them, `bursar review release {}` approves.",
+            proposal.charges,
+            proposal.accounts,
+            signed_nanos(proposal.difference_nanos),
+            proposal.item,
+            proposal.item
+        ));
+    }
     for row in &summary.unpriced {
         text.push_str(&format!(
-            "\nUnpriced: {} ({} lines, {} to {}). Give it a tariff or list it under `free`.",
-            row.slug, row.lines, row.first, row.last
+            "\nUnpriced: {} ({} records, {} to {}). Give it a tariff or list it under `free`.",
+            row.slug, row.records, row.first, row.last
         ));
     }
     if summary.rated.failed > 0 {
         text.push_str(&format!(
-            "\n{} lines could not be priced; `bursar --json rate` and the log say why.",
+            "\n{} records could not be priced; `bursar explain ACCOUNT` says why.",
             summary.rated.failed
         ));
     }
@@ -305,12 +332,14 @@ async fn steer(context: &Context, app: &App, command: &EnforceCommand) -> anyhow
 /// `bursar verify`
 pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
     let app = context.app().await?;
-    let mut tx = app.store.read().await?;
-    let report = verify::verify(&mut tx).await?;
+    let report = work::verify(&app).await?;
     let well = report.findings.is_empty();
     context.show(&report, |report| {
         if report.findings.is_empty() {
-            format!("Everything agrees: {} charges compared with their records, lines and entries.", report.charges)
+            format!(
+                "Everything agrees: {} charges compared with their entries; {} records on {} account days priced again.",
+                report.charges, report.records, report.days
+            )
         } else {
             let rows = report.findings.iter().map(|row| [row.check.to_owned(), row.detail.clone()]).collect();
             format!(

@@ -147,6 +147,7 @@ fn billing(r: &mut Reading) -> Option<Billing> {
     let start = r.optional("billing.start", day);
     let tax_percent = r.parsed("billing.tax_percent", |text| percent(text, true));
     let price_book = r.path("billing.price_book");
+    let correction_limit = r.optional("billing.correction_limit", amount);
     let lookback_days = r.number("billing.lookback_days", &(1..=400));
     Some(Billing {
         currency: currency?,
@@ -154,6 +155,7 @@ fn billing(r: &mut Reading) -> Option<Billing> {
         start: start?,
         tax_percent: tax_percent?,
         price_book: price_book?,
+        correction_limit: correction_limit?,
         lookback_days: lookback_days?,
     })
 }

@@ -151,6 +151,8 @@ pub struct Billing {
     pub price_book: PathBuf,
     /// How many days back late records are looked for.
     pub lookback_days: u32,
+    /// Corrections of one payer and run beyond this sum wait for a person; None: none do.
+    pub correction_limit: Option<Money>,
 }
 
 /// Which part of the cloud bursar looks at.

@@ -10,7 +10,7 @@ use crate::{
     policy::Policy,
     random::RandomSource,
     rating::{
-        stage::RateSettings,
+        desk::RateSettings,
         tax::{NotATaxRate, TaxRate},
     },
     scope::Scope,
@@ -155,26 +155,38 @@ impl App {
     }
 
     /// How usage is rated. The first billing day is noted at the first call where the configuration names none.
-    pub async fn rate_settings(&self, tx: &mut Tx, with_newest_book: bool) -> Result<RateSettings, AppError> {
+    pub async fn rate_settings(&self, tx: &mut Tx) -> Result<RateSettings, AppError> {
+        if let Some(settings) = self.noted_rate_settings(tx).await? {
+            return Ok(settings);
+        }
         let now = self.clock.now();
-        let zone = self.config.billing.zone;
+        let today = Day::of(now, self.config.billing.zone)
+            .ok_or_else(|| AppError::Configuration(format!("the clock says {now}, which is in no calendar")))?;
+        runs::put_setting(tx, BILLING_START, &today.number().to_string(), now).await?;
+        self.rate_settings_from(today)
+    }
+
+    /// As above; None where no first billing day is configured or noted yet.
+    pub async fn noted_rate_settings(&self, tx: &mut Tx) -> Result<Option<RateSettings>, AppError> {
         let noted =
             runs::find_setting(tx, BILLING_START).await?.and_then(|text| text.parse().ok()).map(Day::from_number);
-        let start = if let Some(day) = self.config.billing.start.or(noted) {
-            day
-        } else {
-            let today = Day::of(now, zone)
-                .ok_or_else(|| AppError::Configuration(format!("the clock says {now}, which is in no calendar")))?;
-            runs::put_setting(tx, BILLING_START, &today.number().to_string(), now).await?;
-            today
-        };
-        Ok(RateSettings { zone, start, scope: self.scope(), with_newest_book })
+        self.config.billing.start.or(noted).map(|start| self.rate_settings_from(start)).transpose()
+    }
+
+    fn rate_settings_from(&self, start: Day) -> Result<RateSettings, AppError> {
+        Ok(RateSettings { zone: self.config.billing.zone, start, scope: self.scope(), tax: self.tax()? })
     }
 
     /// How charges are posted; None before the first window was fetched.
-    pub async fn post_settings(&self, tx: &mut Tx) -> Result<Option<PostSettings>, AppError> {
+    pub async fn post_settings(&self, tx: &mut Tx, run: RunId) -> Result<Option<PostSettings>, AppError> {
         Ok(match self.fetched_until(tx).await? {
-            Some(closed_until) => Some(PostSettings { zone: self.config.billing.zone, tax: self.tax()?, closed_until }),
+            Some(closed_until) => Some(PostSettings {
+                zone: self.config.billing.zone,
+                tax: self.tax()?,
+                closed_until,
+                correction_limit: self.config.billing.correction_limit,
+                run,
+            }),
             None => None,
         })
     }

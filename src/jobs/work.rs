@@ -10,11 +10,17 @@ use crate::{
     config::Database,
     enforcement::{self, EnforceReport, EnforceSettings, run::Enforcer},
     ids::{PriceBookId, RunId},
-    ledger::post::{self, PostReport},
+    ledger::{
+        post::{self, PostReport},
+        verify::{self, Finding},
+    },
     people::directory::{self, DirectoryReport},
     progress::Progress,
     rating::{
         PriceBook,
+        changes::{self, Proposal, Span},
+        check,
+        desk::{self, RateSettings},
         stage::{self, RateReport},
     },
     store::{StoreError, rating as rating_rows, runs, usage as usage_rows},
@@ -27,6 +33,9 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long between two looks at a job of CloudStack.
 const JOB_PAUSE: Duration = Duration::from_millis(500);
+
+/// The setting with the price book of the last run.
+const LAST_BOOK: &str = "rating.book";
 
 /// Why a job failed. Each stands in the run's record as well.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +57,7 @@ pub enum JobError {
     Sync(#[from] sync::Error),
     /// Days could not be rated.
     #[error(transparent)]
-    Rate(#[from] stage::Error),
+    Rate(#[from] desk::Error),
     /// Charges could not be posted.
     #[error(transparent)]
     Post(#[from] post::Error),
@@ -84,7 +93,9 @@ pub struct RateSummary {
     pub rated: RateReport,
     /// Posting.
     pub posted: PostReport,
-    /// Usage types without a price: (type, lines, first day, last day).
+    /// What would change of closed days, once somebody approves.
+    pub proposal: Option<Proposal>,
+    /// Usage types without a price.
     pub unpriced: Vec<UnpricedType>,
 }
 
@@ -95,8 +106,8 @@ pub struct UnpricedType {
     pub usage_type: i64,
     /// Its name in the price book.
     pub slug: String,
-    /// Lines without a price.
-    pub lines: i64,
+    /// Records without a price, by day.
+    pub records: i64,
     /// First day.
     pub first: Day,
     /// Last day.
@@ -156,7 +167,7 @@ pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -
         name_offerings(app, &client).await?;
         let mut tx = app.store.begin().await?;
         // The first sync fixes the first billing day, where the configuration names none.
-        app.rate_settings(&mut tx, false).await?;
+        app.rate_settings(&mut tx).await?;
         tx.commit().await?;
         metrics::usage_ingested(usage.new_records);
         metrics::usage_duplicates(usage.repeats);
@@ -238,24 +249,27 @@ pub fn parse_price_book(app: &App, text: &str) -> Result<PriceBook, String> {
     }
 }
 
-/// Rates what changed and posts closed days. `from`: rate every day from then on again, with the newest book.
+/// Rates what changed and posts closed days. What a new book would change of closed days, or on an order (`from`) the present
+/// one, becomes a proposal that waits for a person.
 pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Progress) -> Result<RateSummary, JobError> {
-    recorded(app, "rate", cause, async |_run| {
+    recorded(app, "rate", cause, async |run| {
         let (book_id, book) = load_price_book(app).await?;
+        let book = Arc::new(book);
         let mut tx = app.store.begin().await?;
-        let settings = app.rate_settings(&mut tx, from.is_some()).await?;
-        if let Some(from) = from {
-            rating_rows::mark_all_from(&mut tx, from).await?;
-        }
+        let settings = app.rate_settings(&mut tx).await?;
         tx.commit().await?;
         let clock = app.clock.as_ref();
         let rated = stage::rate_days(&app.store, (book_id, &book), &settings, progress).await?;
         let mut tx = app.store.read().await?;
-        let post_settings = app.post_settings(&mut tx).await?;
+        let post_settings = app.post_settings(&mut tx, run).await?;
         tx.commit().await?;
-        let posted = match post_settings {
-            Some(settings) => post::post_charges(&app.store, &settings, clock, progress).await?,
-            None => PostReport::default(),
+        let (posted, proposal) = match post_settings {
+            Some(post_settings) => {
+                let posted = post::post_charges(&app.store, &post_settings, clock, progress).await?;
+                let looked = Looked { book: (book_id, &book), settings: &settings, closed_until: post_settings.closed_until };
+                (posted, propose(app, looked, from, run, progress).await?)
+            }
+            None => (PostReport::default(), None),
         };
         for failure in &posted.failed {
             tracing::error!(%failure, "a charge could not be posted");
@@ -264,19 +278,114 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
         let unpriced: Vec<UnpricedType> = rating_rows::list_unpriced(&mut tx)
             .await?
             .into_iter()
-            .map(|(usage_type, lines, first, last)| UnpricedType {
+            .map(|(usage_type, records, first, last)| UnpricedType {
                 usage_type,
                 slug: slug_of(usage_type),
-                lines,
+                records,
                 first: Day::from_number(first),
                 last: Day::from_number(last),
             })
             .collect();
         tx.commit().await?;
-        metrics::unpriced_records(unpriced.iter().map(|row| u64::try_from(row.lines).unwrap_or(0)).sum());
-        Ok(RateSummary { rated, posted, unpriced })
+        metrics::unpriced_records(unpriced.iter().map(|row| u64::try_from(row.records).unwrap_or(0)).sum());
+        Ok(RateSummary { rated, posted, proposal, unpriced })
     })
     .await
+}
+
+/// What closed days are compared with.
+struct Looked<'a> {
+    book: (PriceBookId, &'a Arc<PriceBook>),
+    settings: &'a RateSettings,
+    closed_until: Timestamp,
+}
+
+/// Proposes what changes of closed days: from an ordered day on, or from where the book of the last run prices otherwise.
+async fn propose(
+    app: &App,
+    looked: Looked<'_>,
+    ordered: Option<Day>,
+    run: RunId,
+    progress: &dyn Progress,
+) -> Result<Option<Proposal>, JobError> {
+    let (book_id, book) = looked.book;
+    let zone = looked.settings.zone;
+    let mut tx = app.store.read().await?;
+    let last: Option<PriceBookId> = runs::find_setting(&mut tx, LAST_BOOK)
+        .await?
+        .and_then(|text| text.parse().ok())
+        .map(PriceBookId::new);
+    let from = match (ordered, last) {
+        (Some(day), _) => Some(day),
+        (None, Some(last)) if last != book_id => {
+            let text = rating_rows::get_book(&mut tx, last).await?;
+            // A book that can not be read any more is compared from the beginning.
+            match PriceBook::parse(&text, zone) {
+                Ok(before) => PriceBook::first_difference(&before, book)
+                    .map(|since| since.at().and_then(|at| Day::of(at, zone)).unwrap_or(looked.settings.start)),
+                Err(_) => Some(looked.settings.start),
+            }
+        }
+        _ => None,
+    };
+    tx.commit().await?;
+    let proposal = match (from, post::first_open_day(looked.closed_until, zone)) {
+        (Some(from), Some(until)) if from < until => {
+            let span = Span { from, until };
+            changes::propose(&app.store, looked.book, looked.settings, span, (run, app.clock.now()), progress).await?
+        }
+        _ => None,
+    };
+    if last != Some(book_id) {
+        let mut tx = app.store.begin().await?;
+        runs::put_setting(&mut tx, LAST_BOOK, &book_id.to_string(), app.clock.now()).await?;
+        tx.commit().await?;
+    }
+    Ok(proposal)
+}
+
+/// What a check of all charges found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct VerifySummary {
+    /// Charges that the ledger and the rating both know.
+    pub charges: u64,
+    /// Account days priced again.
+    pub days: u64,
+    /// Records on them.
+    pub records: u64,
+    /// Everything that does not agree; empty is well.
+    pub findings: Vec<Finding>,
+}
+
+/// Rebuilds every balance from its entries, prices every day again, and compares. Changes nothing.
+pub async fn verify(app: &App) -> Result<VerifySummary, JobError> {
+    let mut tx = app.store.read().await?;
+    let ledger = verify::verify(&mut tx).await?;
+    let settings = app.noted_rate_settings(&mut tx).await?;
+    tx.commit().await?;
+    let mut summary = VerifySummary { charges: ledger.charges, findings: ledger.findings, ..VerifySummary::default() };
+    let Some(settings) = settings else { return Ok(summary) };
+    let checked = check::check_charges(&app.store, &settings).await?;
+    summary.days = checked.days;
+    summary.records = checked.records;
+    summary.findings.extend(checked.mismatches.into_iter().map(|found| {
+        let place = format!("account {}, {}", found.account, found.day);
+        match found.usage_type {
+            Some(usage_type) => Finding {
+                check: "charge-records",
+                detail: format!(
+                    "{place}, usage type {usage_type}: the day's charge is {} billionths for {} records; priced again it is \
+                     {} for {}",
+                    found.stored.0, found.stored.1, found.priced.0, found.priced.1
+                ),
+            },
+            None => Finding {
+                check: "unrated",
+                detail: format!("{place}: there are usage records, no charge, and the day is not on the list"),
+            },
+        }
+    }));
+    Ok(summary)
 }
 
 /// The price book's name of a usage type, or its number.

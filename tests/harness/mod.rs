@@ -275,8 +275,7 @@ impl Cloud {
 
     /// Everything agrees.
     pub async fn verify(&self) {
-        let mut tx = self.app.store.read().await.unwrap();
-        let report = bursar::ledger::verify::verify(&mut tx).await.unwrap();
+        let report = bursar::jobs::work::verify(&self.app).await.unwrap();
         assert_eq!(report.findings, Vec::new(), "on {}", self.database.kind);
     }
 }
