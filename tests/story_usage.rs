@@ -648,7 +648,7 @@ async fn a_missing_price_is_listed_and_charged_once_it_is_there() {
         sync(&cloud, false).await;
         let rated = rate(&cloud).await;
         let unpriced: Vec<(&str, i64, Day, Day)> =
-            rated.unpriced.iter().map(|row| (row.slug.as_str(), row.lines, row.first, row.last)).collect();
+            rated.unpriced.iter().map(|row| (row.slug.as_str(), row.records, row.first, row.last)).collect();
         assert_eq!(unpriced, [("ip-address", 50, day(0), day(2))]);
         assert_eq!(posted_total(&cloud, "bob").await, money("4.896"));
         // The price comes: days that are posted keep the book they were posted with, until somebody orders otherwise.
@@ -656,7 +656,7 @@ async fn a_missing_price_is_listed_and_charged_once_it_is_there() {
         rate(&cloud).await;
         assert_eq!(posted_total(&cloud, "bob").await, money("4.896"));
         let rated = work::rate(&cloud.app, Some(day(1)), "test", &Quiet).await.unwrap();
-        assert_eq!(rated.unpriced.iter().map(|row| (row.lines, row.last)).collect::<Vec<_>>(), [(24, day(0))]);
+        assert_eq!(rated.unpriced.iter().map(|row| (row.records, row.last)).collect::<Vec<_>>(), [(24, day(0))]);
         assert_eq!(posted_total(&cloud, "bob").await, money("5.016"));
         let rated = work::rate(&cloud.app, Some(day(0)), "test", &Quiet).await.unwrap();
         assert_eq!(rated.unpriced, Vec::new());

@@ -16,7 +16,8 @@ use crate::{
     random::{RandomSource as _, SystemRandom},
     rating::{
         PriceBook,
-        stage::{self, RateSettings},
+        desk::RateSettings,
+        stage,
         tax::TaxRate,
     },
     scope::Scope,
@@ -154,13 +155,13 @@ async fn phases(
         zone: Tz::UTC,
         start: Day::of(now, Tz::UTC).context("no day")?,
         scope: Scope::default(),
-        with_newest_book: false,
+        tax: TaxRate::ZERO,
     };
-    stage::rate_days(store, (book_id, &book), &settings, &Quiet).await?;
+    stage::rate_days(store, (book_id, &Arc::new(book)), &settings, &Quiet).await?;
     let rate = begun.elapsed();
     let begun = Instant::now();
     let closed_until = Timestamp::from_seconds(BEGIN_SECONDS + i64::try_from(hours + 48).unwrap_or(0) * 3_600);
-    let settings = PostSettings { zone: Tz::UTC, tax: TaxRate::ZERO, closed_until };
+    let settings = PostSettings { zone: Tz::UTC, tax: TaxRate::ZERO, closed_until, correction_limit: None, run: RunId::new(1) };
     post::post_charges(store, &settings, clock, &Quiet).await?;
     Ok((ingest, rate, begun.elapsed()))
 }

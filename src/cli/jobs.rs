@@ -18,7 +18,7 @@ use crate::{
         lock::DataLock,
         work::{self, EnforceOptions, RateSummary, SyncSummary},
     },
-    ledger::verify,
+    money::Money,
     store::runs::{self, AuditLine},
     time::Day,
 };

@@ -11,6 +11,7 @@ mod bench;
 mod demo;
 mod jobs;
 mod output;
+mod preview;
 mod prices;
 mod serve;
 mod way_out;
@@ -98,7 +99,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Rate { from } => jobs::rate(context, from.as_deref()).await,
         Command::Enforce(args) => jobs::enforce(context, args).await,
         Command::Verify => jobs::verify(context).await,
-        Command::Preview { from, to } => prices::preview(context, &from, &to).await,
+        Command::Preview { from, to } => preview::preview(context, &from, &to).await,
         Command::Price { command } => prices::price(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,
         Command::Payment { command } => accounts::payment(context, command).await,

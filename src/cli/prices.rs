@@ -13,7 +13,7 @@ use crate::{
     money::Money,
     policy::decide::share_words,
     rating::{
-        PriceBook, Rated, Rater,
+        Customer, PriceBook, Rated, Rater, TierUse,
         init::{Seen, write_price_book},
         stage,
     },
@@ -32,7 +32,7 @@ pub async fn price(context: &Context, command: PriceCommand) -> anyhow::Result<E
         PriceCommand::Init { file } => init(context, &app, &file).await?,
         PriceCommand::Check { file } => {
             let (path, book) = read(&app, file)?;
-            let blank = book.tariffs().iter().filter(|tariff| tariff.price().is_none()).count();
+            let blank = book.tariffs().iter().filter(|tariff| tariff.is_blank()).count();
             let value = serde_json::json!({
                 "file": path, "tariffs": book.tariffs().len(), "blank": blank, "digest": book.digest(),
             });
@@ -143,112 +143,4 @@ async fn init(context: &Context, app: &App, file: &PathBuf) -> anyhow::Result<()
             seen.len()
         )
     })
-}
-
-#[derive(serde::Serialize)]
-struct PreviewLine {
-    payer: String,
-    net: String,
-    tax: String,
-    gross: String,
-    limit: Option<String>,
-    share: String,
-    would: &'static str,
-}
-
-/// `bursar preview`
-pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<ExitCode> {
-    let app = context.app().await?;
-    let zone = app.config.billing.zone;
-    let start = |text: &str| {
-        Timestamp::parse(text, zone).with_context(|| format!("\"{text}\" is not a date such as 2026-11-01"))
-    };
-    let period = Period::new(start(from)?, start(to)?).context("--to must be later than --from")?;
-    let (_, book) = work::load_price_book_text(&app)?;
-    let tax = app.tax()?;
-    let mut tx = app.store.read().await?;
-    let reach_ms = crate::store::runs::find_setting(&mut tx, LONGEST_RECORD_MS)
-        .await?
-        .and_then(|text| text.parse().ok())
-        .context("no usage is known yet; run `bursar sync` first")?;
-    let mut rater = Rater::new(&book, zone);
-    let mut nets: BTreeMap<PayerId, i64> = BTreeMap::new();
-    let mut unpriced: BTreeMap<i64, u64> = BTreeMap::new();
-    for account in cloud::list_accounts(&mut tx).await? {
-        let sum = nets.entry(account.payer_id).or_default();
-        for record in usage::list_current(&mut tx, account.id, period.start(), period.end(), reach_ms).await? {
-            let Some(usage) = stage::to_usage(&record) else { continue };
-            match rater.rate(&usage) {
-                Ok(Rated::Charged(charge)) => {
-                    for part in charge.parts() {
-                        // A record across the edge counts by its days.
-                        if part.day.start(zone).is_some_and(|at| at >= period.start() && at < period.end()) {
-                            *sum = sum.checked_add(part.amount_nanos).context("the sum is beyond all measure")?;
-                        }
-                    }
-                    if !charge.unpriced().is_empty() {
-                        *unpriced.entry(record.usage_type).or_default() += 1;
-                    }
-                }
-                Ok(Rated::Free) => {}
-                Ok(Rated::Unpriced) | Err(_) => *unpriced.entry(record.usage_type).or_default() += 1,
-            }
-        }
-    }
-    let limits = ledger::list_limits(&mut tx).await?;
-    let policy = app.policy();
-    let currency = &app.config.billing.currency;
-    let mut lines = Vec::new();
-    for payer in cloud::list_payers(&mut tx).await? {
-        let net = Money::round_from_nanos(nets.get(&payer.id).copied().unwrap_or_default());
-        let tax = tax.of(net)?;
-        let gross = net.plus(tax)?;
-        let limit = limits.get(&payer.id).copied().unwrap_or(app.default_limit());
-        let position = Position { limit, money: gross.negated()?, ..Position::default() };
-        let figures = Figures::of(&position, app.clock.now())?;
-        let percent = figures.share().for_thresholds();
-        let would = match limit {
-            None => "nothing: not managed",
-            Some(_) if percent >= Decimal::ONE_HUNDRED && policy.lock_enabled => "warn, then lock",
-            Some(_) if percent >= Decimal::ONE_HUNDRED => "warn",
-            Some(_) if policy.notify_percent.iter().any(|threshold| percent >= Decimal::from(*threshold)) => "notify",
-            Some(_) => "nothing",
-        };
-        lines.push(PreviewLine {
-            payer: payer.name,
-            net: currency.format_plain(net),
-            tax: currency.format_plain(tax),
-            gross: currency.format_plain(gross),
-            limit: limit.map(|limit| currency.format_plain(limit)),
-            share: share_words(figures.share()),
-            would,
-        });
-    }
-    let unpriced: BTreeMap<String, u64> =
-        unpriced.into_iter().map(|(usage_type, count)| (work::slug_of(usage_type), count)).collect();
-    let value =
-        serde_json::json!({ "from": period.start(), "to": period.end(), "payers": lines, "unpriced": unpriced });
-    context.show(&value, |_| {
-        let rows = lines
-            .iter()
-            .map(|line| {
-                [
-                    line.payer.clone(),
-                    line.net.clone(),
-                    line.tax.clone(),
-                    line.gross.clone(),
-                    line.limit.clone().unwrap_or_else(|| "none".to_owned()),
-                    line.share.clone(),
-                    line.would.to_owned(),
-                ]
-            })
-            .collect();
-        let mut text = output::table(["payer", "net", "tax", "with tax", "limit", "of limit", "would"], rows);
-        text.push_str(&format!("\nAmounts in {}. Nothing was stored, nothing was sent.", currency.code()));
-        for (slug, count) in &unpriced {
-            text.push_str(&format!("\nUnpriced: {slug} ({count} records)."));
-        }
-        text
-    })?;
-    Ok(ExitCode::SUCCESS)
 }

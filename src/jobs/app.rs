@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     cloudstack::{self, Client, ClientSettings, Credentials},
     config::{Config, Database, DomainRef, KeyPair},
+    ids::RunId,
     ledger::{post::PostSettings, standing},
     money::Money,
     policy::Policy,

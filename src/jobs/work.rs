@@ -321,8 +321,7 @@ async fn propose(
             let text = rating_rows::get_book(&mut tx, last).await?;
             // A book that can not be read any more is compared from the beginning.
             match PriceBook::parse(&text, zone) {
-                Ok(before) => PriceBook::first_difference(&before, book)
-                    .map(|since| since.at().and_then(|at| Day::of(at, zone)).unwrap_or(looked.settings.start)),
+                Ok(before) => (before.digest() != book.digest()).then_some(looked.settings.start),
                 Err(_) => Some(looked.settings.start),
             }
         }

@@ -180,7 +180,9 @@ async fn price_in_order(
         let so_far = used.entry((payer, month)).or_default();
         let mut before = TierUse::default();
         for (key, nanos) in so_far.iter() {
-            before.add(month, TierKey::new(*key), *nanos);
+            if !before.add(month, TierKey::new(*key), *nanos) {
+                return Err(StoreError::Nonsense(format!("the use of tier {key} of payer {payer} is beyond all measure")).into());
+            }
         }
         let stored = rating::list_charge_days(&mut tx, account, day).await?;
         let priced = desk

@@ -186,7 +186,7 @@ impl Desk {
     }
 
     /// The terms of a day, and their number where they were kept as they are.
-    async fn terms(
+    pub async fn terms(
         &self,
         tx: &mut Tx,
         account: AccountId,
@@ -215,6 +215,11 @@ impl Desk {
                 (Arc::new(revised), None)
             }
         })
+    }
+
+    /// How long records get, ms.
+    pub const fn reach_ms(&self) -> i64 {
+        self.reach_ms
     }
 
     /// How days are priced.
@@ -267,7 +272,9 @@ impl Desk {
         let (month, first, _) = month_of(day)?;
         let payer = self.payer(account)?;
         for (key, nanos) in rows::list_tier_use_before(tx, payer, first, day, account).await? {
-            used.add(month, TierKey::new(key), nanos);
+            if !used.add(month, TierKey::new(key), nanos) {
+                return Err(StoreError::Nonsense(format!("the use of tier {key} of payer {payer} is beyond all measure")));
+            }
         }
         Ok(used)
     }
@@ -321,7 +328,7 @@ impl Desk {
     }
 
     /// The book's rate, else the payer's own, else the one that the day was closed with, else the configured one.
-    fn tax(&self, book: &PriceBook, terms: &Terms, day: Day, stored: &[ChargeDay], under: Under) -> String {
+    pub fn tax(&self, book: &PriceBook, terms: &Terms, day: Day, stored: &[ChargeDay], under: Under) -> String {
         let closed = || {
             let row = stored.iter().find(|row| row.closed == 1 && under == Under::Kept)?;
             TaxRate::parse(row.tax_percent.as_deref()?).ok()
@@ -401,6 +408,24 @@ impl<'d> Pricing<'d> {
         record: &RatableRow,
         day: Day,
     ) -> Result<Result<Rated, String>, StoreError> {
+        self.price_some(tx, record, Some(day)).await
+    }
+
+    /// Prices a whole record.
+    pub async fn price_whole(
+        &mut self,
+        tx: &mut Tx,
+        record: &RatableRow,
+    ) -> Result<Result<Rated, String>, StoreError> {
+        self.price_some(tx, record, None).await
+    }
+
+    async fn price_some(
+        &mut self,
+        tx: &mut Tx,
+        record: &RatableRow,
+        day: Option<Day>,
+    ) -> Result<Result<Rated, String>, StoreError> {
         let Some(usage) = to_usage(record) else {
             return Ok(Err("the stored record makes no sense".to_owned()));
         };
@@ -424,8 +449,16 @@ impl<'d> Pricing<'d> {
                 found
             }
         };
-        let rated: Result<Rated, RateError> = self.rater.rate_on(day, &usage, &prices, &mut self.used);
+        let rated: Result<Rated, RateError> = match day {
+            Some(day) => self.rater.rate_on(day, &usage, &prices, &mut self.used),
+            None => self.rater.rate(&usage, &prices, &mut self.used),
+        };
         Ok(rated.map_err(|error| error.to_string()))
+    }
+
+    /// What was used of each tier before and now.
+    pub fn into_used(self) -> TierUse {
+        self.used
     }
 
     /// What was used of each tier since the beginning, in the month of `day`.

@@ -266,7 +266,7 @@ impl Story {
         }
         let usage_records: i64 =
             crate::store::usage::count_by_standing(&mut tx).await?.iter().map(|(_, count, _)| count).sum();
-        let findings = work::verify(&demo.app).await?.findings;
+        let findings = work::verify(app).await?.findings;
         let rows = tenants
             .iter()
             .map(|tenant| {
