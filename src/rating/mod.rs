@@ -10,6 +10,7 @@
 mod amount;
 pub mod book;
 mod canonical;
+mod diff;
 pub mod discount;
 mod exact;
 pub mod init;
@@ -27,6 +28,7 @@ pub mod tiers;
 mod timeline;
 
 pub use book::{Candidate, PriceBook, Pricing, Tariff, TariffRef};
+pub use diff::{Change, ChangeKind, FirstDifference};
 pub use discount::{Discount, DiscountRef};
 pub use narrowing::{Customer, Features, Narrowing};
 pub use problem::Problem;

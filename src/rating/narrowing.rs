@@ -7,7 +7,7 @@
 use std::{collections::HashMap, fmt};
 
 /// Who uses: an account, its payer and where it lives. The default is nobody in particular, for whom general prices hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Customer {
     /// The payer's name.
     pub payer: String,
