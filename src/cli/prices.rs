@@ -7,22 +7,14 @@ use rust_decimal::Decimal;
 
 use super::{Context, args::PriceCommand, output};
 use crate::{
-    ids::PayerId,
     jobs::{App, work},
-    ledger::rules::{Figures, Position},
-    money::Money,
-    policy::decide::share_words,
     rating::{
-        Customer, PriceBook, Rated, Rater, TierUse,
+        PriceBook,
         init::{Seen, write_price_book},
-        stage,
     },
-    store::{cloud, ledger, usage},
-    time::{Day, Period, Timestamp},
-    usage::{
-        sync::settings::LONGEST_RECORD_MS,
-        types::{Quantity, UsageType},
-    },
+    store::usage,
+    time::{Day, Timestamp},
+    usage::types::{Quantity, UsageType},
 };
 
 /// `bursar price …`

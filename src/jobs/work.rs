@@ -17,7 +17,7 @@ use crate::{
     people::directory::{self, DirectoryReport},
     progress::Progress,
     rating::{
-        PriceBook,
+        FirstDifference, PriceBook,
         changes::{self, Proposal, Span},
         check,
         desk::{self, RateSettings},
@@ -34,6 +34,8 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// How long between two looks at a job of CloudStack.
 const JOB_PAUSE: Duration = Duration::from_millis(500);
 
+/// Before any day that a cloud was billed for.
+const EVERY_DAY: Day = Day::from_number(0);
 /// The setting with the price book of the last run.
 const LAST_BOOK: &str = "rating.book";
 
@@ -321,8 +323,11 @@ async fn propose(
             let text = rating_rows::get_book(&mut tx, last).await?;
             // A book that can not be read any more is compared from the beginning.
             match PriceBook::parse(&text, zone) {
-                Ok(before) => (before.digest() != book.digest()).then_some(looked.settings.start),
-                Err(_) => Some(looked.settings.start),
+                Ok(before) => PriceBook::first_difference(&before, book).map(|since| match since {
+                    FirstDifference::From(at) => Day::of(at, zone).unwrap_or(EVERY_DAY),
+                    FirstDifference::Always => EVERY_DAY,
+                }),
+                Err(_) => Some(EVERY_DAY),
             }
         }
         _ => None,

@@ -4,7 +4,10 @@
 //! that fit a record and are in force the most specific one counts ([`super::narrowing::Rank`]), also with a blank price.
 //! A type without a tariff is unpriced, unless the book says that it is free.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
@@ -54,6 +57,26 @@ impl Pricing {
         match tiers.as_slice() {
             [Tier { up_to: None, price }] => Self::Flat(*price),
             _ => Self::Tiers(tiers),
+        }
+    }
+}
+
+impl fmt::Display for Pricing {
+    /// In words, without currency and unit: `0.10 up to 100, then 0.08`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => f.write_str("blank"),
+            Self::Flat(price) => write!(f, "{price}"),
+            Self::Tiers(tiers) => {
+                for (place, tier) in tiers.iter().enumerate() {
+                    let joint = if place == 0 { "" } else { ", then " };
+                    match tier.up_to {
+                        Some(up_to) => write!(f, "{joint}{} up to {up_to}", tier.price)?,
+                        None => write!(f, "{joint}{}", tier.price)?,
+                    }
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -283,6 +306,15 @@ impl PriceBook {
     /// All tax rates, sorted by narrowing and start.
     pub fn taxes(&self) -> &[Tax] {
         &self.taxes
+    }
+
+    /// The types that are deliberately not charged.
+    pub(super) const fn free(&self) -> &BTreeSet<i32> {
+        &self.free
+    }
+
+    pub(super) const fn currency_line(&self) -> u32 {
+        self.currency_line
     }
 
     /// Whether the type is deliberately not charged. Some of its offerings may still have a price.

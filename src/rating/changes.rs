@@ -107,7 +107,8 @@ pub async fn propose(
     }
     let charges = number_terms(&mut tx, charges).await?;
     let key = format!("price-change/{book_id}/{run}");
-    let reason = format!("closed days from {} on would cost something else by price book {book_id}", span.from);
+    let first = charges.iter().map(|charge| charge.day).min().map_or(span.from, Day::from_number);
+    let reason = format!("closed days from {first} on would cost something else by price book {book_id}");
     let item = NewItem { key: &key, kind: PRICE_CHANGE, reason: &reason, run };
     let opened = rows::open_item(&mut tx, &item, &charges, now).await?;
     tx.commit().await?;

@@ -13,6 +13,7 @@ mod canonical;
 pub mod changes;
 pub mod check;
 pub mod desk;
+mod diff;
 pub mod discount;
 mod exact;
 pub mod init;
@@ -30,6 +31,7 @@ pub mod tiers;
 mod timeline;
 
 pub use book::{Candidate, PriceBook, Pricing, Tariff, TariffRef};
+pub use diff::{Change, ChangeKind, FirstDifference};
 pub use discount::{Discount, DiscountRef};
 pub use narrowing::{Customer, Features, Narrowing};
 pub use problem::Problem;

@@ -4,9 +4,19 @@
 use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
+use rust_decimal::Decimal;
 
-use super::{book::Tariff, discount::Discount, narrowing::Narrowing, problem::Problem, tax::Tax};
-use crate::time::{Day, Timestamp};
+use super::{
+    book::{Pricing, Tariff},
+    discount::Discount,
+    narrowing::Narrowing,
+    problem::Problem,
+    tax::Tax,
+};
+use crate::{
+    time::{Day, Timestamp},
+    usage::types::Unit,
+};
 
 /// More ambiguities than these are not listed: they are one mistake made many times.
 const MAX_AMBIGUITIES: usize = 100;
@@ -25,6 +35,17 @@ pub(super) trait Entry {
     fn line(&self) -> u32;
     /// What it is for, for people.
     fn subject(&self) -> String;
+    /// What it says while it is in force.
+    fn says(&self) -> Says<'_>;
+    /// The same, for people.
+    fn says_words(&self) -> String;
+}
+
+/// What an entry says, to be compared: numbers that are equal are, however they are written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Says<'e> {
+    Pricing(Unit, &'e Pricing),
+    Percent(Decimal),
 }
 
 fn narrowed(subject: String, narrowing: &Narrowing) -> String {
@@ -56,6 +77,15 @@ impl Entry for Tariff {
     fn subject(&self) -> String {
         narrowed(format!("\"{}\"", self.usage_type), &self.narrowing)
     }
+    fn says(&self) -> Says<'_> {
+        Says::Pricing(self.unit, &self.pricing)
+    }
+    fn says_words(&self) -> String {
+        match &self.pricing {
+            Pricing::Blank => format!("no price yet (per {})", self.unit),
+            pricing => format!("{pricing} per {}", self.unit),
+        }
+    }
 }
 
 impl Entry for Discount {
@@ -83,6 +113,12 @@ impl Entry for Discount {
             &self.narrowing,
         )
     }
+    fn says(&self) -> Says<'_> {
+        Says::Percent(self.percent)
+    }
+    fn says_words(&self) -> String {
+        format!("{} % off", self.percent.normalize())
+    }
 }
 
 impl Entry for Tax {
@@ -106,6 +142,12 @@ impl Entry for Tax {
     }
     fn subject(&self) -> String {
         narrowed("everything".to_owned(), &self.narrowing)
+    }
+    fn says(&self) -> Says<'_> {
+        Says::Percent(self.rate.percent())
+    }
+    fn says_words(&self) -> String {
+        self.rate.to_string()
     }
 }
 

@@ -198,9 +198,8 @@ struct DayBounds {
     month_ms: u64,
 }
 
-/// Days remembered, each in the place of its day in UTC: two months.
-const CACHED_DAYS: usize = 64;
-const MS_PER_DAY: i64 = 86_400_000;
+/// Days remembered: records of a window fall on one day, daily ones cut at another zone's midnight on two.
+const CACHED_DAYS: usize = 4;
 
 /// Prices many records of one customer after the other, and remembers the bounds of the days they fall on.
 #[derive(Debug)]
@@ -208,13 +207,13 @@ pub struct Rater<'b> {
     book: &'b PriceBook,
     zone: Tz,
     customer: &'b Customer,
-    days: Vec<Option<DayBounds>>,
+    days: [Option<DayBounds>; CACHED_DAYS],
 }
 
 impl<'b> Rater<'b> {
     /// Prices by that book for that customer, cutting days and months in `zone`.
     pub fn new(book: &'b PriceBook, zone: Tz, customer: &'b Customer) -> Self {
-        Self { book, zone, customer, days: vec![None; CACHED_DAYS] }
+        Self { book, zone, customer, days: [None; CACHED_DAYS] }
     }
 
     /// The book it prices by.
@@ -237,10 +236,11 @@ impl<'b> Rater<'b> {
 
     /// Prices one record, and counts what it uses at graduated prices for the customer's payer.
     pub fn rate(&mut self, usage: &Usage, prices: &Prices, used: &mut TierUse) -> Result<Rated, RateError> {
-        self.rate_some(None, usage, prices, used)
+        self.rate_within(None, usage, prices, used)
     }
 
-    /// As [`Self::rate`], but only what of the record falls on one billing day: the rest is neither priced nor counted.
+    /// Prices and counts only what of a record falls on a billing day: over all its days the same parts as
+    /// [`Rater::rate`] gives, each exactly once. A record that does not touch the day is charged without parts.
     pub fn rate_on(
         &mut self,
         day: Day,
@@ -248,10 +248,10 @@ impl<'b> Rater<'b> {
         prices: &Prices,
         used: &mut TierUse,
     ) -> Result<Rated, RateError> {
-        self.rate_some(Some(day), usage, prices, used)
+        self.rate_within(Some(day), usage, prices, used)
     }
 
-    fn rate_some(
+    fn rate_within(
         &mut self,
         only: Option<Day>,
         usage: &Usage,
@@ -271,19 +271,29 @@ impl<'b> Rater<'b> {
             Some(Holds::Unpriced) => return Ok(Rated::Unpriced),
             Some(Holds::Priced(price)) if price.tiers.is_none() => {
                 let bounds = self.bounds(usage.period.start())?;
-                if bounds.period.covers(usage.period) {
+                if bounds.period.covers(usage.period) && only.is_none_or(|day| day == bounds.day) {
                     let part = flat(kind, usage, &price, &bounds, usage.period, usage.quantity)?;
                     return Ok(Rated::Charged(Charge { parts: Parts::One(part), unpriced: Vec::new() }));
                 }
             }
             _ => {}
         }
-        let mut pieces = Pieces { kind, usage, only, parts: Vec::new(), counted: Vec::new() };
-        let rated = self.rate_in_pieces(&mut pieces, &found.timeline, used);
+        let span = match only {
+            None => Some(usage.period),
+            Some(day) => {
+                let start = day.start(self.zone).ok_or(RateError::DayOutOfRange(usage.period.start()))?;
+                self.bounds(start)?.period.overlap(usage.period)
+            }
+        };
+        let Some(span) = span else {
+            return Ok(Rated::Charged(Charge { parts: Parts::Many(Vec::new()), unpriced: Vec::new() }));
+        };
+        let mut pieces = Pieces { kind, usage, parts: Vec::new(), counted: Vec::new() };
+        let rated = self.rate_in_pieces(&mut pieces, span, &found.timeline, used);
         if rated.is_err() {
             for (month, key, nanos) in pieces.counted {
                 // What was added can be taken away.
-                let _ = used.add(month, key, -nanos);
+                used.add(month, key, -nanos);
             }
         }
         rated
@@ -293,21 +303,21 @@ impl<'b> Rater<'b> {
     fn rate_in_pieces(
         &mut self,
         pieces: &mut Pieces<'_>,
+        span: Period,
         timeline: &Timeline<Holds>,
         used: &mut TierUse,
     ) -> Result<Rated, RateError> {
         let (kind, usage) = (pieces.kind, pieces.usage);
         let (mut unpriced, mut any_free) = (Vec::new(), false);
-        let (mut at, mut used_before) = (usage.period.start(), 0);
+        let (mut at, mut used_before) = (span.start(), used_until(usage, span.start()));
         for _ in 0..MAX_PIECES {
             let bounds = self.bounds(at)?;
             let (holds, until) = timeline.at(at);
-            let end = until.min(bounds.period.end()).min(usage.period.end());
+            let end = until.min(bounds.period.end()).min(span.end());
             let Some(period) = Period::new(at, end) else { return Err(RateError::DayOutOfRange(at)) };
             let used_now = used_until(usage, end).max(used_before);
             let quantity = used_now - used_before;
             match holds {
-                _ if pieces.only.is_some_and(|only| only != bounds.day) => any_free = true,
                 Holds::Free => any_free = true,
                 Holds::Unpriced => unpriced.push(Unpriced { day: bounds.day, period, quantity }),
                 Holds::Priced(price) => match price.tiers {
@@ -315,7 +325,7 @@ impl<'b> Rater<'b> {
                     Some(key) => pieces.graduated(self.book, &price, key, &bounds, (period, quantity), used)?,
                 },
             }
-            if end == usage.period.end() {
+            if end == span.end() {
                 let parts = std::mem::take(&mut pieces.parts);
                 return Ok(match (parts.is_empty(), unpriced.is_empty(), any_free) {
                     (true, true, _) => Rated::Free,
@@ -330,13 +340,11 @@ impl<'b> Rater<'b> {
 
     /// The billing day that an instant falls on.
     fn bounds(&mut self, at: Timestamp) -> Result<DayBounds, RateError> {
-        let place = usize::try_from(at.as_ms().div_euclid(MS_PER_DAY).unsigned_abs()).unwrap_or(0) % CACHED_DAYS;
-        if let Some(Some(known)) = self.days.get(place)
-            && known.period.contains(at)
-        {
+        if let Some(known) = self.days.iter().flatten().find(|known| known.period.contains(at)) {
             return Ok(*known);
         }
         let found = day_bounds(at, self.zone).ok_or(RateError::DayOutOfRange(at))?;
+        let place = usize::try_from(found.day.number().unsigned_abs()).unwrap_or(0) % CACHED_DAYS;
         if let Some(slot) = self.days.get_mut(place) {
             *slot = Some(found);
         }
@@ -370,7 +378,13 @@ fn flat(
     quantity: i64,
 ) -> Result<Part, RateError> {
     let piece = Piece { kind, usage, period, month_ms: bounds.month_ms, line: price.tariff.line };
-    part(&piece, price, bounds.day, quantity, Charged { price: (price.mantissa, price.scale), tier: None, share: None })
+    part(
+        &piece,
+        price,
+        bounds.day,
+        quantity,
+        &Charged { price: (price.mantissa, price.scale), tier: None, share: None },
+    )
 }
 
 /// A price or step of a tariff, and what of a piece falls on it.
@@ -380,7 +394,7 @@ struct Charged {
     share: Option<Share>,
 }
 
-fn part(piece: &Piece<'_>, price: &Price, day: Day, quantity: i64, step: Charged) -> Result<Part, RateError> {
+fn part(piece: &Piece<'_>, price: &Price, day: Day, quantity: i64, step: &Charged) -> Result<Part, RateError> {
     let list_nanos = piece.amount_nanos(price.unit, step.price, step.share, None)?;
     let amount_nanos = match price.discount {
         None => list_nanos,
@@ -395,8 +409,6 @@ fn part(piece: &Piece<'_>, price: &Price, day: Day, quantity: i64, step: Charged
 struct Pieces<'u> {
     kind: &'static UsageType,
     usage: &'u Usage,
-    /// The only day that counts, where one is asked for.
-    only: Option<Day>,
     parts: Vec<Part>,
     /// What was counted as used, so that an error takes it back.
     counted: Vec<(Month, TierKey, i64)>,
@@ -438,7 +450,7 @@ impl Pieces<'_> {
                 share_of(quantity, (step_end - begin).unsigned_abs(), all).max(shown)
             };
             let step = Charged { price: (tier.mantissa, tier.scale), tier: Some(number), share };
-            self.parts.push(part(&piece, price, bounds.day, until - shown, step)?);
+            self.parts.push(part(&piece, price, bounds.day, until - shown, &step)?);
             (at, shown) = (step_end, until);
             if at == end {
                 break;

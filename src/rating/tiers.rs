@@ -72,7 +72,6 @@ impl TierUse {
     }
 
     /// Adds to what was used (or takes away, if negative); false if it does not fit, and then nothing was added.
-    #[must_use]
     pub fn add(&mut self, month: Month, key: TierKey, nanos: i64) -> bool {
         let Some(sum) = self.get(month, key).checked_add(nanos) else { return false };
         self.0.insert((month, key), sum);

@@ -59,18 +59,7 @@ mod tests {
     use super::*;
 
     fn charge(day: i64, net_nanos: i64) -> ChargeDay {
-        ChargeDay {
-            account_id: 1,
-            day,
-            usage_type: 1,
-            book_id: 1,
-            records: 1,
-            unpriced: 0,
-            net_nanos,
-            posted_net_micros: 0,
-            posted_tax_micros: 0,
-            postings: 0,
-        }
+        ChargeDay { records: 1, net_nanos, ..ChargeDay::empty(1, day, 1, 1) }
     }
 
     #[test]

@@ -70,7 +70,7 @@ from = \"tomorrow\"
         "\"templates\" is not a usage type; known are running-vm (1), allocated-vm (2)",
         "for example: \"template\"",
         "line 2: \"template\" is in the list twice",
-        "line 3: a price book has no key \"colour\"; its keys are currency, free, tariff; for example: leave it out",
+        "line 3: a price book has no key \"colour\"; its keys are currency, free, tariff, discount, tax; for example: leave it out",
         "line 6: \"RUNING_VM\" is not a usage type",
         "for example: \"running-vm\"",
         "line 7: \"hours\" is not a unit; fitting are hour, month",
@@ -159,7 +159,7 @@ fn two_prices_at_one_time_are_refused_with_both_lines() {
 
     let found = problems(&two("", "from = \"2027-01-01\""));
     let expected = "line 7: \"running-vm\" has two prices from 2027-01-01 on: this one and that of line 2; \
-                    for example: until = \"2027-01-01\" in the tariff of line 2";
+                    for example: until = \"2027-01-01\" in the entry of line 2";
     assert_eq!(found, [expected]);
 
     let found = problems(&two("from = \"2027-01-01\"", "until = \"2027-02-01\""));
@@ -170,7 +170,7 @@ fn two_prices_at_one_time_are_refused_with_both_lines() {
 fn a_hole_between_two_prices_is_refused_with_both_lines() {
     let found = problems(&two("until = \"2026-12-01\"", "from = \"2026-12-02\""));
     let expected = "line 7: \"running-vm\" has no price from 2026-12-01 (end of line 2) to 2026-12-02 \
-                    (start here); for example: until = \"2026-12-02\" in the tariff of line 2";
+                    (start here); for example: until = \"2026-12-02\" in the entry of line 2";
     assert_eq!(found, [expected]);
 }
 
@@ -196,8 +196,8 @@ fn a_type_is_free_or_priced_and_only_offerings_may_be_excepted() {
     let book = PriceBook::parse(&format!("{text}offering = \"large\"\n"), VIENNA).unwrap();
     let month = period("2026-11-01", "2026-11-02");
     assert_eq!(rate(&book, &usage(1, "24", month), VIENNA), Ok(Rated::Free));
-    let large = Usage { offering: Some("large"), ..usage(1, "24", month) };
-    assert_eq!(nanos(&book, &large), [24_000_000_000]);
+    let found = nanos_of(&book, &usage(1, "24", month), &Customer::default(), &offering("large"));
+    assert_eq!(found, [24_000_000_000]);
 }
 
 #[test]
