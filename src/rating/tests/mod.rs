@@ -7,6 +7,7 @@ mod graduated;
 mod levies;
 mod narrowed;
 mod properties;
+mod refinements;
 
 use chrono_tz::Tz;
 
