@@ -74,7 +74,11 @@ impl TierUse {
     /// Adds to what was used (or takes away, if negative); false if it does not fit, and then nothing was added.
     pub fn add(&mut self, month: Month, key: TierKey, nanos: i64) -> bool {
         let Some(sum) = self.get(month, key).checked_add(nanos) else { return false };
-        self.0.insert((month, key), sum);
+        if sum == 0 {
+            self.0.remove(&(month, key));
+        } else {
+            self.0.insert((month, key), sum);
+        }
         true
     }
 

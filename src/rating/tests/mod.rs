@@ -1,8 +1,13 @@
 //! Books, figures worked out by hand, and properties.
 
 mod books;
+mod differences;
 mod figures;
+mod graduated;
+mod levies;
+mod narrowed;
 mod properties;
+mod refinements;
 
 use chrono_tz::Tz;
 
@@ -61,6 +66,25 @@ fn rate_of(
     let prices = rater.find_prices(usage.usage_type, features);
     rater.rate(usage, &prices, &mut TierUse::new())
 }
+
+fn problems(text: &str) -> Vec<String> {
+    PriceBook::parse(text, VIENNA).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+/// carol's account of Acme Ltd, in the lab below acme.
+fn carol() -> Customer {
+    Customer {
+        payer: "Acme Ltd".to_owned(),
+        account_id: CAROL.to_owned(),
+        domain_ids: vec![LAB.to_owned(), ACME.to_owned(), ROOT.to_owned()],
+        domain_path: "ROOT/acme/lab".to_owned(),
+    }
+}
+
+const CAROL: &str = "00000000-0000-4000-8000-00000000000c";
+const LAB: &str = "00000000-0000-4000-8000-0000000000d3";
+const ACME: &str = "00000000-0000-4000-8000-0000000000d2";
+const ROOT: &str = "00000000-0000-4000-8000-0000000000d1";
 
 fn offering(id: &str) -> Features<'_> {
     Features { offering: Some(id), ..Features::default() }
