@@ -6,6 +6,7 @@ use bursar::{
     jobs::work,
     money::Money,
     progress::Quiet,
+    rating::changes,
     standin::{Fault, FaultKind},
     store::{cloud, ledger, rating, usage},
     time::{Clock, Day, Timestamp},
@@ -651,14 +652,21 @@ async fn a_missing_price_is_listed_and_charged_once_it_is_there() {
             rated.unpriced.iter().map(|row| (row.slug.as_str(), row.records, row.first, row.last)).collect();
         assert_eq!(unpriced, [("ip-address", 50, day(0), day(2))]);
         assert_eq!(posted_total(&cloud, "bob").await, money("4.896"));
-        // The price comes: days that are posted keep the book they were posted with, until somebody orders otherwise.
+        // The price comes: days that are closed keep the book they were closed with, until somebody approves the change; the
+        // day that is not closed has its price at once.
         write_prices(&cloud, PRICES);
-        rate(&cloud).await;
+        let rated = rate(&cloud).await;
+        assert_eq!(rated.unpriced.iter().map(|row| (row.records, row.last)).collect::<Vec<_>>(), [(48, day(1))]);
         assert_eq!(posted_total(&cloud, "bob").await, money("4.896"));
-        let rated = work::rate(&cloud.app, Some(day(1)), "test", &Quiet).await.unwrap();
-        assert_eq!(rated.unpriced.iter().map(|row| (row.records, row.last)).collect::<Vec<_>>(), [(24, day(0))]);
-        assert_eq!(posted_total(&cloud, "bob").await, money("5.016"));
-        let rated = work::rate(&cloud.app, Some(day(0)), "test", &Quiet).await.unwrap();
+        let proposal = rated.proposal.unwrap();
+        assert_eq!((proposal.charges, proposal.accounts, proposal.difference_nanos), (2, 1, 240_000_000));
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let now = cloud.app.clock.now();
+        let by = ("alice", "the price was forgotten");
+        assert_eq!(changes::settle(&mut tx, proposal.item, true, None, by, now).await.unwrap(), 2);
+        tx.commit().await.unwrap();
+        let rated = rate(&cloud).await;
+        assert_eq!(rated.proposal, None);
         assert_eq!(rated.unpriced, Vec::new());
         assert_eq!(posted_total(&cloud, "bob").await, money("5.136"));
         cloud.verify().await;

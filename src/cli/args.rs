@@ -44,6 +44,8 @@ pub enum Command {
     Enforce(EnforceArgs),
     /// Rebuild every balance from its entries and compare; changes nothing.
     Verify,
+    /// Why is it so: from what is available down to records and price lines.
+    Explain(ExplainArgs),
     /// What a period would have cost every payer and what would have been decided; stores and sends nothing.
     Preview {
         /// First day (YYYY-MM-DD).
@@ -195,6 +197,22 @@ pub enum EnforceCommand {
     Pause,
     /// Go on after a pause.
     Resume,
+}
+
+/// `explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The account.
+    pub account: String,
+    /// The ledger as it stood at this instant (YYYY-MM-DD or RFC 3339) instead of now.
+    #[arg(long, value_name = "INSTANT", conflicts_with = "day")]
+    pub at: Option<String>,
+    /// The records of this billing day (YYYY-MM-DD) and what each costs.
+    #[arg(long, value_name = "DATE")]
+    pub day: Option<String>,
+    /// Only this usage type, by its name in the price book.
+    #[arg(long = "type", value_name = "TYPE", requires = "day")]
+    pub usage_type: Option<String>,
 }
 
 /// `price …`

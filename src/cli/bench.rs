@@ -14,12 +14,7 @@ use crate::{
     ledger::post::{self, PostSettings},
     progress::Quiet,
     random::{RandomSource as _, SystemRandom},
-    rating::{
-        PriceBook,
-        desk::RateSettings,
-        stage,
-        tax::TaxRate,
-    },
+    rating::{PriceBook, desk::RateSettings, stage, tax::TaxRate},
     scope::Scope,
     store::{Store, rating as rating_rows, runs},
     time::{Day, ManualClock, Period, Timestamp},
@@ -161,7 +156,8 @@ async fn phases(
     let rate = begun.elapsed();
     let begun = Instant::now();
     let closed_until = Timestamp::from_seconds(BEGIN_SECONDS + i64::try_from(hours + 48).unwrap_or(0) * 3_600);
-    let settings = PostSettings { zone: Tz::UTC, tax: TaxRate::ZERO, closed_until, correction_limit: None, run: RunId::new(1) };
+    let settings =
+        PostSettings { zone: Tz::UTC, tax: TaxRate::ZERO, closed_until, correction_limit: None, run: RunId::new(1) };
     post::post_charges(store, &settings, clock, &Quiet).await?;
     Ok((ingest, rate, begun.elapsed()))
 }

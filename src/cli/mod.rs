@@ -9,6 +9,7 @@ mod admin;
 mod args;
 mod bench;
 mod demo;
+mod explain;
 mod jobs;
 mod output;
 mod preview;
@@ -99,6 +100,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Rate { from } => jobs::rate(context, from.as_deref()).await,
         Command::Enforce(args) => jobs::enforce(context, args).await,
         Command::Verify => jobs::verify(context).await,
+        Command::Explain(args) => explain::explain(context, args).await,
         Command::Preview { from, to } => preview::preview(context, &from, &to).await,
         Command::Price { command } => prices::price(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,

@@ -53,8 +53,7 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
     let period = Period::new(start(from)?, start(to)?).context("--to must be later than --from")?;
     let (_, book) = work::load_price_book_text(&app)?;
     let mut tx = app.store.read().await?;
-    let settings =
-        app.noted_rate_settings(&mut tx).await?.context("no usage is known yet; run `bursar sync` first")?;
+    let settings = app.noted_rate_settings(&mut tx).await?.context("no usage is known yet; run `bursar sync` first")?;
     let desk = Desk::open(&mut tx, settings).await?;
     let mut sums: HashMap<PayerId, Sum> = HashMap::new();
     let mut unpriced: BTreeMap<i64, u64> = BTreeMap::new();
@@ -64,8 +63,7 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
         // The payer's accounts go on counting each other's tiers.
         let mut pricing = Pricing::new(&desk, &book, &terms, std::mem::take(&mut sum.used));
         let mut nets: BTreeMap<Day, i64> = BTreeMap::new();
-        let records =
-            rating::list_ratable(&mut tx, account.id, period.start(), period.end(), desk.reach_ms()).await?;
+        let records = rating::list_ratable(&mut tx, account.id, period.start(), period.end(), desk.reach_ms()).await?;
         for record in &records {
             match pricing.price_whole(&mut tx, record).await? {
                 Ok(Rated::Charged(charge)) => {

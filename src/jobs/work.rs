@@ -259,6 +259,11 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
         let book = Arc::new(book);
         let mut tx = app.store.begin().await?;
         let settings = app.rate_settings(&mut tx).await?;
+        let last_book =
+            runs::find_setting(&mut tx, LAST_BOOK).await?.and_then(|text| text.parse().ok()).map(PriceBookId::new);
+        if last_book.is_some_and(|last| last != book_id) {
+            rating_rows::mark_open_days(&mut tx, book_id).await?;
+        }
         tx.commit().await?;
         let clock = app.clock.as_ref();
         let rated = stage::rate_days(&app.store, (book_id, &book), &settings, progress).await?;
@@ -268,8 +273,9 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
         let (posted, proposal) = match post_settings {
             Some(post_settings) => {
                 let posted = post::post_charges(&app.store, &post_settings, clock, progress).await?;
-                let looked = Looked { book: (book_id, &book), settings: &settings, closed_until: post_settings.closed_until };
-                (posted, propose(app, looked, from, run, progress).await?)
+                let looked =
+                    Looked { book: (book_id, &book), settings: &settings, closed_until: post_settings.closed_until };
+                (posted, propose(app, looked, (from, last_book), run, progress).await?)
             }
             None => (PostReport::default(), None),
         };
@@ -306,17 +312,13 @@ struct Looked<'a> {
 async fn propose(
     app: &App,
     looked: Looked<'_>,
-    ordered: Option<Day>,
+    (ordered, last): (Option<Day>, Option<PriceBookId>),
     run: RunId,
     progress: &dyn Progress,
 ) -> Result<Option<Proposal>, JobError> {
     let (book_id, book) = looked.book;
     let zone = looked.settings.zone;
     let mut tx = app.store.read().await?;
-    let last: Option<PriceBookId> = runs::find_setting(&mut tx, LAST_BOOK)
-        .await?
-        .and_then(|text| text.parse().ok())
-        .map(PriceBookId::new);
     let from = match (ordered, last) {
         (Some(day), _) => Some(day),
         (None, Some(last)) if last != book_id => {

@@ -56,7 +56,10 @@ pub(super) async fn hold(
                     account_id: charge.account_id,
                     day: charge.day,
                     usage_type: charge.usage_type,
-                    old_net_nanos: charge.posted_net_micros.checked_mul(1_000).ok_or(crate::money::MoneyError::Overflow)?,
+                    old_net_nanos: charge
+                        .posted_net_micros
+                        .checked_mul(1_000)
+                        .ok_or(crate::money::MoneyError::Overflow)?,
                     new_net_nanos: charge.net_nanos,
                     old_tax_percent: charge.tax_percent.clone(),
                     new_tax_percent: charge.tax_percent.clone(),

@@ -18,8 +18,7 @@ use crate::{
     progress::Progress,
     rating::tax::TaxRate,
     store::{
-        Store, StoreError, Tx, cloud,
-        corrections as correction_rows,
+        Store, StoreError, Tx, cloud, corrections as correction_rows,
         ledger::{self as rows, LedgerAccount, NewTransfer},
         rating::{self, ChargeDay},
         runs::{self, AuditLine},
@@ -280,7 +279,9 @@ async fn post_amounts(
         Why::Reversal { item, reverses } => {
             ("reversal", format!("usage of {account_name} on {day} taken back: prices changed"), Some(item), reverses)
         }
-        Why::Anew { item } => ("charge", format!("usage of {account_name} on {day} at the new prices"), Some(item), None),
+        Why::Anew { item } => {
+            ("charge", format!("usage of {account_name} on {day} at the new prices"), Some(item), None)
+        }
     };
     let transfer = NewTransfer {
         key: format!("charge/{}/{}/{}/{number}", charge.account_id, day, charge.usage_type),

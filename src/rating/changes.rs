@@ -154,9 +154,8 @@ async fn compare_batch(
     for (account, day) in &batch {
         let (account, day) = (AccountId::new(*account), Day::from_number(*day));
         let stored = rating::list_charge_days(&mut tx, account, day).await?;
-        let priced = desk
-            .price_day(&mut tx, book, (account, day), &stored, (TierUse::default(), Under::Revised))
-            .await?;
+        let priced =
+            desk.price_day(&mut tx, book, (account, day), &stored, (TierUse::default(), Under::Revised)).await?;
         differing.extend(differences(&stored, &priced));
     }
     tx.commit().await?;
@@ -182,13 +181,15 @@ async fn price_in_order(
         let mut before = TierUse::default();
         for (key, nanos) in so_far.iter() {
             if !before.add(month, TierKey::new(*key), *nanos) {
-                return Err(StoreError::Nonsense(format!("the use of tier {key} of payer {payer} is beyond all measure")).into());
+                return Err(StoreError::Nonsense(format!(
+                    "the use of tier {key} of payer {payer} is beyond all measure"
+                ))
+                .into());
             }
         }
         let stored = rating::list_charge_days(&mut tx, account, day).await?;
-        let priced = desk
-            .price_day(&mut tx, (book.0, book.1), (account, day), &stored, (before, Under::Revised))
-            .await?;
+        let priced =
+            desk.price_day(&mut tx, (book.0, book.1), (account, day), &stored, (before, Under::Revised)).await?;
         for (key, nanos) in &priced.tiers {
             let sum = so_far.entry(*key).or_default();
             *sum = sum.saturating_add(*nanos);

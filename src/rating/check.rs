@@ -77,13 +77,12 @@ pub async fn check_charges(store: &Store, settings: &RateSettings) -> Result<Che
     // What a tier costs depends on the days before, also on those that wait.
     let waiting = Arc::new(waiting);
     let days: Vec<(i64, i64)> = charged.iter().filter(|day| !waiting.contains(day)).copied().collect();
-    let mut batches =
-        stream::iter(days.chunks(DAYS_PER_BATCH).map(<[(i64, i64)]>::to_vec).collect::<Vec<_>>())
-            .map(|batch| {
-                let (store, desk, skip_tiers) = (store.clone(), Arc::clone(&desk), !waiting.is_empty());
-                tokio::spawn(async move { check_batch(&store, &desk, skip_tiers, batch).await })
-            })
-            .buffered(WORKERS);
+    let mut batches = stream::iter(days.chunks(DAYS_PER_BATCH).map(<[(i64, i64)]>::to_vec).collect::<Vec<_>>())
+        .map(|batch| {
+            let (store, desk, skip_tiers) = (store.clone(), Arc::clone(&desk), !waiting.is_empty());
+            tokio::spawn(async move { check_batch(&store, &desk, skip_tiers, batch).await })
+        })
+        .buffered(WORKERS);
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|error| Error::CutOff(error.to_string()))??;
         report.days += batch.days;
@@ -111,9 +110,7 @@ async fn check_batch(
             continue;
         }
         let used = desk.used_before(&mut tx, &book, account, day).await?;
-        let priced = desk
-            .price_day(&mut tx, (book_id, &book), (account, day), &stored, (used, Under::Kept))
-            .await?;
+        let priced = desk.price_day(&mut tx, (book_id, &book), (account, day), &stored, (used, Under::Kept)).await?;
         report.days += 1;
         report.records += priced.records;
         for new in &priced.sums {

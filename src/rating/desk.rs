@@ -11,9 +11,7 @@ use std::{
 use chrono_tz::Tz;
 
 use super::{
-    Customer, Features, PriceBook, Prices, RateError, Rated, Rater, TierUse, Usage,
-    tax::TaxRate,
-    tiers::TierKey,
+    Customer, Features, PriceBook, Prices, RateError, Rated, Rater, TierUse, Usage, tax::TaxRate, tiers::TierKey,
 };
 use crate::{
     ids::{AccountId, PayerId, PriceBookId},
@@ -252,7 +250,8 @@ impl Desk {
         rows::list_ratable(tx, account, period.start(), period.end(), self.reach_ms).await
     }
 
-    fn period(&self, day: Day) -> Result<Period, StoreError> {
+    /// The time of a billing day.
+    pub fn period(&self, day: Day) -> Result<Period, StoreError> {
         day.period(self.settings.zone)
             .ok_or_else(|| StoreError::Nonsense(format!("day {} is in no calendar", day.number())))
     }
@@ -273,7 +272,9 @@ impl Desk {
         let payer = self.payer(account)?;
         for (key, nanos) in rows::list_tier_use_before(tx, payer, first, day, account).await? {
             if !used.add(month, TierKey::new(key), nanos) {
-                return Err(StoreError::Nonsense(format!("the use of tier {key} of payer {payer} is beyond all measure")));
+                return Err(StoreError::Nonsense(format!(
+                    "the use of tier {key} of payer {payer} is beyond all measure"
+                )));
             }
         }
         Ok(used)
@@ -312,7 +313,9 @@ impl Desk {
                     let (nanos, unpriced) = on_day(&rated, day);
                     sum.unpriced += i64::from(unpriced);
                     sum.net_nanos = nanos.and_then(|nanos| sum.net_nanos.checked_add(nanos)).ok_or_else(|| {
-                        StoreError::Nonsense(format!("the charges of account {account} on {day} are beyond all measure"))
+                        StoreError::Nonsense(format!(
+                            "the charges of account {account} on {day} are beyond all measure"
+                        ))
                     })?;
                 }
                 Err(reason) => {
@@ -361,8 +364,9 @@ impl Desk {
             .await?
             .ok_or_else(|| StoreError::Nonsense(format!("attributes {id} of a usage record are missing")))?;
         let tags = match &row.tags {
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| StoreError::Nonsense(format!("the tags of attributes {id} can not be read: {error}")))?,
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                StoreError::Nonsense(format!("the tags of attributes {id} can not be read: {error}"))
+            })?,
             None => Vec::new(),
         };
         let known = Arc::new(Known {
@@ -412,11 +416,7 @@ impl<'d> Pricing<'d> {
     }
 
     /// Prices a whole record.
-    pub async fn price_whole(
-        &mut self,
-        tx: &mut Tx,
-        record: &RatableRow,
-    ) -> Result<Result<Rated, String>, StoreError> {
+    pub async fn price_whole(&mut self, tx: &mut Tx, record: &RatableRow) -> Result<Result<Rated, String>, StoreError> {
         self.price_some(tx, record, None).await
     }
 

@@ -16,6 +16,7 @@ pub mod desk;
 mod diff;
 pub mod discount;
 mod exact;
+pub mod explain;
 pub mod init;
 pub mod narrowing;
 mod overlap;

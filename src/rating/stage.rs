@@ -158,9 +158,7 @@ async fn write(tx: &mut Tx, batch: &[DayToRate], priced: &[PricedDay]) -> Result
         // Days of an account share their terms: each is numbered once a batch.
         let number = match numbers.entry(Arc::as_ptr(&day.terms).addr()) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(slot) => {
-                *slot.insert(rows::put_terms(tx, &day.terms.to_json()?).await?)
-            }
+            Entry::Vacant(slot) => *slot.insert(rows::put_terms(tx, &day.terms.to_json()?).await?),
         };
         sums.extend(day.sums.iter().map(|sum| ChargeDay { terms_id: Some(number), ..sum.clone() }));
     }

@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod corrections;
 pub mod database;
 pub mod enforcement;
+pub mod explain;
 pub mod ledger;
 pub mod people;
 pub mod rating;

@@ -204,6 +204,76 @@ pub async fn list_ratable(
     )
 }
 
+/// A record with the words for its numbers, whatever became of it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct NamedRow {
+    /// Sixteen bytes.
+    pub key: Vec<u8>,
+    /// CloudStack's usage type.
+    pub usage_type: i64,
+    /// Number of the offering.
+    pub offering_id: Option<i64>,
+    /// Number of what else is known of the thing.
+    pub attributes_id: Option<i64>,
+    /// What was used.
+    pub resource: String,
+    /// Its name.
+    pub name: String,
+    /// The offering's CloudStack id.
+    pub offering: Option<String>,
+    /// The offering's name.
+    pub offering_name: Option<String>,
+    /// First instant, ms.
+    pub start_ms: i64,
+    /// First instant after, ms.
+    pub end_ms: i64,
+    /// As CloudStack reported it.
+    pub reported: i64,
+    /// What is charged.
+    pub quantity: i64,
+    /// Bytes held.
+    pub size_bytes: Option<i64>,
+    /// See `usage::record::Standing::code`.
+    pub standing: i64,
+}
+
+impl From<&NamedRow> for RatableRow {
+    fn from(row: &NamedRow) -> Self {
+        Self {
+            usage_type: row.usage_type,
+            offering_id: row.offering_id,
+            attributes_id: row.attributes_id,
+            start_ms: row.start_ms,
+            end_ms: row.end_ms,
+            quantity: row.quantity,
+            size_bytes: row.size_bytes,
+        }
+    }
+}
+
+/// All records of an account that touch `[from, until)`, in the order in which they are priced.
+pub async fn list_named(
+    tx: &mut Tx,
+    account: AccountId,
+    from: Timestamp,
+    until: Timestamp,
+    reach_ms: i64,
+) -> Result<Vec<NamedRow>, StoreError> {
+    all!(
+        tx,
+        NamedRow,
+        "select r.key, r.usage_type, r.offering_id, r.attributes_id, s.cloud_id as resource, s.name, \
+           o.cloud_id as offering, o.name as offering_name, r.start_ms, r.end_ms, r.quantity as reported, \
+           coalesce(r.charged_quantity, r.quantity) as quantity, r.size_bytes, r.standing \
+         from usage_record r join resource s on s.id = r.resource_id left join resource o on o.id = r.offering_id \
+         where r.account_id = $1 and r.start_ms >= $2 and r.start_ms < $3 and r.end_ms > $4 order by r.start_ms, r.key",
+        account,
+        Timestamp::from_ms(from.as_ms().saturating_sub(reach_ms)),
+        until,
+        from
+    )
+}
+
 /// CloudStack's id of a numbered offering.
 pub async fn find_offering(tx: &mut Tx, id: i64) -> Result<Option<String>, StoreError> {
     Ok(maybe!(tx, (String,), "select cloud_id from resource where id = $1", id)?.map(|(id,)| id))
@@ -421,6 +491,17 @@ pub async fn list_unpriced(tx: &mut Tx) -> Result<Vec<(i64, i64, i64, i64)>, Sto
         (i64, i64, i64, i64),
         "select usage_type, cast(sum(unpriced) as bigint), min(day), max(day) from charge_day where unpriced > 0 \
          group by usage_type order by usage_type"
+    )
+}
+
+/// Marks the days that are not closed and were rated with another book than the newest.
+pub async fn mark_open_days(tx: &mut Tx, newest: PriceBookId) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "insert into day_to_rate (account_id, day, mark) \
+         select distinct account_id, day, cast(1 as bigint) from charge_day where closed = 0 and book_id <> $1 \
+         on conflict (account_id, day) do update set mark = day_to_rate.mark + 1",
+        newest
     )
 }
 
