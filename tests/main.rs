@@ -13,6 +13,7 @@ mod standin_replay;
 mod story_cli;
 mod story_enforcement;
 mod story_main;
+mod story_rating;
 mod story_recorded;
 mod story_setup;
 mod story_survival;
