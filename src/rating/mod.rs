@@ -12,6 +12,7 @@ pub mod book;
 mod canonical;
 mod diff;
 pub mod discount;
+pub mod estimate;
 mod exact;
 pub mod init;
 pub mod narrowing;
