@@ -63,9 +63,9 @@ fn check(context: &Context, app: &App, file: Option<PathBuf>) -> anyhow::Result<
     });
     context.show(&value, |_| {
         let mut text = format!("{}: {} tariffs", path.display(), book.tariffs().len());
-        for (count, what) in [(book.discounts().len(), "discounts"), (book.taxes().len(), "tax rates")] {
+        for (count, what) in [(book.discounts().len(), "discount"), (book.taxes().len(), "tax rate")] {
             if count > 0 {
-                text.push_str(&format!(", {count} {what}"));
+                text.push_str(&format!(", {count} {what}{}", if count == 1 { "" } else { "s" }));
             }
         }
         text.push_str(", no problems.");

@@ -27,6 +27,8 @@ const VOLUME: i32 = 6;
 const PER_HOUR: i64 = 1_000_000;
 const SECONDS_PER_HOUR: i64 = 3_600;
 const GIB: i64 = 1 << 30;
+const GB: i64 = 1_000_000_000;
+const MILLION: i64 = 1_000_000;
 
 /// `bursar price quote`
 pub(super) async fn quote(context: &Context, app: &App, args: QuoteArgs) -> anyhow::Result<()> {
@@ -124,8 +126,8 @@ fn wanted<'a>(args: &'a QuoteArgs, period: Period, features: Features<'a>) -> an
 fn amount(kind: &UsageType, text: &str, whole: i64) -> anyhow::Result<i64> {
     let per_one = match kind.quantity {
         Quantity::Hours => whole,
-        Quantity::Bytes => 1_000_000_000,
-        Quantity::Operations => 1_000_000,
+        Quantity::Bytes => GB,
+        Quantity::Operations => MILLION,
         Quantity::BytesAtWindow => GIB,
     };
     scaled("--amount", text, per_one)
@@ -138,11 +140,17 @@ fn scaled(option: &str, text: &str, per_one: i64) -> anyhow::Result<i64> {
         .with_context(|| format!("{option} \"{text}\" is not a number such as 10 or 2.5"))
 }
 
-/// A quantity in words.
+/// A quantity in words: in units that people count in, to the sixth decimal.
 fn words(kind: &UsageType, usage: &Usage, quantity: i64) -> String {
-    let quantity = shown_quantity(kind.id, quantity);
+    let by = |divisor: i64| Decimal::from(quantity).checked_div(Decimal::from(divisor)).unwrap_or_default();
+    let (number, unit) = match kind.quantity {
+        Quantity::Hours => (by(PER_HOUR), "hours"),
+        Quantity::Bytes => (by(GB), "GB"),
+        Quantity::Operations => (by(MILLION), "million"),
+        Quantity::BytesAtWindow => (by(GIB), "GiB held"),
+    };
     let size = usage.size_bytes.map(|bytes| format!(" of {} GiB", bytes / GIB)).unwrap_or_default();
-    format!("{quantity} {}{size}", kind.quantity.word())
+    format!("{} {unit}{size}", number.round_dp(6).normalize())
 }
 
 fn line(book: &PriceBook, wanted: &[Wanted<'_>], line: &EstimateLine) -> Option<[String; 8]> {
