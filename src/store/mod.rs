@@ -11,6 +11,7 @@ pub mod enforcement;
 pub mod ledger;
 pub mod people;
 pub mod rating;
+pub mod review;
 pub mod runs;
 pub mod usage;
 
