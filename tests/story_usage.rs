@@ -585,8 +585,9 @@ async fn what_can_not_be_charged_waits_with_its_reason() {
                 fields
             };
             // A type that nobody knows; more hours than the window has; a quantity that is no number.
-            world.push_usage_record(bob, 99, window, "1", fields());
-            world.push_usage_record(bob, 1, window, "1.5", fields());
+            let eve = tenant(world, "eve");
+            world.push_usage_record(eve, 99, window, "1", fields());
+            world.push_usage_record(eve, 1, window, "1.5", fields());
             world.push_usage_record(bob, 1, window, "1.000,5", fields());
         });
         for _ in 0..25 {

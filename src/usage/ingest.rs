@@ -416,15 +416,11 @@ async fn number_resources(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<Stri
     Ok(bulk::number_resources(tx, &list).await?.into_iter().collect())
 }
 
-/// Numbers the distinct attributes of a span: few, whatever its length.
-async fn number_attributes(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<[u8; 16], i64>, StoreError> {
-    let mut wanted: BTreeMap<[u8; 16], &Shared> = BTreeMap::new();
-    for shared in judged.iter().filter_map(|row| row.record.attributes.as_deref()) {
-        wanted.entry(shared.digest).or_insert(shared);
-    }
-    let list: Vec<NewAttributes> = wanted
-        .into_values()
-        .map(|Shared { digest, attributes }| NewAttributes {
+impl Shared {
+    /// Ready to be numbered.
+    pub(super) fn to_new(&self) -> NewAttributes {
+        let Self { digest, attributes } = self;
+        NewAttributes {
             digest: *digest,
             zone_id: attributes.zone_id.clone(),
             template_id: attributes.template_id.clone(),
@@ -433,7 +429,16 @@ async fn number_attributes(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<[u8
             cpu_speed: attributes.cpu_speed,
             memory_mib: attributes.memory_mib,
             tags: (!attributes.tags.is_empty()).then(|| serde_json::json!(attributes.tags).to_string()),
-        })
-        .collect();
+        }
+    }
+}
+
+/// Numbers the distinct attributes of a span: few, whatever its length.
+async fn number_attributes(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<[u8; 16], i64>, StoreError> {
+    let mut wanted: BTreeMap<[u8; 16], &Shared> = BTreeMap::new();
+    for shared in judged.iter().filter_map(|row| row.record.attributes.as_deref()) {
+        wanted.entry(shared.digest).or_insert(shared);
+    }
+    let list: Vec<NewAttributes> = wanted.into_values().map(Shared::to_new).collect();
     Ok(bulk::number_attributes(tx, &list).await?.into_iter().collect())
 }

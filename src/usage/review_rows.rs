@@ -22,8 +22,8 @@ use crate::{
     time::{Day, Timestamp},
 };
 
-/// Raw rows kept of one fetch in words; more of one span are counted under the last of them.
-const MAX_RAW_TEXT: usize = 2_000;
+/// How much is kept of what CloudStack said, characters: many times what a row has.
+const MAX_RAW_TEXT: usize = 20_000;
 
 /// What a record comes to in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
