@@ -6,8 +6,19 @@ use std::{
 };
 
 /// Modules that know no database, no HTTP, no runtime: what is decided and reckoned, given its facts.
-const CORE: &[&str] =
-    &["money", "time", "ids", "usage::emission", "usage::record", "usage::types", "rating", "ledger::rules", "policy"];
+const CORE: &[&str] = &[
+    "money",
+    "time",
+    "ids",
+    "usage::emission",
+    "usage::record",
+    "usage::review_kind",
+    "usage::settle",
+    "usage::types",
+    "rating",
+    "ledger::rules",
+    "policy",
+];
 /// In `rating`, the stage is no core.
 const NOT_CORE: &[&str] = &["rating::stage"];
 /// What the core must not reach.

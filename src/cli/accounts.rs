@@ -1,4 +1,4 @@
-//! Accounts, payments, grants, users, holds, notices and the quarantine.
+//! Accounts, payments, grants, users, holds and notices.
 
 use std::{collections::HashSet, path::Path, process::ExitCode};
 
@@ -25,7 +25,6 @@ use crate::{
         cloud::{self, Account},
         enforcement, ledger, people,
         runs::{self, AuditLine},
-        usage,
     },
     time::{Day, Timestamp},
 };
@@ -554,33 +553,5 @@ pub async fn notices(context: &Context, word: Option<&str>) -> anyhow::Result<Ex
         rows.push([at, account.full_name(), rehearsal.to_owned(), notice.sentence.clone()]);
     }
     context.show(&notices, |_| output::table(["when", "account", "", "what the tenant is told"], rows))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `bursar quarantine`
-pub async fn quarantine(context: &Context) -> anyhow::Result<ExitCode> {
-    let app = context.app().await?;
-    let mut tx = app.store.begin().await?;
-    let rows = usage::list_quarantined(&mut tx, 500).await?;
-    let overlapping = usage::count_quarantined_by_account(&mut tx).await?;
-    let value = serde_json::json!({ "rows": rows, "overlapping_records_by_account": overlapping });
-    context.show(&value, |_| {
-        let lines = rows
-            .iter()
-            .map(|row| {
-                [
-                    Day::from_number(row.day).to_string(),
-                    row.usage_type.map_or_else(String::new, crate::jobs::work::slug_of),
-                    row.seen.to_string(),
-                    row.reason.clone(),
-                ]
-            })
-            .collect();
-        let mut text = output::table(["day", "type", "rows", "why it waits"], lines);
-        for (account, count) in &overlapping {
-            text.push_str(&format!("\naccount {account}: {count} records overlap what is charged already"));
-        }
-        text
-    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@ mod jobs;
 mod output;
 mod preview;
 mod prices;
+mod review;
 mod serve;
 mod way_out;
 
@@ -111,7 +112,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Token { command } => access::token(context, command).await,
         Command::Hold { command } => accounts::hold(context, command).await,
         Command::Notice { account } => accounts::notices(context, account.as_deref()).await,
-        Command::Quarantine => accounts::quarantine(context).await,
+        Command::Review { command } => review::review(context, command).await,
         Command::Runs { job } => admin::runs(context, job.as_deref()).await,
         Command::Audit { subject } => admin::audit(context, subject.as_deref()).await,
         Command::Config { command } => admin::config(context, &command),

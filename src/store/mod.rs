@@ -13,6 +13,7 @@ pub mod explain;
 pub mod ledger;
 pub mod people;
 pub mod rating;
+pub mod review;
 pub mod runs;
 pub mod usage;
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::ingest::{self, Spans};
+use super::{
+    ingest::{self, Spans},
+    review_watch,
+};
 use crate::{
     cloudstack::{self, Client, UsageRow},
     ids::RunId,
@@ -94,8 +97,10 @@ pub struct SyncReport {
     pub changed_records: u64,
     /// Raw rows that repeat another one.
     pub repeats: u64,
-    /// Raw rows put aside for a person in this run.
+    /// Raw rows that newly wait for a person.
     pub quarantined: u64,
+    /// Raw rows that waited and no longer do, because their reason no longer holds.
+    pub cured: u64,
     /// Days fetched again because the count differed.
     pub late_days: u64,
     /// Raw rows that CloudStack no longer has though they are stored; reported, never reversed.
@@ -156,6 +161,10 @@ pub async fn sync_usage(
         fetch.span(span, true, &mut report).await?;
     }
     fetch.late(first_fetched, lookback, &mut report).await?;
+    let mut tx = store.begin().await?;
+    let window = &fetch.window;
+    review_watch::note_usage_job(&mut tx, window.closed_until, window.range_minutes, run, clock.now()).await?;
+    tx.commit().await?;
     Ok(report)
 }
 
@@ -254,6 +263,8 @@ impl Fetch<'_> {
             report.changed_records += stored.changed_records;
             report.repeats += stored.repeats;
             report.quarantined += stored.quarantined;
+            report.cured += stored.cured;
+            report.removed_rows += stored.removed;
         }
         Ok(())
     }
@@ -320,6 +331,14 @@ impl Fetch<'_> {
             }
         } else {
             days = self.differing(first, last, until, report).await?;
+            // And days on which something waits that could be charged now.
+            let mut tx = self.store.read().await?;
+            let first_day = utc_day(first_fetched)?;
+            let curable = review_watch::list_curable_days(&mut tx).await?;
+            tx.commit().await?;
+            days.extend(curable.into_iter().filter(|day| *day >= first_day && *day <= last));
+            days.sort_unstable();
+            days.dedup();
         }
         for day in days.iter().take(MAX_LATE_DAYS) {
             let Some(period) = day.period(Tz::UTC) else { continue };
