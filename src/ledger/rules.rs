@@ -1,5 +1,7 @@
 //! The ledger's arithmetic (design 1 and 2.3): the figures of a payer, and which source a charge burns. Pure.
 
+pub mod codes;
+
 use rust_decimal::Decimal;
 
 use crate::{
