@@ -78,16 +78,26 @@ pub(super) async fn post(
     if !amount.is_positive() {
         return Err(Error::BadAmount(format!("a grant of {amount} is not possible; give an amount above zero")));
     }
-    if terms.ends.is_some_and(|ends| ends <= terms.starts || ends <= now) {
-        return Err(Error::BadAmount("the grant would end before it begins".to_owned()));
-    }
     let key = format!("{kind}/{}", cause.key);
     let known = match rows::find_transfer(tx, &key).await? {
         Some(transfer) => rows::find_grant_of(tx, transfer).await?,
         None => None,
     };
     let grant = match known {
-        Some(grant) => grant,
+        Some(grant) => {
+            // The transfer knows the amount only; the start is left out, because without one it is the instant of the call.
+            let stored = grants::find_grant(tx, grant).await?.map(|row| row.terms());
+            if !stored.is_some_and(|stored| Terms { starts: terms.starts, ..stored } == *terms) {
+                return Err(Error::Store(StoreError::Exists(format!(
+                    "the key \"{}\" was used before for a grant on other terms; a new grant wants a new key",
+                    cause.key
+                ))));
+            }
+            grant
+        }
+        None if terms.ends.is_some_and(|ends| ends <= terms.starts || ends <= now) => {
+            return Err(Error::BadAmount("the grant would end before it begins".to_owned()));
+        }
         None => grants::insert_grant(tx, payer, amount, terms, cause.author, cause.reason, now).await?,
     };
     let entries = vec![(LedgerAccount::Grant(payer, grant), amount), (LedgerAccount::Promotion, amount.negated()?)];
