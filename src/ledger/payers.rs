@@ -230,9 +230,9 @@ async fn bring_over(
         }
         grant_rows::close_grant(tx, grant.id, now).await?;
     }
-    // Nobody is behind the old payer any more.
     let key = format!("limit/join/{id}/{from}");
     limits::set_limit(tx, from, None, Cause { key: &key, ..leaving }, defaults, now).await?;
+    payers::retire_payer(tx, from, into).await?;
     Ok((money, granted))
 }
 

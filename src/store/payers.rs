@@ -28,11 +28,14 @@ pub struct PayerRow {
 }
 
 /// Nobody else moves this payer's money until the transaction ends. SQLite has one writer anyway; on PostgreSQL the row
-/// is locked, so that two payments, grants or redemptions of one payer take turns and see each other.
+/// is locked, so that two payments, grants or redemptions of one payer take turns and see each other. One that went into a
+/// customer meanwhile is refused: nothing is booked to somebody who is not there any more.
 pub async fn lock_payer(tx: &mut Tx, payer: PayerId) -> Result<(), StoreError> {
-    match exec!(tx, "update payer set name = name where id = $1", payer)? {
+    match exec!(tx, "update payer set name = name where id = $1 and joined_into is null", payer)? {
         1 => Ok(()),
-        _ => Err(StoreError::Missing(format!("there is no payer number {payer}"))),
+        _ => Err(StoreError::Missing(format!(
+            "there is no payer number {payer}, or a customer pays in its place; look again"
+        ))),
     }
 }
 
@@ -88,7 +91,12 @@ pub async fn move_account(tx: &mut Tx, account: AccountId, from: PayerId, into: 
     if moved != 1 {
         return Err(StoreError::Missing("somebody else moved the account meanwhile; look again".to_owned()));
     }
-    exec!(tx, "update payer set joined_into = $1 where id = $2", into, from)?;
+    Ok(())
+}
+
+/// Nobody is behind this payer any more: nothing is booked to it from now on.
+pub async fn retire_payer(tx: &mut Tx, payer: PayerId, into: PayerId) -> Result<(), StoreError> {
+    exec!(tx, "update payer set joined_into = $1 where id = $2", into, payer)?;
     Ok(())
 }
 

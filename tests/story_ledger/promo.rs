@@ -53,6 +53,9 @@ pub(super) async fn redeem(
     Ok(redeemed)
 }
 
+/// Makes the terms of a code wrong.
+type Spoil = Box<dyn Fn(&mut NewPromo)>;
+
 fn refusal(result: Result<promo::Redeemed, Error>) -> Refusal {
     match result {
         Err(Error::Refused(refusal)) => refusal,
@@ -188,7 +191,7 @@ async fn terms_that_make_no_sense_are_refused() {
     on_each_database(async |database| {
         let books = Books::open(database).await;
         let mut tx = books.store.begin().await.unwrap();
-        let bad: Vec<(&str, Box<dyn Fn(&mut NewPromo)>)> = vec![
+        let bad: Vec<(&str, Spoil)> = vec![
             ("letters", Box::new(|promo| promo.code = "=1".to_owned())),
             ("above zero", Box::new(|promo| promo.terms.worth = Worth::Amount(eur("0")))),
             (
