@@ -164,7 +164,9 @@ async fn an_account_that_moves_keeps_what_its_closed_days_cost() {
         let cloud = with_bob(database).await;
         write_prices(
             &cloud,
-            &format!("{PRICES}\n[[tariff]]\ntype = \"running-vm\"\nunit = \"hour\"\nprice = \"0.05\"\npayer = \"ROOT/bob\"\n"),
+            &format!(
+                "{PRICES}\n[[tariff]]\ntype = \"running-vm\"\nunit = \"hour\"\nprice = \"0.05\"\npayer = \"ROOT/bob\"\n"
+            ),
         );
         hours(&cloud, 26).await;
         assert_eq!(posted(&cloud, "bob").await, [(day(0), money("1.368"))]);
@@ -319,8 +321,7 @@ async fn a_day_is_explained_down_to_records_and_price_lines() {
         let desk = Desk::open(&mut tx, settings).await.unwrap();
         let explained = explain::explain_day(&mut tx, &desk, account.id, day(0), Some(1)).await.unwrap();
         assert_eq!(explained.lines.len(), 24);
-        let amounts: i64 =
-            explained.lines.iter().flat_map(|line| &line.parts).map(|part| part.amount_nanos).sum();
+        let amounts: i64 = explained.lines.iter().flat_map(|line| &line.parts).map(|part| part.amount_nanos).sum();
         assert_eq!(amounts, 2_400_000_000);
         let first = &explained.lines[0];
         assert_eq!(first.standing, "current");

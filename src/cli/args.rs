@@ -1,7 +1,13 @@
 //! The words of the command line.
 
+mod ledger;
+
 use std::path::PathBuf;
 
+pub use self::ledger::{
+    AdjustmentCommand, CsvArgs, Export, ExportCommand, GrantArgs, GrantCommand, PayerCommand, PaymentCommand,
+    PromoArgs, PromoCommand, RefundCommand,
+};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -73,11 +79,41 @@ pub enum Command {
         /// What to do.
         command: PaymentCommand,
     },
+    /// Corrections by hand.
+    Adjustment {
+        #[command(subcommand)]
+        /// What to do.
+        command: AdjustmentCommand,
+    },
+    /// Money that went back out.
+    Refund {
+        #[command(subcommand)]
+        /// What to do.
+        command: RefundCommand,
+    },
     /// Dated credit.
     Grant {
         #[command(subcommand)]
         /// What to do.
         command: GrantCommand,
+    },
+    /// Who pays: accounts, or customers with several of them.
+    Payer {
+        #[command(subcommand)]
+        /// What to do.
+        command: PayerCommand,
+    },
+    /// Promo codes and offers.
+    Promo {
+        #[command(subcommand)]
+        /// What to do.
+        command: PromoCommand,
+    },
+    /// Figures for other programs.
+    Export {
+        #[command(subcommand)]
+        /// What to write.
+        command: ExportCommand,
     },
     /// People and the accounts they are mapped to.
     User {
@@ -343,47 +379,6 @@ pub enum AccountCommand {
         /// Why.
         #[arg(long, default_value = "opening balance")]
         reason: String,
-    },
-}
-
-/// `payment …`
-#[derive(Debug, Subcommand)]
-pub enum PaymentCommand {
-    /// Record a payment.
-    Add {
-        /// Who paid: an account's name, full name or CloudStack id.
-        account: String,
-        /// How much, such as 50.00.
-        #[arg(allow_negative_numbers = true)]
-        amount: String,
-        /// What the bank statement says.
-        #[arg(long, default_value = "bank transfer")]
-        reference: String,
-        /// Names this payment: the same again is recorded once.
-        #[arg(long)]
-        key: Option<String>,
-    },
-}
-
-/// `grant …`
-#[derive(Debug, Subcommand)]
-pub enum GrantCommand {
-    /// Give credit.
-    Add {
-        /// To whom.
-        account: String,
-        /// How much.
-        #[arg(allow_negative_numbers = true)]
-        amount: String,
-        /// First day on which it no longer counts (YYYY-MM-DD).
-        #[arg(long, value_name = "DATE")]
-        until: Option<String>,
-        /// Why.
-        #[arg(long, default_value = "granted at the command line")]
-        reason: String,
-        /// Names this grant: the same again is given once.
-        #[arg(long)]
-        key: Option<String>,
     },
 }
 

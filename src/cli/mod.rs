@@ -10,10 +10,15 @@ mod args;
 mod bench;
 mod demo;
 mod explain;
+mod export;
+mod grants;
 mod jobs;
 mod output;
+mod payers;
+mod payments;
 mod preview;
 mod prices;
+mod promo;
 mod review;
 mod serve;
 mod way_out;
@@ -105,8 +110,13 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Preview { from, to } => preview::preview(context, &from, &to).await,
         Command::Price { command } => prices::price(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,
-        Command::Payment { command } => accounts::payment(context, command).await,
-        Command::Grant { command } => accounts::grant(context, command).await,
+        Command::Payment { command } => payments::payment(context, command).await,
+        Command::Adjustment { command } => payments::adjustment(context, command).await,
+        Command::Refund { command } => payments::refund(context, command).await,
+        Command::Grant { command } => grants::grant(context, command).await,
+        Command::Payer { command } => payers::payer(context, command).await,
+        Command::Promo { command } => promo::promo(context, command).await,
+        Command::Export { command } => export::export(context, command).await,
         Command::User { command } => accounts::user(context, command).await,
         Command::Key { command } => access::key(context, command).await,
         Command::Token { command } => access::token(context, command).await,

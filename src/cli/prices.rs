@@ -3,16 +3,12 @@
 mod quote;
 mod show;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use rust_decimal::Decimal;
 
-use super::{Context, args::PriceCommand, output};
+use super::{Context, args::PriceCommand};
 use crate::{
     jobs::{App, work},
     rating::{
@@ -80,26 +76,6 @@ fn read(app: &App, file: Option<PathBuf>) -> anyhow::Result<(PathBuf, PriceBook)
         Ok(book) => Ok((path, book)),
         Err(problems) => bail!("{} has problems:\n{problems}", path.display()),
     }
-}
-
-/// Who an account is for the price book.
-async fn customer_of(tx: &mut Tx, account: &cloud::Account) -> anyhow::Result<Customer> {
-    let parents: HashMap<String, Option<String>> =
-        cloud::list_domains(tx).await?.into_iter().map(|domain| (domain.cloud_id, domain.parent_id)).collect();
-    let mut domain_ids = vec![account.domain_id.clone()];
-    while let Some(parent) = domain_ids.last().and_then(|id| parents.get(id)).cloned().flatten() {
-        // A loop can not be, and would never end.
-        if domain_ids.contains(&parent) {
-            break;
-        }
-        domain_ids.push(parent);
-    }
-    Ok(Customer {
-        payer: cloud::get_payer(tx, account.payer_id).await?.name,
-        account_id: account.cloud_id.clone(),
-        domain_ids,
-        domain_path: account.domain_path.clone(),
-    })
 }
 
 async fn init(context: &Context, app: &App, file: &PathBuf) -> anyhow::Result<()> {

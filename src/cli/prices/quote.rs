@@ -5,12 +5,13 @@ use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 
 use super::{
     super::{Context, args::QuoteArgs, output},
-    customer_of, read,
+    read,
 };
 use crate::{
     jobs::App,
     rating::{
         Customer, Features, PriceBook, TaxRate, TierUse, Usage,
+        desk::customer_of,
         estimate::{Estimate, EstimateLine, Wanted, estimate},
         shown_quantity,
     },
