@@ -16,6 +16,7 @@ mod story_ledger;
 mod story_main;
 mod story_rating;
 mod story_recorded;
+mod story_review;
 mod story_setup;
 mod story_survival;
 mod story_usage;

@@ -392,6 +392,11 @@ pub async fn name_resources(tx: &mut Tx, names: &[(String, String)]) -> Result<(
     Ok(())
 }
 
+/// Notes since when a resource is gone, or that it is there (again). Gives whether it is one that records know.
+pub async fn put_gone(tx: &mut Tx, cloud_id: &str, since: Option<Timestamp>) -> Result<bool, StoreError> {
+    Ok(exec!(tx, "update resource set gone_ms = $2 where cloud_id = $1", cloud_id, since)? == 1)
+}
+
 /// When resources were seen to be gone, of those that are numbered so.
 pub async fn list_gone(tx: &mut Tx, before: Timestamp) -> Result<HashMap<i64, Timestamp>, StoreError> {
     let rows = all!(
