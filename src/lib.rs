@@ -15,6 +15,7 @@ pub mod cli;
 pub mod cloudstack;
 pub mod config;
 pub mod enforcement;
+pub mod estimate;
 pub mod ids;
 pub mod jobs;
 pub mod ledger;

@@ -75,6 +75,8 @@ pub struct SyncSummary {
     pub directory: DirectoryReport,
     /// Usage records.
     pub usage: SyncReport,
+    /// What is live, for the estimate.
+    pub live: super::estimate::LiveSummary,
 }
 
 /// What rating and posting did.
@@ -158,13 +160,14 @@ pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -
         // The first sync fixes the first billing day, where the configuration names none.
         app.rate_settings(&mut tx, false).await?;
         tx.commit().await?;
+        let live = super::estimate::after_usage(app, &client).await;
         metrics::usage_ingested(usage.new_records);
         metrics::usage_duplicates(usage.repeats);
         metrics::usage_quarantined(usage.quarantined);
         if let Some(until) = usage.closed_until {
             metrics::usage_age(app.clock.now().since(until));
         }
-        Ok(SyncSummary { directory, usage })
+        Ok(SyncSummary { directory, usage, live })
     })
     .await
 }

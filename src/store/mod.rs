@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod database;
 pub mod enforcement;
 pub mod ledger;
+pub mod live;
 pub mod people;
 pub mod rating;
 pub mod runs;
