@@ -33,6 +33,35 @@ pub struct NewRecord {
     pub seen: i64,
     /// See `usage::record::Standing::code`.
     pub standing: i64,
+    /// Number of its attributes.
+    pub attributes_id: Option<i64>,
+    /// What a person decided to charge instead of `quantity`.
+    pub charged_quantity: Option<i64>,
+    /// Part windows: what they report beyond what is charged already.
+    pub estimate: Option<i64>,
+    /// The review item that it belongs to.
+    pub item_id: Option<i64>,
+}
+
+/// Attributes ready to be numbered.
+#[derive(Debug, Clone)]
+pub struct NewAttributes {
+    /// Sixteen bytes of a hash over all of it.
+    pub digest: [u8; 16],
+    /// The zone.
+    pub zone_id: Option<String>,
+    /// The template.
+    pub template_id: Option<String>,
+    /// The OS type.
+    pub os_type_id: Option<String>,
+    /// Processors.
+    pub cpu_number: Option<i64>,
+    /// MHz.
+    pub cpu_speed: Option<i64>,
+    /// MiB.
+    pub memory_mib: Option<i64>,
+    /// A list of [key, value].
+    pub tags: Option<String>,
 }
 
 /// A rated line ready to be stored.
@@ -62,39 +91,61 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// A row of numbers behind a key, as a JSON array: written by hand, since it is what ingesting spends its time on.
+fn push_row(text: &mut String, key: &[u8], numbers: &[Option<i64>]) {
+    use std::fmt::Write as _;
+    text.push_str(if text.is_empty() { "[[\"" } else { ",[\"" });
+    for byte in key {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push('"');
+    for number in numbers {
+        let _ = match number {
+            Some(number) => write!(text, ",{number}"),
+            None => write!(text, ",null"),
+        };
+    }
+    text.push(']');
+}
+
 /// Inserts records; rows whose key is there already stay as they are. Gives the number inserted.
 pub async fn insert_records(tx: &mut Tx, rows: &[NewRecord], run_id: i64) -> Result<u64, StoreError> {
     let mut inserted = 0;
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
         inserted += match tx {
             Tx::Sqlite(conn) => {
-                let json: Vec<serde_json::Value> = chunk
-                    .iter()
-                    .map(|row| {
-                        serde_json::json!([
-                            hex(&row.key),
-                            row.account_id,
-                            row.project_id,
-                            row.usage_type,
-                            row.resource_id,
-                            row.offering_id,
-                            row.start_ms,
-                            row.end_ms,
-                            row.quantity,
-                            row.size_bytes,
-                            row.seen,
-                            row.standing
-                        ])
-                    })
-                    .collect();
+                let mut text = String::with_capacity(chunk.len() * 160);
+                for row in chunk {
+                    let numbers = [
+                        Some(row.account_id),
+                        row.project_id,
+                        Some(row.usage_type),
+                        Some(row.resource_id),
+                        row.offering_id,
+                        Some(row.start_ms),
+                        Some(row.end_ms),
+                        Some(row.quantity),
+                        row.size_bytes,
+                        Some(row.seen),
+                        Some(row.standing),
+                        row.attributes_id,
+                        row.charged_quantity,
+                        row.estimate,
+                        row.item_id,
+                    ];
+                    push_row(&mut text, &row.key, &numbers);
+                }
+                text.push(']');
                 sqlx::query(
                     "insert into usage_record (key, account_id, project_id, usage_type, resource_id, offering_id, \
-                       start_ms, end_ms, quantity, size_bytes, seen, standing, run_id) \
+                       start_ms, end_ms, quantity, size_bytes, seen, standing, attributes_id, charged_quantity, estimate, \
+                       item_id, run_id) \
                      select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
-                       value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, $2 \
+                       value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, \
+                       value ->> 13, value ->> 14, value ->> 15, $2 \
                      from json_each($1) where true on conflict (key) do nothing",
                 )
-                .bind(serde_json::Value::Array(json).to_string())
+                .bind(text)
                 .bind(run_id)
                 .execute(&mut **conn)
                 .await?
@@ -106,10 +157,12 @@ pub async fn insert_records(tx: &mut Tx, rows: &[NewRecord], run_id: i64) -> Res
                 let optional = |get: fn(&NewRecord) -> Option<i64>| chunk.iter().map(get).collect::<Vec<Option<i64>>>();
                 sqlx::query(
                     "insert into usage_record (key, account_id, project_id, usage_type, resource_id, offering_id, \
-                       start_ms, end_ms, quantity, size_bytes, seen, standing, run_id) \
-                     select k, a, p, t, r, o, s, e, q, b, n, st, $13 from unnest($1::bytea[], $2::bigint[], $3::bigint[], \
-                       $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], \
-                       $11::bigint[], $12::bigint[]) as x(k, a, p, t, r, o, s, e, q, b, n, st) on conflict (key) do nothing",
+                       start_ms, end_ms, quantity, size_bytes, seen, standing, run_id, attributes_id, charged_quantity, \
+                       estimate, item_id) \
+                     select k, a, p, t, r, o, s, e, q, b, n, st, $13, ai, cq, es, i from unnest($1::bytea[], $2::bigint[], \
+                       $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], \
+                       $10::bigint[], $11::bigint[], $12::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], \
+                       $17::bigint[]) as x(k, a, p, t, r, o, s, e, q, b, n, st, ai, cq, es, i) on conflict (key) do nothing",
                 )
                 .bind(keys)
                 .bind(column(|row| row.account_id))
@@ -124,6 +177,10 @@ pub async fn insert_records(tx: &mut Tx, rows: &[NewRecord], run_id: i64) -> Res
                 .bind(column(|row| row.seen))
                 .bind(column(|row| row.standing))
                 .bind(run_id)
+                .bind(optional(|row| row.attributes_id))
+                .bind(optional(|row| row.charged_quantity))
+                .bind(optional(|row| row.estimate))
+                .bind(optional(|row| row.item_id))
                 .execute(&mut **conn)
                 .await?
                 .rows_affected()
@@ -131,6 +188,153 @@ pub async fn insert_records(tx: &mut Tx, rows: &[NewRecord], run_id: i64) -> Res
         };
     }
     Ok(inserted)
+}
+
+/// What becomes of a stored record.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangedRecord {
+    /// Its key.
+    pub key: [u8; 16],
+    /// Raw rows it stands for.
+    pub seen: i64,
+    /// See `usage::record::Standing::code`.
+    pub standing: i64,
+    /// What a person decided to charge instead of what is reported.
+    pub charged_quantity: Option<i64>,
+    /// Part windows: what they report beyond what is charged already.
+    pub estimate: Option<i64>,
+    /// The review item that it belongs to.
+    pub item_id: Option<i64>,
+}
+
+/// Changes stored records; every one must be there.
+pub async fn change_records(tx: &mut Tx, rows: &[ChangedRecord], run_id: i64) -> Result<(), StoreError> {
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        let changed = match tx {
+            Tx::Sqlite(conn) => {
+                let mut text = String::with_capacity(chunk.len() * 80);
+                for row in chunk {
+                    let numbers = [Some(row.seen), Some(row.standing), row.charged_quantity, row.estimate, row.item_id];
+                    push_row(&mut text, &row.key, &numbers);
+                }
+                text.push(']');
+                sqlx::query(
+                    "update usage_record set seen = x.value ->> 1, standing = x.value ->> 2, \
+                       charged_quantity = x.value ->> 3, estimate = x.value ->> 4, item_id = x.value ->> 5, run_id = $2 \
+                     from json_each($1) as x where usage_record.key = unhex(x.value ->> 0)",
+                )
+                .bind(text)
+                .bind(run_id)
+                .execute(&mut **conn)
+                .await?
+                .rows_affected()
+            }
+            Tx::Postgres(conn) => {
+                let optional =
+                    |get: fn(&ChangedRecord) -> Option<i64>| chunk.iter().map(get).collect::<Vec<Option<i64>>>();
+                sqlx::query(
+                    "update usage_record set seen = x.n, standing = x.s, charged_quantity = x.q, estimate = x.e, \
+                       item_id = x.i, run_id = $7 \
+                     from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) \
+                       as x(k, n, s, q, e, i) where usage_record.key = x.k",
+                )
+                .bind(chunk.iter().map(|row| row.key.to_vec()).collect::<Vec<Vec<u8>>>())
+                .bind(chunk.iter().map(|row| row.seen).collect::<Vec<i64>>())
+                .bind(chunk.iter().map(|row| row.standing).collect::<Vec<i64>>())
+                .bind(optional(|row| row.charged_quantity))
+                .bind(optional(|row| row.estimate))
+                .bind(optional(|row| row.item_id))
+                .bind(run_id)
+                .execute(&mut **conn)
+                .await?
+                .rows_affected()
+            }
+        };
+        if changed != u64::try_from(chunk.len()).unwrap_or(u64::MAX) {
+            return Err(StoreError::Nonsense(format!("{changed} of {} records were there to be changed", chunk.len())));
+        }
+    }
+    Ok(())
+}
+
+/// Numbers sets of attributes: each distinct one gets one row. Gives (digest, number) for all asked.
+pub async fn number_attributes(tx: &mut Tx, wanted: &[NewAttributes]) -> Result<Vec<([u8; 16], i64)>, StoreError> {
+    let mut found: Vec<([u8; 16], i64)> = Vec::with_capacity(wanted.len());
+    let mut take = |rows: Vec<(Vec<u8>, i64)>| {
+        found.extend(rows.into_iter().filter_map(|(digest, id)| Some((<[u8; 16]>::try_from(digest).ok()?, id))));
+    };
+    for chunk in wanted.chunks(ROWS_PER_STATEMENT) {
+        match tx {
+            Tx::Sqlite(conn) => {
+                let json: Vec<serde_json::Value> = chunk
+                    .iter()
+                    .map(|row| {
+                        serde_json::json!([
+                            hex(&row.digest),
+                            row.zone_id,
+                            row.template_id,
+                            row.os_type_id,
+                            row.cpu_number,
+                            row.cpu_speed,
+                            row.memory_mib,
+                            row.tags
+                        ])
+                    })
+                    .collect();
+                let json = serde_json::Value::Array(json).to_string();
+                sqlx::query(
+                    "insert into usage_attributes (digest, zone_id, template_id, os_type_id, cpu_number, cpu_speed, \
+                       memory_mib, tags) \
+                     select unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+                       value ->> 6, value ->> 7 from json_each($1) where true on conflict (digest) do nothing",
+                )
+                .bind(&json)
+                .execute(&mut **conn)
+                .await?;
+                take(
+                    sqlx::query_as::<_, (Vec<u8>, i64)>(
+                        "select a.digest, a.id from json_each($1) as wanted \
+                         join usage_attributes a on a.digest = unhex(wanted.value ->> 0)",
+                    )
+                    .bind(&json)
+                    .fetch_all(&mut **conn)
+                    .await?,
+                );
+            }
+            Tx::Postgres(conn) => {
+                let digests: Vec<Vec<u8>> = chunk.iter().map(|row| row.digest.to_vec()).collect();
+                let texts = |get: fn(&NewAttributes) -> Option<&str>| chunk.iter().map(get).collect::<Vec<_>>();
+                let numbers =
+                    |get: fn(&NewAttributes) -> Option<i64>| chunk.iter().map(get).collect::<Vec<Option<i64>>>();
+                sqlx::query(
+                    "insert into usage_attributes (digest, zone_id, template_id, os_type_id, cpu_number, cpu_speed, \
+                       memory_mib, tags) \
+                     select d, z, t, o, c, s, m, g from unnest($1::bytea[], $2::text[], $3::text[], $4::text[], \
+                       $5::bigint[], $6::bigint[], $7::bigint[], $8::text[]) as x(d, z, t, o, c, s, m, g) \
+                     on conflict (digest) do nothing",
+                )
+                .bind(&digests)
+                .bind(texts(|row| row.zone_id.as_deref()))
+                .bind(texts(|row| row.template_id.as_deref()))
+                .bind(texts(|row| row.os_type_id.as_deref()))
+                .bind(numbers(|row| row.cpu_number))
+                .bind(numbers(|row| row.cpu_speed))
+                .bind(numbers(|row| row.memory_mib))
+                .bind(texts(|row| row.tags.as_deref()))
+                .execute(&mut **conn)
+                .await?;
+                take(
+                    sqlx::query_as::<_, (Vec<u8>, i64)>(
+                        "select digest, id from usage_attributes where digest = any($1)",
+                    )
+                    .bind(&digests)
+                    .fetch_all(&mut **conn)
+                    .await?,
+                );
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Inserts the rated lines of one account and day.

@@ -36,12 +36,47 @@ pub struct RecordRow {
     pub start_ms: i64,
     /// First instant after, ms.
     pub end_ms: i64,
-    /// Millionths of an hour, bytes or operations.
+    /// Millionths of an hour, bytes or operations: what is charged, which is what CloudStack reported unless a person
+    /// decided otherwise.
     pub quantity: i64,
     /// Bytes held.
     pub size_bytes: Option<i64>,
     /// See `usage::record::Standing::code`.
     pub standing: i64,
+    /// Number of its attributes, see [`list_attributes`].
+    pub attributes_id: Option<i64>,
+    /// What CloudStack reported.
+    pub reported_quantity: i64,
+}
+
+/// What a price may be narrowed by besides the offering: few distinct sets, shared by many records.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
+pub struct AttributesRow {
+    /// Its number.
+    pub id: i64,
+    /// The zone's CloudStack id.
+    pub zone_id: Option<String>,
+    /// The template's CloudStack id.
+    pub template_id: Option<String>,
+    /// The OS type's CloudStack id.
+    pub os_type_id: Option<String>,
+    /// Processors.
+    pub cpu_number: Option<i64>,
+    /// MHz.
+    pub cpu_speed: Option<i64>,
+    /// MiB.
+    pub memory_mib: Option<i64>,
+    /// JSON: a list of [key, value], in order.
+    pub tags: Option<String>,
+}
+
+/// Every set of attributes that records have.
+pub async fn list_attributes(tx: &mut Tx) -> Result<Vec<AttributesRow>, StoreError> {
+    all!(
+        tx,
+        AttributesRow,
+        "select id, zone_id, template_id, os_type_id, cpu_number, cpu_speed, memory_mib, tags from usage_attributes order by id"
+    )
 }
 
 /// A row that waits for a person.
@@ -230,7 +265,8 @@ pub async fn list_current(
         tx,
         RecordRow,
         "select r.key, r.usage_type, s.cloud_id as resource_cloud_id, s.name as resource_name, \
-           o.cloud_id as offering_cloud_id, r.start_ms, r.end_ms, r.quantity, r.size_bytes, r.standing \
+           o.cloud_id as offering_cloud_id, r.start_ms, r.end_ms, coalesce(r.charged_quantity, r.quantity) as quantity, \
+           r.size_bytes, r.standing, r.attributes_id, r.quantity as reported_quantity \
          from usage_record r join resource s on s.id = r.resource_id left join resource o on o.id = r.offering_id \
          where r.account_id = $1 and r.standing = 0 and r.start_ms >= $2 and r.start_ms < $3 and r.end_ms > $4 \
          order by r.start_ms, r.key",

@@ -17,7 +17,10 @@
 //!
 //! Pure: the same rows in the same order give the same answer, whoever asks and however often.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     record::{Owner, Record, RecordKey, Standing},
@@ -172,13 +175,13 @@ fn place(rows: Vec<Record>) -> Vec<Placed> {
 /// Windows that overlap without being equal: a part window inside a charged span charges nothing; a newer, wider
 /// window replaces what it covers; anything else waits for a person.
 fn settle_overlaps(variants: &mut HashMap<RecordKey, (Judged, u32)>, order: &[RecordKey]) {
-    let mut by_resource: HashMap<(Owner, i32, String), Vec<RecordKey>> = HashMap::new();
+    let mut by_resource: HashMap<(Owner, i32, Arc<str>), Vec<RecordKey>> = HashMap::new();
     for key in order {
         if let Some((judged, _)) = variants.get(key)
             && judged.standing == Standing::Current
         {
             let (owner, usage_type, resource) = judged.record.resource_identity();
-            by_resource.entry((owner.clone(), usage_type, resource.to_owned())).or_default().push(*key);
+            by_resource.entry((owner.clone(), usage_type, Arc::clone(resource))).or_default().push(*key);
         }
     }
     for keys in by_resource.into_values() {
@@ -254,12 +257,13 @@ mod tests {
     /// A record of an owner's resource in a window given in minutes.
     fn row(owner: &str, usage_type: i32, resource: &str, window: (i64, i64), quantity: i64) -> Record {
         Record {
-            owner: Owner::Account(owner.to_owned()),
+            owner: Owner::Account(owner.into()),
             usage_type,
-            resource: resource.to_owned(),
-            resource_name: resource.to_owned(),
+            resource: resource.into(),
+            resource_name: resource.into(),
             offering: None,
             shape: None,
+            attributes: None,
             size_bytes: None,
             window: hour(window.0, window.1),
             quantity,
@@ -269,7 +273,7 @@ mod tests {
     fn standings(rows: Vec<Record>) -> Vec<(String, i64, u32, Standing)> {
         judge(rows)
             .into_iter()
-            .map(|judged| (judged.record.resource, judged.record.quantity, judged.seen, judged.standing))
+            .map(|judged| (judged.record.resource.to_string(), judged.record.quantity, judged.seen, judged.standing))
             .collect()
     }
 

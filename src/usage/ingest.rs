@@ -1,20 +1,20 @@
 //! One downloaded span becomes stored records, in one transaction.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono_tz::Tz;
 
 use super::{
     emission::{self, Judged},
     normalise,
-    record::{Owner, Standing},
+    record::{Owner, Shared, Standing, Words},
 };
 use crate::{
     cloudstack::UsageRow,
     ids::{AccountId, RunId},
     store::{
         Store, StoreError, Tx,
-        bulk::{self, NewRecord},
+        bulk::{self, NewAttributes, NewRecord},
         cloud::{self, SeenAccount},
         runs,
         usage::{self as rows, NewQuarantined},
@@ -68,8 +68,9 @@ pub async fn store_span(
     let mut aside = Aside::default();
     let mut names: HashMap<Owner, SeenAccount> = HashMap::new();
     let mut records = Vec::with_capacity(downloaded.rows.len());
+    let mut words = Words::default();
     for row in &downloaded.rows {
-        match normalise::normalise(row) {
+        match normalise::normalise(row, &mut words) {
             Ok(record) => {
                 if let Owner::Account(id) = &record.owner
                     && !names.contains_key(&record.owner)
@@ -92,6 +93,7 @@ pub async fn store_span(
 
     let known = rows::list_known(&mut tx, spans.span.start(), spans.span.end()).await?;
     let numbers = number_resources(&mut tx, &judged).await?;
+    let attributes = number_attributes(&mut tx, &judged).await?;
     let mut fresh: Vec<NewRecord> = Vec::new();
     let mut dirty: BTreeSet<(AccountId, Day)> = BTreeSet::new();
     for row in &judged {
@@ -116,14 +118,18 @@ pub async fn store_span(
                     account_id: account.get(),
                     project_id: project,
                     usage_type: i64::from(row.record.usage_type),
-                    resource_id: numbers.get(&row.record.resource).copied().unwrap_or_default(),
-                    offering_id: row.record.offering.as_ref().and_then(|id| numbers.get(id).copied()),
+                    resource_id: numbers.get(row.record.resource.as_ref()).copied().unwrap_or_default(),
+                    offering_id: row.record.offering.as_ref().and_then(|id| numbers.get(id.as_ref()).copied()),
                     start_ms: row.record.window.start().as_ms(),
                     end_ms: row.record.window.end().as_ms(),
                     quantity: row.record.quantity,
                     size_bytes: row.record.size_bytes,
                     seen: i64::from(row.seen),
                     standing,
+                    attributes_id: row.record.attributes.as_ref().and_then(|set| attributes.get(&set.digest).copied()),
+                    charged_quantity: None,
+                    estimate: None,
+                    item_id: None,
                 });
                 (account, row.standing == Standing::Current)
             }
@@ -214,17 +220,18 @@ impl Owners {
         now: Timestamp,
     ) -> Result<Option<(AccountId, Option<i64>)>, StoreError> {
         match owner {
-            Owner::Project(id) => {
-                Ok(self.projects.get(id).and_then(|(number, account)| account.map(|account| (account, Some(*number)))))
-            }
+            Owner::Project(id) => Ok(self
+                .projects
+                .get(id.as_ref())
+                .and_then(|(number, account)| account.map(|account| (account, Some(*number))))),
             Owner::Account(id) => {
-                if let Some(number) = self.accounts.get(id) {
+                if let Some(number) = self.accounts.get(id.as_ref()) {
                     return Ok(Some((*number, None)));
                 }
                 let Some(seen) = names.get(owner) else { return Ok(None) };
                 let (number, _) = cloud::put_account(tx, seen, now).await?;
                 cloud::mark_account_gone(tx, number, now).await?;
-                self.accounts.insert(id.clone(), number);
+                self.accounts.insert(id.to_string(), number);
                 Ok(Some((number, None)))
             }
         }
@@ -238,15 +245,37 @@ async fn number_resources(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<Stri
     }
     let mut list: Vec<(String, String)> =
         wanted.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
-    let offerings: HashSet<&String> = judged.iter().filter_map(|row| row.record.offering.as_ref()).collect();
+    let offerings: HashSet<&str> = judged.iter().filter_map(|row| row.record.offering.as_deref()).collect();
     for id in offerings {
-        if !wanted.contains_key(id.as_str()) {
+        if !wanted.contains_key(id) {
             // Its name is learnt from CloudStack's list of offerings.
-            list.push((id.clone(), String::new()));
+            list.push((id.to_owned(), String::new()));
         }
     }
     list.sort_unstable();
     Ok(bulk::number_resources(tx, &list).await?.into_iter().collect())
+}
+
+/// Numbers the distinct attributes of a span: few, whatever its length.
+async fn number_attributes(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<[u8; 16], i64>, StoreError> {
+    let mut wanted: BTreeMap<[u8; 16], &Shared> = BTreeMap::new();
+    for shared in judged.iter().filter_map(|row| row.record.attributes.as_deref()) {
+        wanted.entry(shared.digest).or_insert(shared);
+    }
+    let list: Vec<NewAttributes> = wanted
+        .into_values()
+        .map(|Shared { digest, attributes }| NewAttributes {
+            digest: *digest,
+            zone_id: attributes.zone_id.clone(),
+            template_id: attributes.template_id.clone(),
+            os_type_id: attributes.os_type_id.clone(),
+            cpu_number: attributes.cpu_number,
+            cpu_speed: attributes.cpu_speed,
+            memory_mib: attributes.memory_mib,
+            tags: (!attributes.tags.is_empty()).then(|| serde_json::json!(attributes.tags).to_string()),
+        })
+        .collect();
+    Ok(bulk::number_attributes(tx, &list).await?.into_iter().collect())
 }
 
 /// Rows that wait for a person.

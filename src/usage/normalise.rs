@@ -1,9 +1,11 @@
 //! From a row as it came to a record with an identity, or to the reason why not.
 
+use std::{borrow::Cow, sync::Arc};
+
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 
 use super::{
-    record::{Owner, Record},
+    record::{Attributes, Owner, Record, Shared, Words, digest_of},
     types::{Quantity, UsageType},
 };
 use crate::cloudstack::UsageRow;
@@ -57,16 +59,16 @@ pub enum Unreadable {
 /// | 21 to 24 | the usage id and the machine |
 /// | 26, 30, 31 | the id in `description`: they have no usage id |
 /// | all others | the usage id |
-fn resource(kind: &UsageType, row: &UsageRow) -> Option<String> {
+fn resource<'a>(kind: &UsageType, row: &'a UsageRow) -> Option<Cow<'a, str>> {
     let usage_id = row.usage_id.as_deref().filter(|text| !text.is_empty());
     let machine = row.virtual_machine_id.as_deref().filter(|text| !text.is_empty());
     let offering = row.offering_id.as_deref().unwrap_or_default();
     match kind.id {
-        4 | 5 => Some(format!("{}/{}", row.network_id.as_deref().unwrap_or_default(), usage_id?)),
-        13 => Some(format!("{}/{offering}", machine?)),
-        10 | 21..=24 => Some(format!("{}/{}", usage_id?, machine.unwrap_or_default())),
-        26 | 30 | 31 => usage_id.map(str::to_owned).or_else(|| id_in(row.description.as_deref()?)),
-        _ => usage_id.or(machine).map(str::to_owned),
+        4 | 5 => Some(format!("{}/{}", row.network_id.as_deref().unwrap_or_default(), usage_id?).into()),
+        13 => Some(format!("{}/{offering}", machine?).into()),
+        10 | 21..=24 => Some(format!("{}/{}", usage_id?, machine.unwrap_or_default()).into()),
+        26 | 30 | 31 => usage_id.map(Cow::Borrowed).or_else(|| id_in(row.description.as_deref()?).map(Cow::Owned)),
+        _ => usage_id.or(machine).map(Cow::Borrowed),
     }
 }
 
@@ -86,12 +88,12 @@ fn id_in(description: &str) -> Option<String> {
 }
 
 /// Reads a row, or says why it can not be charged as it is.
-pub fn normalise(row: &UsageRow) -> Result<Record, Unreadable> {
+pub fn normalise(row: &UsageRow, words: &mut Words) -> Result<Record, Unreadable> {
     let type_id = row.usage_type.ok_or(Unreadable::NoType)?;
     let kind = UsageType::from_id(type_id).ok_or(Unreadable::UnknownType(type_id))?;
     let owner = match (&row.account_id, &row.project_id) {
-        (_, Some(project)) if !project.is_empty() => Owner::Project(project.clone()),
-        (Some(account), _) if !account.is_empty() => Owner::Account(account.clone()),
+        (_, Some(project)) if !project.is_empty() => Owner::Project(words.text(project)),
+        (Some(account), _) if !account.is_empty() => Owner::Account(words.text(account)),
         _ => return Err(Unreadable::NoOwner),
     };
     let window = row.period().ok_or(Unreadable::BadDates)?;
@@ -116,15 +118,17 @@ pub fn normalise(row: &UsageRow) -> Result<Record, Unreadable> {
     }
     let shape = [row.cpu_number, row.cpu_speed, row.memory].iter().any(Option::is_some).then(|| {
         let part = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
-        format!("{}x{}/{}", part(row.cpu_number), part(row.cpu_speed), part(row.memory))
+        words.text(&format!("{}x{}/{}", part(row.cpu_number), part(row.cpu_speed), part(row.memory)))
     });
+    let resource = resource(kind, row).ok_or(Unreadable::NoResource)?;
     Ok(Record {
         owner,
         usage_type: type_id,
-        resource: resource(kind, row).ok_or(Unreadable::NoResource)?,
-        resource_name: name(row),
-        offering: row.offering_id.clone().filter(|text| !text.is_empty()),
+        resource: words.text(&resource),
+        resource_name: name(row, words),
+        offering: row.offering_id.as_deref().filter(|text| !text.is_empty()).map(|id| words.text(id)),
         shape,
+        attributes: attributes(row, words),
         size_bytes: row.size.or(row.virtual_size),
         window,
         quantity,
@@ -132,14 +136,59 @@ pub fn normalise(row: &UsageRow) -> Result<Record, Unreadable> {
 }
 
 /// What people call the resource; 120 characters at most.
-fn name(row: &UsageRow) -> String {
+fn name(row: &UsageRow, words: &mut Words) -> Arc<str> {
     let text = row.name.as_deref().filter(|text| !text.is_empty()).or(row.description.as_deref()).unwrap_or_default();
-    text.chars().take(120).collect()
+    let end = text.char_indices().nth(120).map_or(text.len(), |(at, _)| at);
+    words.text(text.get(..end).unwrap_or_default())
+}
+
+/// What a price may be narrowed by, where the row says any of it.
+fn attributes(row: &UsageRow, words: &mut Words) -> Option<Arc<Shared>> {
+    let texts = [&row.zone_id, &row.template_id, &row.os_type_id];
+    let numbers = [row.cpu_number, row.cpu_speed, row.memory];
+    if texts.iter().all(|text| text.is_none()) && numbers.iter().all(Option::is_none) && row.tags.is_empty() {
+        return None;
+    }
+    let mut tags: Vec<(&str, &str)> = row
+        .tags
+        .iter()
+        .filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default())))
+        .collect();
+    tags.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: &str| {
+        hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(text.as_bytes());
+    };
+    for text in texts {
+        add(text.as_deref().unwrap_or_default());
+    }
+    for (key, value) in &tags {
+        add(key);
+        add(value);
+    }
+    for number in numbers {
+        hasher.update(&number.unwrap_or(-1).to_be_bytes());
+    }
+    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Some(words.attributes(digest_of(&hasher), || Attributes {
+        zone_id: filled(&row.zone_id),
+        template_id: filled(&row.template_id),
+        os_type_id: filled(&row.os_type_id),
+        cpu_number: row.cpu_number,
+        cpu_speed: row.cpu_speed,
+        memory_mib: row.memory,
+        tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn normalise(row: &UsageRow) -> Result<Record, Unreadable> {
+        super::normalise(row, &mut Words::default())
+    }
 
     fn row(usage_type: i32, raw: &str) -> UsageRow {
         UsageRow {
@@ -166,18 +215,22 @@ mod tests {
         let mut network = row(30, "1");
         network.usage_id = None;
         network.description = Some("Network usage for network ID: 212, network offering: 10".to_owned());
-        assert_eq!(normalise(&network).unwrap().resource, "#212");
+        assert_eq!(normalise(&network).unwrap().resource.as_ref(), "#212");
         network.description = Some("Network usage for a network".to_owned());
         assert_eq!(normalise(&network), Err(Unreadable::NoResource));
         let mut offering = row(13, "3");
         offering.usage_id = None;
         offering.virtual_machine_id = Some("vm".to_owned());
         offering.offering_id = Some("off".to_owned());
-        assert_eq!(normalise(&offering).unwrap().resource, "vm/off", "and 3 h in an hour are right for type 13");
+        assert_eq!(
+            normalise(&offering).unwrap().resource.as_ref(),
+            "vm/off",
+            "and 3 h in an hour are right for type 13"
+        );
         let mut secondary = row(26, "1");
         secondary.usage_id = None;
         secondary.description = Some("Volume on secondary (6f5ef948-2bf2-41ef-a22c-5abb534cb69a) of x".to_owned());
-        assert_eq!(normalise(&secondary).unwrap().resource, "6f5ef948-2bf2-41ef-a22c-5abb534cb69a");
+        assert_eq!(normalise(&secondary).unwrap().resource.as_ref(), "6f5ef948-2bf2-41ef-a22c-5abb534cb69a");
     }
 
     #[test]
@@ -185,7 +238,7 @@ mod tests {
         let mut project = row(1, "1");
         project.account_id = None;
         project.project_id = Some("p".to_owned());
-        assert_eq!(normalise(&project).unwrap().owner, Owner::Project("p".to_owned()));
+        assert_eq!(normalise(&project).unwrap().owner, Owner::Project("p".into()));
         project.project_id = None;
         assert_eq!(normalise(&project), Err(Unreadable::NoOwner));
     }

@@ -1,4 +1,12 @@
 //! A usage record as bursar understands it: normalised, with its window half-open and its identity worked out.
+//!
+//! Ids and names come again in every window, so a record shares its words with the others of its span ([`Words`]): a day of a
+//! million rows holds each of them once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::time::Period;
 
@@ -6,9 +14,72 @@ use crate::time::Period;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// CloudStack's account id.
-    Account(String),
+    Account(Arc<str>),
     /// CloudStack's project id.
-    Project(String),
+    Project(Arc<str>),
+}
+
+/// What records share besides their offering, and what a price may be narrowed by. No part of a record's identity: CloudStack
+/// gives tags, and sizes that were not recorded, as they are now (facts 3.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// The zone.
+    pub zone_id: Option<String>,
+    /// The template.
+    pub template_id: Option<String>,
+    /// The OS type.
+    pub os_type_id: Option<String>,
+    /// Processors.
+    pub cpu_number: Option<i64>,
+    /// MHz.
+    pub cpu_speed: Option<i64>,
+    /// MiB.
+    pub memory_mib: Option<i64>,
+    /// Tags as (key, value), in order.
+    pub tags: Vec<(String, String)>,
+}
+
+/// Attributes under the hash over all of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Sixteen bytes.
+    pub digest: [u8; 16],
+    /// What they are.
+    pub attributes: Attributes,
+}
+
+/// The words of a span, each held once.
+#[derive(Debug, Default)]
+pub struct Words {
+    texts: HashSet<Arc<str>>,
+    attributes: HashMap<[u8; 16], Arc<Shared>>,
+}
+
+impl Words {
+    /// The one copy of a text.
+    pub fn text(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(text);
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
+
+    /// The one copy of a set of attributes, under its digest; made only where it is new.
+    pub fn attributes(&mut self, digest: [u8; 16], make: impl FnOnce() -> Attributes) -> Arc<Shared> {
+        let shared = self.attributes.entry(digest).or_insert_with(|| Arc::new(Shared { digest, attributes: make() }));
+        Arc::clone(shared)
+    }
+}
+
+/// The first sixteen bytes of a hash.
+pub fn digest_of(hasher: &blake3::Hasher) -> [u8; 16] {
+    let mut digest = [0_u8; 16];
+    for (target, source) in digest.iter_mut().zip(hasher.finalize().as_bytes()) {
+        *target = *source;
+    }
+    digest
 }
 
 /// One record of one emission.
@@ -19,13 +90,15 @@ pub struct Record {
     /// CloudStack's usage type (facts 3.3).
     pub usage_type: i32,
     /// What was used, as the type identifies it (design 7.2): never a name, tag or free text.
-    pub resource: String,
+    pub resource: Arc<str>,
     /// A name for people; no part of the identity.
-    pub resource_name: String,
+    pub resource_name: Arc<str>,
     /// Service, disk or network offering.
-    pub offering: Option<String>,
+    pub offering: Option<Arc<str>>,
     /// CPU, memory and speed where the record says so: a resized machine has two records a window.
-    pub shape: Option<String>,
+    pub shape: Option<Arc<str>>,
+    /// What a price may be narrowed by; no part of the identity.
+    pub attributes: Option<Arc<Shared>>,
     /// Bytes held, where the type has a size.
     pub size_bytes: Option<i64>,
     /// Half-open; CloudStack's inclusive end plus one second.
@@ -36,7 +109,7 @@ pub struct Record {
 
 impl Record {
     /// The identity of the resource over all windows and offerings: what may be charged once at an instant.
-    pub fn resource_identity(&self) -> (&Owner, i32, &str) {
+    pub fn resource_identity(&self) -> (&Owner, i32, &Arc<str>) {
         (&self.owner, self.usage_type, &self.resource)
     }
 
