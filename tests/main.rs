@@ -12,6 +12,7 @@ mod real_cloudstack;
 mod standin_replay;
 mod story_cli;
 mod story_enforcement;
+mod story_live;
 mod story_main;
 mod story_recorded;
 mod story_setup;

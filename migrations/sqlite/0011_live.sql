@@ -28,7 +28,7 @@ create table live_span (
     cpu_number bigint,
     memory_mib bigint,
     size_bytes bigint,
-    -- A JSON object, sorted.
+    -- JSON: a list of [key, value], in order.
     tags text not null,
     created_ms bigint,
     first_seen_ms bigint not null,

@@ -42,6 +42,15 @@ pub enum Command {
     },
     /// Decide about every account, and act where enforcement is armed.
     Enforce(EnforceArgs),
+    /// What runs now costs since the last usage record, a day, and by the end of the month. Estimates: nothing is charged
+    /// by them.
+    Estimate {
+        /// Only the payer of this account: its name, full name (ROOT/acme/carol) or CloudStack id.
+        account: Option<String>,
+        /// How far the estimates of the newest windows were off once their records had come.
+        #[arg(long)]
+        error: bool,
+    },
     /// Rebuild every balance from its entries and compare; changes nothing.
     Verify,
     /// What a period would have cost every payer and what would have been decided; stores and sends nothing.

@@ -9,6 +9,7 @@ mod admin;
 mod args;
 mod bench;
 mod demo;
+mod estimate;
 mod jobs;
 mod output;
 mod prices;
@@ -97,6 +98,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Sync { full } => jobs::sync(context, full).await,
         Command::Rate { from } => jobs::rate(context, from.as_deref()).await,
         Command::Enforce(args) => jobs::enforce(context, args).await,
+        Command::Estimate { account, error } => estimate::estimate(context, account.as_deref(), error).await,
         Command::Verify => jobs::verify(context).await,
         Command::Preview { from, to } => prices::preview(context, &from, &to).await,
         Command::Price { command } => prices::price(context, command).await,

@@ -51,7 +51,7 @@ pub struct Thing {
     pub memory_mib: Option<i64>,
     /// Its size, bytes.
     pub size_bytes: Option<i64>,
-    /// A JSON object of its tags, sorted.
+    /// Its tags as JSON: a list of `[key, value]`, in order.
     pub tags: String,
     /// When it was made, as CloudStack says.
     pub created: Option<Timestamp>,
@@ -169,7 +169,7 @@ mod tests {
             cpu_number: Some(1),
             memory_mib: Some(512),
             size_bytes: None,
-            tags: "{}".to_owned(),
+            tags: "[]".to_owned(),
             created: Some(at(since)),
             since: Some(at(since)),
         }

@@ -5,7 +5,7 @@
 //! transaction is held across a call.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     time::Duration,
 };
 
@@ -100,10 +100,12 @@ impl Owners {
     }
 }
 
+/// As usage records keep them: a list of `[key, value]`, in order.
 fn tags(tags: &[ResourceTag]) -> String {
-    let sorted: BTreeMap<&str, &str> =
+    let mut sorted: Vec<(&str, &str)> =
         tags.iter().filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default()))).collect();
-    serde_json::to_string(&sorted).unwrap_or_else(|_| "{}".to_owned())
+    sorted.sort_unstable();
+    serde_json::to_string(&sorted).unwrap_or_else(|_| "[]".to_owned())
 }
 
 fn name(text: Option<&String>) -> String {

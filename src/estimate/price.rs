@@ -187,7 +187,7 @@ price = "0.001"
                 cpu_number: None,
                 memory_mib: None,
                 size_bytes: size_gib.map(|size| size << 30),
-                tags: "{}".to_owned(),
+                tags: "[]".to_owned(),
                 created: None,
                 since: None,
             },

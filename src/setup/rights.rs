@@ -40,6 +40,7 @@ const READER: &[Feature] = &[
         "name offerings and zones in prices",
         &["listServiceOfferings", "listDiskOfferings", "listNetworkOfferings", "listZones"],
     ),
+    useful("estimate what volumes and addresses cost between usage runs", &["listVolumes", "listPublicIpAddresses"]),
     useful("show limits", &["listResourceLimits"]),
     useful("look at CloudStack's settings", &["listConfigurations"]),
     useful("look at roles", &["listRoles", "listRolePermissions"]),

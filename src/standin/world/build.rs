@@ -330,6 +330,13 @@ impl World {
         self.api_keys.insert(api_key.to_owned(), user);
     }
 
+    /// Puts a rule before all others of a role.
+    pub fn add_first_rule(&mut self, role: CloudId, pattern: &str, allow: bool) {
+        if let Some(row) = self.roles.get_mut(role) {
+            row.rules.insert(0, Rule { pattern: pattern.to_owned(), allow });
+        }
+    }
+
     /// Adds a role; rules are tried in the given order, `true` allows. A rule may hold `*`.
     pub fn add_role(&mut self, name: &str, kind: RoleKind, rules: &[(&str, bool)]) -> CloudId {
         let (id, number) = (self.ids.id(), next(&mut self.numbers.role));
