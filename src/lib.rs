@@ -24,6 +24,7 @@ pub mod money;
 pub mod people;
 pub mod policy;
 pub mod progress;
+pub mod quota;
 pub mod random;
 pub mod rating;
 pub mod schedule;

@@ -101,6 +101,7 @@ impl World {
             icons: HashMap::new(),
             api_keys: HashMap::new(),
             received: Vec::new(),
+            quota: super::quota::Quota::default(),
             throttle: HashMap::new(),
             faults: Faults::default(),
             job_delay_polls: 1,
