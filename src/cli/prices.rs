@@ -13,7 +13,7 @@ use crate::{
     money::Money,
     policy::decide::share_words,
     rating::{
-        PriceBook, Rated, Rater,
+        Customer, PriceBook, Rated, Rater, TierUse,
         init::{Seen, write_price_book},
         stage,
     },
@@ -32,7 +32,7 @@ pub async fn price(context: &Context, command: PriceCommand) -> anyhow::Result<E
         PriceCommand::Init { file } => init(context, &app, &file).await?,
         PriceCommand::Check { file } => {
             let (path, book) = read(&app, file)?;
-            let blank = book.tariffs().iter().filter(|tariff| tariff.price().is_none()).count();
+            let blank = book.tariffs().iter().filter(|tariff| tariff.is_blank()).count();
             let value = serde_json::json!({
                 "file": path, "tariffs": book.tariffs().len(), "blank": blank, "digest": book.digest(),
             });
@@ -171,14 +171,17 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
         .await?
         .and_then(|text| text.parse().ok())
         .context("no usage is known yet; run `bursar sync` first")?;
-    let mut rater = Rater::new(&book, zone);
+    let customer = Customer::default();
+    let mut rater = Rater::new(&book, zone, &customer);
+    let mut used = TierUse::new();
     let mut nets: BTreeMap<PayerId, i64> = BTreeMap::new();
     let mut unpriced: BTreeMap<i64, u64> = BTreeMap::new();
     for account in cloud::list_accounts(&mut tx).await? {
         let sum = nets.entry(account.payer_id).or_default();
         for record in usage::list_current(&mut tx, account.id, period.start(), period.end(), reach_ms).await? {
             let Some(usage) = stage::to_usage(&record) else { continue };
-            match rater.rate(&usage) {
+            let prices = rater.find_prices(usage.usage_type, &stage::to_features(&record));
+            match rater.rate(&usage, &prices, &mut used) {
                 Ok(Rated::Charged(charge)) => {
                     for part in charge.parts() {
                         // A record across the edge counts by its days.

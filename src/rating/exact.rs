@@ -1,15 +1,119 @@
 //! Exact quotients: a product of integers divided by a product of integers, rounded once, half to even.
 //!
 //! A price of 21 digits times hours, bytes and shares of milliseconds outgrows 128 bits, and a decimal that is rounded
-//! on the way would make the last digit depend on the order of the factors. So the product is kept whole, in 384 bits,
-//! and only the quotient is rounded.
+//! on the way would make the last digit depend on the order of the factors. So the product is kept whole and only the
+//! quotient is rounded: in 128 bits where it fits, as nearly always, and in 448 bits otherwise.
 
-/// Limbs of 64 bits: price (70) + quantity (96) + size (63) + part of the record (48) + hour (22) + scale (64) bits and
-/// the doubling fit.
-const LIMBS: usize = 6;
+/// Limbs of 64 bits: price (70) + quantity (63) + size (63) + part of the record (48) + hour (22) + discount (24) + tier (63) +
+/// scale (64) bits and the doubling fit.
+const LIMBS: usize = 7;
 
 /// The largest power of ten that fits into 64 bits.
 const MOST_TENS: u32 = 19;
+
+/// The most factors, and the most divisors, of a [`Fraction`].
+const MAX_FACTORS: usize = 8;
+
+/// A fraction that is put together factor by factor, in any order.
+#[derive(Debug, Clone)]
+pub(super) struct Fraction {
+    wide: u128,
+    times: [u64; MAX_FACTORS],
+    over: [u64; MAX_FACTORS],
+    used: (usize, usize),
+    /// The exponent of a power of ten to multiply by.
+    tens: i64,
+    overflow: bool,
+}
+
+impl Fraction {
+    /// Starts with a first factor.
+    pub(super) const fn of(wide: u128) -> Self {
+        let ones = [1; MAX_FACTORS];
+        Self { wide, times: ones, over: ones, used: (0, 0), tens: 0, overflow: false }
+    }
+
+    /// Times a factor.
+    pub(super) fn times(mut self, factor: u64) -> Self {
+        match self.times.get_mut(self.used.0) {
+            Some(place) => *place = factor,
+            None => self.overflow = true,
+        }
+        self.used.0 += 1;
+        self
+    }
+
+    /// Divided by a divisor.
+    pub(super) fn over(mut self, divisor: u64) -> Self {
+        match self.over.get_mut(self.used.1) {
+            Some(place) => *place = divisor,
+            None => self.overflow = true,
+        }
+        self.used.1 += 1;
+        self
+    }
+
+    /// Times ten to the power of `exponent`, which may be negative.
+    pub(super) fn times_tens(mut self, exponent: i64) -> Self {
+        self.tens += exponent;
+        self
+    }
+
+    /// The fraction as an integer, rounded half to even; None if it does not fit.
+    pub(super) fn round(&self) -> Option<i64> {
+        if self.overflow {
+            return None;
+        }
+        self.round_in_128_bits().unwrap_or_else(|| self.round_wide())
+    }
+
+    /// None where 128 bits do not suffice; Some(None) where the result does not fit.
+    fn round_in_128_bits(&self) -> Option<Option<i64>> {
+        let product = |first: u128, factors: &[u64], used: usize| {
+            factors.iter().take(used).try_fold(first, |product, factor| product.checked_mul(u128::from(*factor)))
+        };
+        let mut top = product(self.wide, &self.times, self.used.0)?;
+        let mut bottom = product(1, &self.over, self.used.1)?;
+        let tens = 10_u128.checked_pow(u32::try_from(self.tens.unsigned_abs()).ok()?)?;
+        if self.tens >= 0 {
+            top = top.checked_mul(tens)?;
+        } else {
+            bottom = bottom.checked_mul(tens)?;
+        }
+        let (whole, rest) = if bottom == 1 {
+            (top, 0)
+        } else {
+            match (u64::try_from(top), u64::try_from(bottom)) {
+                (Ok(top), Ok(bottom)) => (u128::from(top.checked_div(bottom)?), u128::from(top.checked_rem(bottom)?)),
+                _ => (top.checked_div(bottom)?, top.checked_rem(bottom)?),
+            }
+        };
+        let up = match (bottom - rest).cmp(&rest) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal => whole & 1 == 1,
+            std::cmp::Ordering::Greater => false,
+        };
+        Some(i64::try_from(whole).ok().and_then(|whole| whole.checked_add(i64::from(up))))
+    }
+
+    fn round_wide(&self) -> Option<i64> {
+        let mut quotient = Quotient::one().times_wide(self.wide);
+        for factor in self.times.iter().take(self.used.0) {
+            quotient = quotient.times(*factor);
+        }
+        let exponent = u32::try_from(self.tens.unsigned_abs()).ok()?;
+        if self.tens > 0 {
+            quotient = quotient.times(tens(exponent));
+        }
+        for divisor in self.over.iter().take(self.used.1) {
+            quotient = quotient.over(*divisor);
+        }
+        if self.tens < 0 {
+            quotient = quotient.over_tens(exponent);
+        }
+        quotient.round()
+    }
+}
 
 /// A product of factors, with least significant limb first, and the divisors it is still to be divided by.
 #[derive(Debug, Clone)]
@@ -25,7 +129,7 @@ impl Quotient {
     ///
     /// The product is kept doubled, so that its last bit after all divisions tells whether half or more was cut off.
     pub(super) const fn one() -> Self {
-        Self { product: [2, 0, 0, 0, 0, 0], rest: false, overflow: false }
+        Self { product: [2, 0, 0, 0, 0, 0, 0], rest: false, overflow: false }
     }
 
     /// Times a factor. All factors have to come before the first divisor.
@@ -137,10 +241,13 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_fit() {
+        assert_eq!(Fraction::of(1).over(0).round(), None);
+        assert_eq!(Fraction::of(u128::MAX).round(), None);
+        assert_eq!((0..9).fold(Fraction::of(1), |fraction, _| fraction.times(1)).round(), None);
         assert_eq!(Quotient::one().times(u64::MAX).round(), None);
         let largest = i64::MAX.unsigned_abs();
         assert_eq!(Quotient::one().times(largest).round(), Some(i64::MAX));
-        let huge = (0..7).fold(Quotient::one(), |product, _| product.times(u64::MAX));
+        let huge = (0..8).fold(Quotient::one(), |product, _| product.times(u64::MAX));
         assert_eq!(huge.over(u64::MAX).over(u64::MAX).round(), None);
         assert_eq!(Quotient::one().over(0).round(), None);
     }
@@ -164,6 +271,16 @@ mod tests {
             let expected = i64::try_from(whole + u128::from(up)).ok();
             prop_assert_eq!(Quotient::one().times(a).times(b).over(c).over(d).round(), expected);
             prop_assert_eq!(Quotient::one().times_wide(top).over(d).over(c).round(), expected);
+            let fraction = Fraction::of(u128::from(a)).times(b).over(c).over(d);
+            prop_assert_eq!((fraction.round(), fraction.round_wide()), (expected, expected));
+        }
+
+        #[test]
+        fn both_ways_of_reckoning_agree(a in 0_u128..1 << 90, b: u64, c in 1_u64.., d in 1_u64.., tens in -18_i64..9) {
+            let fraction = Fraction::of(a).times(b).over(c).over(d).times_tens(tens);
+            if let Some(narrow) = fraction.round_in_128_bits() {
+                prop_assert_eq!(narrow, fraction.round_wide());
+            }
         }
     }
 }

@@ -7,9 +7,14 @@
 //! Pure: no database, HTTP, async runtime, clock or random source. It does not decide whether a record counts (that
 //! is [`crate::usage`]), who pays, or how amounts are rounded to money and taxed on posting (the ledger).
 
+mod amount;
 pub mod book;
+mod canonical;
+mod diff;
+pub mod discount;
 mod exact;
 pub mod init;
+pub mod narrowing;
 mod overlap;
 mod parse;
 mod problem;
@@ -19,9 +24,15 @@ pub mod stage;
 pub mod tax;
 #[cfg(test)]
 mod tests;
+pub mod tiers;
 mod timeline;
 
-pub use book::{PriceBook, Tariff, TariffRef};
+pub use book::{Candidate, PriceBook, Pricing, Tariff, TariffRef};
+pub use diff::{Change, ChangeKind, FirstDifference};
+pub use discount::{Discount, DiscountRef};
+pub use narrowing::{Customer, Features, Narrowing};
 pub use problem::Problem;
-pub use quote::{Quote, quote};
-pub use rater::{Charge, Part, RateError, Rated, Rater, Unpriced, Usage, rate};
+pub use quote::{Quote, quote, quote_for};
+pub use rater::{Charge, Part, Prices, RateError, Rated, Rater, Unpriced, Usage, shown_quantity};
+pub use tax::{Tax, TaxRate};
+pub use tiers::{Tier, TierKey, TierUse};

@@ -9,30 +9,30 @@ use std::{
 };
 
 use chrono_tz::Tz;
-use rust_decimal::Decimal;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
 use super::{
-    book::{MAX_PRICE, MAX_PRICE_DECIMALS, MAX_TARIFFS, MAX_TEXT_BYTES, Tariff},
+    book::{MAX_LINES, MAX_TEXT_BYTES, Tariff},
+    discount::Discount,
     overlap,
     problem::{Problem, closest, shown},
+    tax::Tax,
 };
-use crate::{
-    money::Currency,
-    time::Timestamp,
-    usage::types::{Unit, UsageType},
-};
+use crate::{money::Currency, time::Timestamp, usage::types::UsageType};
 
-/// The longest offering id and note, in bytes.
+mod levy;
+mod narrowing;
+mod tariff;
+
+/// The longest id, name and note, in bytes.
 const MAX_TEXT: usize = 255;
 /// Dates outside of 2000 to 2200 are slips of the keyboard (seconds since 1970).
 const DATES: std::ops::Range<i64> = 946_684_800..7_258_118_400;
-/// The keys of a book and of a tariff.
-const BOOK_KEYS: [&str; 3] = ["currency", "free", "tariff"];
-const TARIFF_KEYS: [&str; 7] = ["type", "unit", "price", "offering", "note", "from", "until"];
+/// The keys of a book.
+const BOOK_KEYS: [&str; 5] = ["currency", "free", "tariff", "discount", "tax"];
 
 /// What was read.
 pub(super) struct Parts {
@@ -40,6 +40,8 @@ pub(super) struct Parts {
     pub(super) currency_line: u32,
     pub(super) free: BTreeSet<i32>,
     pub(super) tariffs: Vec<Tariff>,
+    pub(super) discounts: Vec<Discount>,
+    pub(super) taxes: Vec<Tax>,
 }
 
 /// Reads a book, or finds all its problems, by line.
@@ -60,12 +62,17 @@ pub(super) fn read(text: &str, zone: Tz) -> Result<Parts, Vec<Problem>> {
         return Err(reader.finish());
     }
     let (currency, free) = reader.head(document.get_ref());
-    let tariffs = reader.tariffs(document.get_ref());
+    let tariffs = reader.entries(document.get_ref(), "tariff", Reader::tariff);
+    let discounts = reader.entries(document.get_ref(), "discount", Reader::discount);
+    let taxes = reader.entries(document.get_ref(), "tax", Reader::tax);
     reader.problems.extend(overlap::find(&tariffs, zone));
+    reader.problems.extend(overlap::find(&discounts, zone));
+    reader.problems.extend(overlap::find(&taxes, zone));
+    reader.problems.extend(overlap::find_ambiguous(&tariffs));
     reader.free_and_priced(&free, &tariffs);
     match currency {
         Some((currency, currency_line)) if reader.problems.is_empty() => {
-            Ok(Parts { currency, currency_line, free: free.into_keys().collect(), tariffs })
+            Ok(Parts { currency, currency_line, free: free.into_keys().collect(), tariffs, discounts, taxes })
         }
         _ => Err(reader.finish()),
     }
@@ -82,12 +89,14 @@ struct Reader {
     starts: Vec<usize>,
     zone: Tz,
     problems: Vec<Problem>,
+    /// Where a domain was first named by id, and where by path.
+    domains: [Option<u32>; 2],
 }
 
 impl Reader {
     fn new(text: &str, zone: Tz) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { starts, zone, problems: Vec::new() }
+        Self { starts, zone, problems: Vec::new(), domains: [None; 2] }
     }
 
     fn finish(mut self) -> Vec<Problem> {
@@ -187,128 +196,48 @@ impl Reader {
         found
     }
 
-    fn tariffs(&mut self, book: &Table<'_>) -> Vec<Tariff> {
-        let Some(value) = book.get("tariff") else { return Vec::new() };
+    /// Reads every `[[key]]`.
+    fn entries<T>(
+        &mut self,
+        book: &Table<'_>,
+        key: &str,
+        read: impl Fn(&mut Self, u32, &Table<'_>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = book.get(key) else { return Vec::new() };
+        let example = format!("[[{key}]]");
         let DeValue::Array(entries) = value.get_ref() else {
-            self.refuse(self.line_of(value), "each tariff begins with two brackets", "[[tariff]]");
+            self.refuse(self.line_of(value), format!("each {key} begins with two brackets"), example);
             return Vec::new();
         };
-        if entries.len() > MAX_TARIFFS {
-            let message = format!("the book has {} tariffs; at most {MAX_TARIFFS} are read", entries.len());
-            self.refuse(self.line_of(value), message, "leave out offerings that the general tariff covers");
+        if entries.len() > MAX_LINES {
+            let message = format!("the book has {} of [[{key}]]; at most {MAX_LINES} are read", entries.len());
+            self.refuse(self.line_of(value), message, "leave out what more general ones cover");
             return Vec::new();
         }
-        let mut tariffs = Vec::with_capacity(entries.len());
+        let mut found = Vec::with_capacity(entries.len());
         for entry in entries {
             let line = self.line_of(entry);
             match entry.get_ref() {
-                DeValue::Table(table) => tariffs.extend(self.tariff(line, table)),
-                _ => self.refuse(line, "this is not a tariff", "[[tariff]]"),
+                DeValue::Table(table) => found.extend(read(self, line, table)),
+                _ => self.refuse(line, format!("this is not a {key}"), &example),
             }
         }
-        tariffs
+        found
     }
 
-    fn tariff(&mut self, line: u32, table: &Table<'_>) -> Option<Tariff> {
-        self.unknown_keys(table, &TARIFF_KEYS, "a tariff");
-        let usage_type = self.required(line, table, "type", "type = \"running-vm\"").and_then(|value| {
-            let example = "type = \"running-vm\"";
-            self.usage_type(value, example)
-        });
-        let unit = self.unit(line, table, usage_type);
-        let price = self.price(line, table);
-        let offering = self.offering(table, usage_type);
-        let note = self.text(table, "note", "note = \"Medium Instance\"");
-        let from = self.date(table, "from");
-        let until = self.date(table, "until");
-        let (from, until) = (from.ok()?, until.ok()?);
-        if let (Some(from), Some(until), Some(value)) = (from, until, table.get("until"))
-            && until <= from
-        {
-            let message = "until is not later than from, so the tariff is never in force";
-            self.refuse(self.line_of(value), message, "from = \"2026-11-01\" with until = \"2027-01-01\"");
-            return None;
-        }
-        Some(Tariff {
-            usage_type: usage_type?,
-            unit: unit?,
-            price: price.ok()?,
-            offering: offering.ok()?,
-            note: note.ok()?,
-            from,
-            until,
-            line,
-        })
-    }
-
-    fn required<'v, 't>(&mut self, line: u32, table: &'v Table<'t>, key: &str, example: &str) -> Option<&'v Value<'t>> {
+    /// The value; its absence is a problem.
+    fn required<'v, 't>(
+        &mut self,
+        line: u32,
+        table: &'v Table<'t>,
+        (place, key): (&str, &str),
+        example: &str,
+    ) -> Option<&'v Value<'t>> {
         let value = table.get(key);
         if value.is_none() {
-            self.refuse(line, format!("this tariff has no {key}"), example);
+            self.refuse(line, format!("this {place} has no {key}"), example);
         }
         value
-    }
-
-    fn unit(&mut self, line: u32, table: &Table<'_>, usage_type: Option<&UsageType>) -> Option<Unit> {
-        let fitting: Vec<&str> =
-            usage_type.map_or(Unit::ALL.as_slice(), |known| known.units).iter().map(|unit| unit.name()).collect();
-        let example = format!("unit = \"{}\"", fitting.first().unwrap_or(&"hour"));
-        let value = self.required(line, table, "unit", &example)?;
-        let unit = value.get_ref().as_str().and_then(Unit::from_name);
-        let here = self.line_of(value);
-        match (unit, usage_type) {
-            (None, _) => {
-                let written = value.get_ref().as_str().map_or_else(|| "this".to_owned(), shown);
-                self.refuse(here, format!("{written} is not a unit; fitting are {}", fitting.join(", ")), example);
-                None
-            }
-            (Some(unit), Some(known)) if !known.takes(unit) => {
-                let counted = known.quantity.word();
-                let message = if unit.is_by_size() && known.units.contains(&Unit::Hour) {
-                    format!("\"{known}\" can not be priced by {unit}: its records carry no size; fitting are ")
-                } else {
-                    format!("\"{known}\" counts {counted} and can not be priced by {unit}; fitting are ")
-                };
-                self.refuse(here, message + &fitting.join(", "), example);
-                None
-            }
-            (Some(unit), _) => Some(unit),
-        }
-    }
-
-    /// The price, None if it is blank.
-    fn price(&mut self, line: u32, table: &Table<'_>) -> Result<Option<Decimal>, Noted> {
-        let example = "price = \"0.02\"";
-        let missing = "price = \"0.02\", or price = \"\" while it has none";
-        let value = self.required(line, table, "price", missing).ok_or(Noted)?;
-        let line = self.line_of(value);
-        let text = match value.get_ref() {
-            DeValue::String(text) => text.trim(),
-            DeValue::Float(number) => {
-                let written = shown(number.as_str());
-                self.refuse(line, format!("the price {written} is not in quotes: write it as text"), example);
-                return Err(Noted);
-            }
-            DeValue::Integer(number) => {
-                let message = format!("the price {} is not in quotes: write it as text", shown(number.as_str()));
-                self.refuse(line, message, example);
-                return Err(Noted);
-            }
-            _ => {
-                self.refuse(line, "the price is not a text", example);
-                return Err(Noted);
-            }
-        };
-        if text.is_empty() {
-            return Ok(None);
-        }
-        match parse_price(text) {
-            Ok(price) => Ok(Some(price)),
-            Err(message) => {
-                self.refuse(line, format!("the price {} {message}", shown(text)), example);
-                Err(Noted)
-            }
-        }
     }
 
     /// The value, None if the key is absent.
@@ -321,26 +250,6 @@ impl Reader {
             self.refuse(self.line_of(value), message, example);
         }
         text.map(|text| Some(text.to_owned())).ok_or(Noted)
-    }
-
-    fn offering(&mut self, table: &Table<'_>, usage_type: Option<&UsageType>) -> Result<Option<String>, Noted> {
-        let example = "offering = \"3a51980d-1969-47d9-ad1d-a9104acafda8\"";
-        let text = self.text(table, "offering", example)?;
-        let (Some(text), Some(value)) = (text, table.get("offering")) else { return Ok(None) };
-        let line = self.line_of(value);
-        if text.trim().is_empty() {
-            self.refuse(line, "offering is blank: leave it out for a price of all offerings", example);
-            return Err(Noted);
-        }
-        if let Some(known) = usage_type.filter(|known| !known.has_offering) {
-            let message = format!("records of \"{known}\" name no offering, so this tariff would never be used");
-            self.refuse(line, message, "leave offering out");
-            return Err(Noted);
-        }
-        let id = text.trim();
-        // CloudStack writes UUIDs in lower case; people copy them in any.
-        let is_uuid = uuid::Uuid::try_parse(id).is_ok();
-        Ok(Some(if is_uuid { id.to_ascii_lowercase() } else { id.to_owned() }))
     }
 
     /// The value, None if the key is absent.
@@ -365,39 +274,28 @@ impl Reader {
         date.map(Some).ok_or(Noted)
     }
 
-    /// A type is free or has a general price; single offerings of a free type may have one.
+    /// Both dates, in order.
+    fn dates(&mut self, table: &Table<'_>, place: &str) -> Result<(Option<Timestamp>, Option<Timestamp>), Noted> {
+        let (from, until) = (self.date(table, "from"), self.date(table, "until"));
+        let (from, until) = (from?, until?);
+        if let (Some(from), Some(until), Some(value)) = (from, until, table.get("until"))
+            && until <= from
+        {
+            let message = format!("until is not later than from, so the {place} is never in force");
+            self.refuse(self.line_of(value), message, "from = \"2026-11-01\" with until = \"2027-01-01\"");
+            return Err(Noted);
+        }
+        Ok((from, until))
+    }
+
+    /// A type is free or has a general price; single things of a free type may have one.
     fn free_and_priced(&mut self, free: &BTreeMap<i32, u32>, tariffs: &[Tariff]) {
-        for tariff in tariffs.iter().filter(|tariff| tariff.offering.is_none()) {
+        for tariff in tariffs.iter().filter(|tariff| tariff.narrowing.is_general()) {
             if let Some(line) = free.get(&tariff.usage_type.id) {
                 let slug = tariff.usage_type.slug;
                 let message = format!("\"{slug}\" has a tariff here and is free in line {line}");
-                let hint = if tariff.usage_type.has_offering {
-                    "keep one of both, or name the offering that costs something"
-                } else {
-                    "keep one of both"
-                };
-                self.refuse(tariff.line, message, hint);
+                self.refuse(tariff.line, message, "keep one of both, or narrow the tariff to what costs something");
             }
         }
     }
-}
-
-/// Reads a price; the error continues the sentence "the price … ".
-fn parse_price(text: &str) -> Result<Decimal, String> {
-    let plain = text.len() <= 40 && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-'));
-    let price: Decimal = plain
-        .then(|| text.parse().ok())
-        .flatten()
-        .ok_or_else(|| "is not a plain decimal number with a dot".to_owned())?;
-    if text.starts_with('-') {
-        return Err("is negative; discounts are not prices".to_owned());
-    }
-    if price > Decimal::from(MAX_PRICE) {
-        return Err(format!("is beyond {MAX_PRICE}"));
-    }
-    let decimals = text.split_once('.').map_or("", |(_, decimals)| decimals).trim_end_matches('0');
-    if decimals.len() > usize::try_from(MAX_PRICE_DECIMALS).unwrap_or(usize::MAX) {
-        return Err(format!("has more than {MAX_PRICE_DECIMALS} decimals"));
-    }
-    Ok(price)
 }

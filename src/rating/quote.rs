@@ -1,11 +1,14 @@
 //! What something would cost over a period, by the very function that prices records.
 
 use chrono_tz::Tz;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, prelude::ToPrimitive};
 
 use super::{
+    amount,
     book::PriceBook,
-    rater::{self, RateError, Rated, Usage},
+    narrowing::{Customer, Features},
+    rater::{MAX_QUANTITY, RateError, Rated, Rater, Usage},
+    tiers::TierUse,
 };
 use crate::{
     time::Period,
@@ -24,23 +27,41 @@ pub struct Quote<'q> {
     pub period: Period,
     /// The size of each thing, where its price is by size.
     pub size_bytes: Option<i64>,
-    /// The offering, where it has one.
-    pub offering: Option<&'q str>,
+    /// What else is known of it.
+    pub features: Features<'q>,
 }
 
-/// The price of it: one part for each day and tariff.
+impl Quote<'_> {
+    /// As a record would report it: hours to the nearest millionth, everything else to the nearest whole.
+    fn to_usage(self) -> Result<Usage, RateError> {
+        let hours = match UsageType::from_id(self.usage_type).map(|known| known.quantity) {
+            Some(Quantity::Hours) => Decimal::from(amount::hours_millionths(self.period)),
+            _ => Decimal::ONE,
+        };
+        let quantity = self.amount.checked_mul(hours).and_then(|quantity| quantity.round().to_i64());
+        let quantity = quantity.filter(|quantity| (0..=MAX_QUANTITY).contains(quantity)).ok_or_else(|| {
+            let quantity = if self.amount.is_sign_negative() { -1 } else { i64::MAX };
+            RateError::AbsurdQuantity { usage_type: self.usage_type, quantity }
+        })?;
+        let Self { usage_type, period, size_bytes, .. } = self;
+        Ok(Usage { usage_type, quantity, period, size_bytes })
+    }
+}
+
+/// The list price of it for nobody in particular: one part for each day, tariff and step, with nothing used before.
 pub fn quote(book: &PriceBook, quote: &Quote<'_>, zone: Tz) -> Result<Rated, RateError> {
-    let absurd = || RateError::AbsurdQuantity { usage_type: quote.usage_type, quantity: quote.amount };
-    let quantity = match UsageType::from_id(quote.usage_type).map(|known| known.quantity) {
-        Some(Quantity::Hours) => quote.amount.checked_mul(rater::hours(quote.period)).ok_or_else(absurd)?,
-        _ => quote.amount,
-    };
-    let usage = Usage {
-        usage_type: quote.usage_type,
-        quantity,
-        period: quote.period,
-        size_bytes: quote.size_bytes,
-        offering: quote.offering,
-    };
-    rater::rate(book, &usage, zone)
+    quote_for(book, &Customer::default(), quote, zone, &mut TierUse::new())
+}
+
+/// The price of it for a customer, after what their payer has used at graduated prices so far; it is added there.
+pub fn quote_for(
+    book: &PriceBook,
+    customer: &Customer,
+    quote: &Quote<'_>,
+    zone: Tz,
+    used: &mut TierUse,
+) -> Result<Rated, RateError> {
+    let mut rater = Rater::new(book, zone, customer);
+    let prices = rater.find_prices(quote.usage_type, &quote.features);
+    rater.rate(&quote.to_usage()?, &prices, used)
 }

@@ -1,47 +1,41 @@
 //! Prices usage records: cuts each at the billing days and price changes it crosses, and prices the pieces exactly.
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
-use rust_decimal::Decimal;
 
 use super::{
+    amount::{self, Piece, Share, length_ms, share_of, used_until},
     book::{PriceBook, TariffRef},
-    exact::Quotient,
+    discount::DiscountRef,
+    narrowing::{Customer, Features},
+    tiers::{TierKey, TierUse},
     timeline::{Holds, Price, Timeline},
 };
 use crate::{
-    money::NANOS_PER_UNIT,
-    time::{Day, MS_PER_SECOND, Period, Timestamp},
-    usage::types::{Quantity, Unit, UsageType},
+    time::{Day, Month, Period, Timestamp},
+    usage::types::{Unit, UsageType},
 };
 
-/// The most hours, bytes or operations of one record: an exabyte is beyond what a window can hold.
+/// The most millionths of an hour, bytes or operations of one record: an exabyte is beyond what a window can hold.
 pub const MAX_QUANTITY: i64 = 1_000_000_000_000_000_000;
 /// The most pieces of one record or quote: ten years of days, with room for price changes.
 const MAX_PIECES: usize = 4_000;
-/// Decimals of a piece's share of a quantity, where the quantity itself does not have more.
-const SHARE_DECIMALS: u32 = 9;
-
-const MS_PER_HOUR: u64 = 3_600_000;
-const GIB: u64 = 1 << 30;
-const GB: u64 = 1_000_000_000;
-const MILLION: u64 = 1_000_000;
 
 /// What is to be priced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage<'u> {
+pub struct Usage {
     /// `CloudStack`'s number of the usage type.
     pub usage_type: i32,
-    /// `rawusage`: hours, bytes, operations or bytes held, after the type.
-    pub quantity: Decimal,
+    /// `rawusage` as it is stored: millionths of an hour, or whole bytes, operations or bytes held, after the type.
+    pub quantity: i64,
     /// The time it is spread over evenly.
     pub period: Period,
     /// The size of the thing, where the record has one.
     pub size_bytes: Option<i64>,
-    /// The offering, where the record names one.
-    pub offering: Option<&'u str>,
 }
 
-/// Why a record could not be priced.
+/// Why a record could not be priced. Nothing was counted as used then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RateError {
     /// More than the ledger can hold.
@@ -55,8 +49,8 @@ pub enum RateError {
     AbsurdQuantity {
         /// The record's type.
         usage_type: i32,
-        /// What it claims.
-        quantity: Decimal,
+        /// What it claims, as it is stored.
+        quantity: i64,
     },
     /// The tariff is by size and the record has none. `CloudStack` 4.22.0 leaves out that of backups (its issue 12536).
     #[error(
@@ -88,6 +82,14 @@ pub enum RateError {
         /// The period.
         period: Period,
     },
+    /// The caller took prices that were found for something else.
+    #[error("usage type {usage_type} was to be priced by the prices of usage type {prices_of}")]
+    OtherType {
+        /// The record's type.
+        usage_type: i32,
+        /// The prices' type.
+        prices_of: i32,
+    },
 }
 
 /// A piece that a tariff priced.
@@ -97,13 +99,26 @@ pub struct Part {
     pub day: Day,
     /// What priced it.
     pub tariff: TariffRef,
-    /// Its time.
+    /// Which of the tariff's steps, from 0; None if it has none.
+    pub tier: Option<u8>,
+    /// What was taken off.
+    pub discount: Option<DiscountRef>,
+    /// Its time. Pieces that differ only by their step have the same.
     pub period: Period,
     /// Its share of the record's quantity, in the same measure; for buckets the bytes weighted by time. The shares
     /// of a record add up to it exactly.
-    pub quantity: Decimal,
+    pub quantity: i64,
+    /// Its net price before the discount in billionths of the currency unit, at most half a billionth off.
+    pub list_nanos: i64,
     /// Its net price in billionths of the currency unit, at most half a billionth off.
     pub amount_nanos: i64,
+}
+
+impl Part {
+    /// What the discount took off, in billionths of the currency unit. Never negative.
+    pub const fn discount_nanos(&self) -> i64 {
+        self.list_nanos - self.amount_nanos
+    }
 }
 
 /// A piece that nothing priced.
@@ -114,7 +129,7 @@ pub struct Unpriced {
     /// Its time.
     pub period: Period,
     /// Its share of the record's quantity.
-    pub quantity: Decimal,
+    pub quantity: i64,
 }
 
 /// One or many parts; one needs no allocation.
@@ -132,7 +147,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// The priced pieces in order of time: one for each day and tariff.
+    /// The priced pieces in order of time and of step: one for each day, tariff and step.
     pub fn parts(&self) -> &[Part] {
         match &self.parts {
             Parts::One(part) => std::slice::from_ref(part),
@@ -163,93 +178,162 @@ pub enum Rated {
     Unpriced,
 }
 
+/// The prices of one type for one customer's things with the same features, over all time. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Prices(Arc<Found>);
+
+#[derive(Debug)]
+struct Found {
+    usage_type: i32,
+    kind: Option<&'static UsageType>,
+    timeline: Timeline<Holds>,
+}
+
 /// A billing day with what month tariffs need of its month.
 #[derive(Debug, Clone, Copy)]
 struct DayBounds {
     day: Day,
     period: Period,
+    month: Month,
     month_ms: u64,
 }
 
 /// Days remembered: records of a window fall on one day, daily ones cut at another zone's midnight on two.
 const CACHED_DAYS: usize = 4;
 
-/// Prices many records, and remembers the bounds of the days they fall on.
+/// Prices many records of one customer after the other, and remembers the bounds of the days they fall on.
 #[derive(Debug)]
-pub struct Rater<'a> {
-    book: &'a PriceBook,
+pub struct Rater<'b> {
+    book: &'b PriceBook,
     zone: Tz,
+    customer: &'b Customer,
     days: [Option<DayBounds>; CACHED_DAYS],
 }
 
-/// Prices one record; a [`Rater`] is faster for many.
-pub fn rate(book: &PriceBook, usage: &Usage<'_>, zone: Tz) -> Result<Rated, RateError> {
-    Rater::new(book, zone).rate(usage)
-}
-
-impl<'a> Rater<'a> {
-    /// Prices by that book, cutting days and months in `zone`.
-    pub fn new(book: &'a PriceBook, zone: Tz) -> Self {
-        Self { book, zone, days: [None; CACHED_DAYS] }
+impl<'b> Rater<'b> {
+    /// Prices by that book for that customer, cutting days and months in `zone`.
+    pub fn new(book: &'b PriceBook, zone: Tz, customer: &'b Customer) -> Self {
+        Self { book, zone, customer, days: [None; CACHED_DAYS] }
     }
 
     /// The book it prices by.
-    pub const fn book(&self) -> &'a PriceBook {
+    pub const fn book(&self) -> &'b PriceBook {
         self.book
     }
 
-    /// Prices one record.
-    pub fn rate(&mut self, usage: &Usage<'_>) -> Result<Rated, RateError> {
-        let absurd = usage.quantity.is_sign_negative() && !usage.quantity.is_zero();
-        if absurd || usage.quantity > Decimal::from(MAX_QUANTITY) {
+    /// Goes on with another customer. Prices found for the one before are not theirs.
+    pub const fn set_customer(&mut self, customer: &'b Customer) {
+        self.customer = customer;
+    }
+
+    /// The prices of a type of thing for the customer: to be found once and kept while features and customer stay.
+    pub fn find_prices(&self, usage_type: i32, features: &Features<'_>) -> Prices {
+        let kind = UsageType::from_id(usage_type);
+        let timeline =
+            kind.map_or(Timeline::always(Holds::Unpriced), |kind| self.book.timeline(kind, self.customer, features));
+        Prices(Arc::new(Found { usage_type, kind, timeline }))
+    }
+
+    /// Prices one record, and counts what it uses at graduated prices for the customer's payer.
+    pub fn rate(&mut self, usage: &Usage, prices: &Prices, used: &mut TierUse) -> Result<Rated, RateError> {
+        self.rate_within(None, usage, prices, used)
+    }
+
+    /// Prices and counts only what of a record falls on a billing day: over all its days the same parts as
+    /// [`Rater::rate`] gives, each exactly once. A record that does not touch the day is charged without parts.
+    pub fn rate_on(
+        &mut self,
+        day: Day,
+        usage: &Usage,
+        prices: &Prices,
+        used: &mut TierUse,
+    ) -> Result<Rated, RateError> {
+        self.rate_within(Some(day), usage, prices, used)
+    }
+
+    fn rate_within(
+        &mut self,
+        only: Option<Day>,
+        usage: &Usage,
+        prices: &Prices,
+        used: &mut TierUse,
+    ) -> Result<Rated, RateError> {
+        let found = prices.0.as_ref();
+        if usage.usage_type != found.usage_type {
+            return Err(RateError::OtherType { usage_type: usage.usage_type, prices_of: found.usage_type });
+        }
+        if usage.quantity < 0 || usage.quantity > MAX_QUANTITY {
             return Err(RateError::AbsurdQuantity { usage_type: usage.usage_type, quantity: usage.quantity });
         }
-        let Some(kind) = UsageType::from_id(usage.usage_type) else { return Ok(Rated::Unpriced) };
-        let Some(timeline) = self.book.timeline(kind.id, usage.offering) else { return Ok(Rated::Unpriced) };
-        match timeline.throughout(usage.period) {
+        let Some(kind) = found.kind else { return Ok(Rated::Unpriced) };
+        match found.timeline.throughout(usage.period) {
             Some(Holds::Free) => return Ok(Rated::Free),
             Some(Holds::Unpriced) => return Ok(Rated::Unpriced),
-            Some(Holds::Priced(price)) => {
+            Some(Holds::Priced(price)) if price.tiers.is_none() => {
                 let bounds = self.bounds(usage.period.start())?;
-                if bounds.period.covers(usage.period) {
-                    let part = part(kind, usage, &price, &bounds, usage.period, usage.quantity)?;
+                if bounds.period.covers(usage.period) && only.is_none_or(|day| day == bounds.day) {
+                    let part = flat(kind, usage, &price, &bounds, usage.period, usage.quantity)?;
                     return Ok(Rated::Charged(Charge { parts: Parts::One(part), unpriced: Vec::new() }));
                 }
             }
-            None => {}
+            _ => {}
         }
-        self.rate_in_pieces(kind, usage, timeline)
+        let span = match only {
+            None => Some(usage.period),
+            Some(day) => {
+                let start = day.start(self.zone).ok_or(RateError::DayOutOfRange(usage.period.start()))?;
+                self.bounds(start)?.period.overlap(usage.period)
+            }
+        };
+        let Some(span) = span else {
+            return Ok(Rated::Charged(Charge { parts: Parts::Many(Vec::new()), unpriced: Vec::new() }));
+        };
+        let mut pieces = Pieces { kind, usage, parts: Vec::new(), counted: Vec::new() };
+        let rated = self.rate_in_pieces(&mut pieces, span, &found.timeline, used);
+        if rated.is_err() {
+            for (month, key, nanos) in pieces.counted {
+                // What was added can be taken away.
+                used.add(month, key, -nanos);
+            }
+        }
+        rated
     }
 
     /// The general case: walks from edge to edge.
     fn rate_in_pieces(
         &mut self,
-        kind: &'static UsageType,
-        usage: &Usage<'_>,
-        timeline: &Timeline,
+        pieces: &mut Pieces<'_>,
+        span: Period,
+        timeline: &Timeline<Holds>,
+        used: &mut TierUse,
     ) -> Result<Rated, RateError> {
-        let (mut parts, mut unpriced, mut any_free) = (Vec::new(), Vec::new(), false);
-        let (mut at, mut used_before) = (usage.period.start(), Decimal::ZERO);
+        let (kind, usage) = (pieces.kind, pieces.usage);
+        let (mut unpriced, mut any_free) = (Vec::new(), false);
+        let (mut at, mut used_before) = (span.start(), used_until(usage, span.start()));
         for _ in 0..MAX_PIECES {
             let bounds = self.bounds(at)?;
             let (holds, until) = timeline.at(at);
-            let end = until.min(bounds.period.end()).min(usage.period.end());
-            let Some(piece) = Period::new(at, end) else { return Err(RateError::DayOutOfRange(at)) };
-            let used = used_until(usage, end).max(used_before);
-            let quantity = used - used_before;
+            let end = until.min(bounds.period.end()).min(span.end());
+            let Some(period) = Period::new(at, end) else { return Err(RateError::DayOutOfRange(at)) };
+            let used_now = used_until(usage, end).max(used_before);
+            let quantity = used_now - used_before;
             match holds {
                 Holds::Free => any_free = true,
-                Holds::Unpriced => unpriced.push(Unpriced { day: bounds.day, period: piece, quantity }),
-                Holds::Priced(price) => parts.push(part(kind, usage, &price, &bounds, piece, quantity)?),
+                Holds::Unpriced => unpriced.push(Unpriced { day: bounds.day, period, quantity }),
+                Holds::Priced(price) => match price.tiers {
+                    None => pieces.parts.push(flat(kind, usage, &price, &bounds, period, quantity)?),
+                    Some(key) => pieces.graduated(self.book, &price, key, &bounds, (period, quantity), used)?,
+                },
             }
-            if end == usage.period.end() {
+            if end == span.end() {
+                let parts = std::mem::take(&mut pieces.parts);
                 return Ok(match (parts.is_empty(), unpriced.is_empty(), any_free) {
                     (true, true, _) => Rated::Free,
                     (true, false, false) => Rated::Unpriced,
-                    _ => Rated::Charged(Charge { parts: Parts::Many(parts), unpriced }),
+                    _ => Rated::Charged(Charge { parts: one_or_many(parts), unpriced }),
                 });
             }
-            (at, used_before) = (end, used);
+            (at, used_before) = (end, used_now);
         }
         Err(RateError::TooLong { period: usage.period })
     }
@@ -268,84 +352,117 @@ impl<'a> Rater<'a> {
     }
 }
 
+fn one_or_many(mut parts: Vec<Part>) -> Parts {
+    if parts.len() == 1
+        && let Some(part) = parts.pop()
+    {
+        return Parts::One(part);
+    }
+    Parts::Many(parts)
+}
+
 fn day_bounds(at: Timestamp, zone: Tz) -> Option<DayBounds> {
     let day = Day::of(at, zone)?;
     let period = day.period(zone).filter(|period| period.contains(at))?;
-    let month = day.month()?.period(zone)?;
-    Some(DayBounds { day, period, month_ms: length_ms(month) })
+    let month = day.month()?;
+    Some(DayBounds { day, period, month, month_ms: length_ms(month.period(zone)?) })
 }
 
-fn length_ms(period: Period) -> u64 {
-    u64::try_from(period.end().as_ms().saturating_sub(period.start().as_ms())).unwrap_or(0)
-}
-
-/// How much of the record's quantity was used from its start until `end`, rounded down; all of it at its own end.
-///
-/// Only the quantity shown comes from here: amounts are worked out from the whole quantity and exact shares of time.
-fn used_until(usage: &Usage<'_>, end: Timestamp) -> Decimal {
-    if end >= usage.period.end() {
-        return usage.quantity;
-    }
-    let elapsed = Decimal::from(Period::new(usage.period.start(), end).map_or(0, length_ms));
-    let whole = Decimal::from(length_ms(usage.period));
-    let decimals = usage.quantity.scale().max(SHARE_DECIMALS);
-    let multiplied_first = usage.quantity.checked_mul(elapsed).and_then(|product| product.checked_div(whole));
-    multiplied_first
-        .or_else(|| usage.quantity.checked_div(whole).and_then(|each| each.checked_mul(elapsed)))
-        .map_or(Decimal::ZERO, |share| share.trunc_with_scale(decimals).min(usage.quantity))
-}
-
-/// Prices one piece: within one day and under one tariff.
-fn part(
+/// Prices a piece by a tariff without steps.
+fn flat(
     kind: &'static UsageType,
-    usage: &Usage<'_>,
+    usage: &Usage,
     price: &Price,
     bounds: &DayBounds,
     period: Period,
-    quantity: Decimal,
+    quantity: i64,
 ) -> Result<Part, RateError> {
-    let line = price.tariff.line;
-    let used = usage.quantity.normalize();
-    let mut product = Quotient::one().times_wide(price.mantissa).times_wide(used.mantissa().unsigned_abs());
-    let by_size = price.unit.is_by_size() && kind.quantity != Quantity::BytesAtWindow;
-    if by_size {
-        let size_bytes = usage.size_bytes.ok_or(RateError::SizeMissing { usage_type: kind, unit: price.unit, line })?;
-        let size = u64::try_from(size_bytes).map_err(|_| RateError::AbsurdSize { usage_type: kind, size_bytes })?;
-        product = product.times(size);
-    }
-    let scale = price.scale + used.scale();
-    product = product.times(NANOS_PER_UNIT.unsigned_abs());
-    let whole = period == usage.period;
-    let (piece_ms, all_ms) = (length_ms(period), length_ms(usage.period));
-    // Hours come from the record; of a level, they are the piece's own length.
-    let is_level = kind.quantity == Quantity::BytesAtWindow;
-    if is_level || !whole {
-        product = product.times(piece_ms);
-    }
-    if price.unit.is_by_month() && !is_level {
-        product = product.times(MS_PER_HOUR);
-    }
-    // From here on divisors only.
-    product = product.over_tens(scale);
-    if !is_level && !whole {
-        product = product.over(all_ms);
-    }
-    if price.unit.is_by_month() {
-        product = product.over(bounds.month_ms);
-    } else if is_level {
-        product = product.over(MS_PER_HOUR);
-    }
-    product = match price.unit {
-        Unit::GibHour | Unit::GibMonth | Unit::Gib => product.over(GIB),
-        Unit::Gb => product.over(GB),
-        Unit::Million => product.over(MILLION),
-        Unit::Hour | Unit::Month => product,
-    };
-    let amount_nanos = product.round().ok_or(RateError::Overflow { line })?;
-    Ok(Part { day: bounds.day, tariff: price.tariff, period, quantity, amount_nanos })
+    let piece = Piece { kind, usage, period, month_ms: bounds.month_ms, line: price.tariff.line };
+    part(
+        &piece,
+        price,
+        bounds.day,
+        quantity,
+        &Charged { price: (price.mantissa, price.scale), tier: None, share: None },
+    )
 }
 
-/// Hours of a period, as a decimal.
-pub(super) fn hours(period: Period) -> Decimal {
-    Decimal::from(length_ms(period)) / Decimal::from(3_600 * MS_PER_SECOND)
+/// A price or step of a tariff, and what of a piece falls on it.
+struct Charged {
+    price: (u128, u32),
+    tier: Option<u8>,
+    share: Option<Share>,
+}
+
+fn part(piece: &Piece<'_>, price: &Price, day: Day, quantity: i64, step: &Charged) -> Result<Part, RateError> {
+    let list_nanos = piece.amount_nanos(price.unit, step.price, step.share, None)?;
+    let amount_nanos = match price.discount {
+        None => list_nanos,
+        Some(_) => piece.amount_nanos(price.unit, step.price, step.share, price.discount)?,
+    };
+    let discount = price.discount.map(|cut| cut.discount);
+    let (tariff, tier) = (price.tariff, step.tier);
+    Ok(Part { day, tariff, tier, discount, period: piece.period, quantity, list_nanos, amount_nanos })
+}
+
+/// The pieces of a record as they are found.
+struct Pieces<'u> {
+    kind: &'static UsageType,
+    usage: &'u Usage,
+    parts: Vec<Part>,
+    /// What was counted as used, so that an error takes it back.
+    counted: Vec<(Month, TierKey, i64)>,
+}
+
+impl Pieces<'_> {
+    /// Prices a piece by the steps that it falls on, and counts it.
+    fn graduated(
+        &mut self,
+        book: &PriceBook,
+        price: &Price,
+        key: TierKey,
+        bounds: &DayBounds,
+        (period, quantity): (Period, i64),
+        used: &mut TierUse,
+    ) -> Result<(), RateError> {
+        let line = price.tariff.line;
+        let piece = Piece { kind: self.kind, usage: self.usage, period, month_ms: bounds.month_ms, line };
+        let used_nanos = piece.used_nanos(price.unit)?;
+        let begin = used.get(bounds.month, key);
+        if !used.add(bounds.month, key, used_nanos) {
+            return Err(RateError::Overflow { line });
+        }
+        self.counted.push((bounds.month, key, used_nanos));
+        let end = begin + used_nanos;
+        let (mut at, mut shown) = (begin, 0);
+        for (number, tier) in (0_u8..).zip(book.steps(price.tariff)) {
+            let step_end = tier.end.min(end);
+            // Of no use at all the step counts on which it stands.
+            if step_end <= at && !(used_nanos == 0 && at < tier.end) {
+                continue;
+            }
+            let (part_nanos, all) = ((step_end - at).unsigned_abs(), used_nanos.unsigned_abs());
+            let is_whole = part_nanos == all;
+            let share = (!is_whole).then_some(Share { part: part_nanos, all });
+            let until = if step_end == end {
+                quantity
+            } else {
+                share_of(quantity, (step_end - begin).unsigned_abs(), all).max(shown)
+            };
+            let step = Charged { price: (tier.mantissa, tier.scale), tier: Some(number), share };
+            self.parts.push(part(&piece, price, bounds.day, until - shown, &step)?);
+            (at, shown) = (step_end, until);
+            if at == end {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stored quantity as a person reads it: hours with their decimals, everything else as it is.
+pub fn shown_quantity(usage_type: i32, quantity: i64) -> rust_decimal::Decimal {
+    let is_hours =
+        UsageType::from_id(usage_type).is_some_and(|kind| kind.quantity == crate::usage::types::Quantity::Hours);
+    rust_decimal::Decimal::new(quantity, if is_hours { amount::HOUR_DECIMALS } else { 0 }).normalize()
 }

@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono_tz::Tz;
-use rust_decimal::Decimal;
 
-use super::{PriceBook, Rated, Rater, Usage};
+use super::{Customer, Features, PriceBook, Rated, Rater, TierUse, Usage};
 use crate::{
     ids::{AccountId, PriceBookId},
     progress::Progress,
@@ -21,10 +20,7 @@ use crate::{
         runs, usage,
     },
     time::{Day, Period, Timestamp},
-    usage::{
-        sync::settings as usage_settings,
-        types::{Quantity, UsageType},
-    },
+    usage::{sync::settings as usage_settings, types::UsageType},
 };
 
 /// Days rated in one transaction.
@@ -33,8 +29,6 @@ const DAYS_PER_TRANSACTION: usize = 40;
 const DAYS_PER_READ: i64 = 2_000;
 /// A record longer than this is not looked for where nothing says how long records get: a day.
 const DEFAULT_REACH_MS: i64 = 86_400_000;
-/// Hours are stored in millionths.
-const HOUR_SCALE: u32 = 6;
 
 /// How the stage goes about it.
 #[derive(Debug, Clone)]
@@ -115,7 +109,8 @@ pub async fn rate_days(
                     }
                     _ => newest,
                 };
-                let mut rater = Rater::new(book, settings.zone);
+                let customer = Customer::default();
+                let mut rater = Rater::new(book, settings.zone, &customer);
                 rate_day(&mut tx, *day, book_id, &mut rater, settings, reach_ms, &mut report).await?;
                 rows::clear_day_to_rate(&mut tx, *day).await?;
             }
@@ -215,7 +210,8 @@ fn rate_record(record: &usage::RecordRow, key: [u8; 16], day: Day, rater: &mut R
         lines.push(NewRated { note, ..line(key, 0, record.usage_type, "failed") });
         return;
     };
-    match rater.rate(&usage) {
+    let prices = rater.find_prices(usage.usage_type, &to_features(record));
+    match rater.rate(&usage, &prices, &mut TierUse::new()) {
         Ok(Rated::Charged(charge)) => {
             for part in charge.parts().iter().filter(|part| part.day == day) {
                 lines.push(NewRated {
@@ -240,15 +236,18 @@ fn rate_record(record: &usage::RecordRow, key: [u8; 16], day: Day, rater: &mut R
 }
 
 /// A stored record as the rater takes it.
-pub fn to_usage(record: &usage::RecordRow) -> Option<Usage<'_>> {
+pub fn to_usage(record: &usage::RecordRow) -> Option<Usage> {
     let usage_type = i32::try_from(record.usage_type).ok()?;
-    let kind = UsageType::from_id(usage_type)?;
-    let scale = if kind.quantity == Quantity::Hours { HOUR_SCALE } else { 0 };
+    UsageType::from_id(usage_type)?;
     Some(Usage {
         usage_type,
-        quantity: Decimal::new(record.quantity, scale),
+        quantity: record.quantity,
         period: Period::new(Timestamp::from_ms(record.start_ms), Timestamp::from_ms(record.end_ms))?,
         size_bytes: record.size_bytes,
-        offering: record.offering_cloud_id.as_deref(),
     })
+}
+
+/// What a stored record tells of the thing that was used.
+pub fn to_features(record: &usage::RecordRow) -> Features<'_> {
+    Features { offering: record.offering_cloud_id.as_deref(), ..Features::default() }
 }

@@ -4,7 +4,11 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 
-use crate::money::{Money, MoneyError};
+use super::narrowing::Narrowing;
+use crate::{
+    money::{Money, MoneyError},
+    time::{Day, Timestamp},
+};
 
 /// The most decimals of a rate, as in 9.975 percent.
 const MAX_DECIMALS: u32 = 4;
@@ -54,6 +58,56 @@ impl TaxRate {
 impl fmt::Display for TaxRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} %", self.0)
+    }
+}
+
+/// One `[[tax]]` of the price book: the rate of some customers from a billing day on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tax {
+    pub(super) rate: TaxRate,
+    pub(super) narrowing: Narrowing,
+    pub(super) note: Option<String>,
+    pub(super) from: Option<Day>,
+    pub(super) until: Option<Day>,
+    /// The starts of both days in the billing zone.
+    pub(super) from_at: Option<Timestamp>,
+    pub(super) until_at: Option<Timestamp>,
+    pub(super) line: u32,
+}
+
+impl Tax {
+    /// The rate.
+    pub const fn rate(&self) -> TaxRate {
+        self.rate
+    }
+
+    /// The account, payer or domain it is for.
+    pub const fn narrowing(&self) -> &Narrowing {
+        &self.narrowing
+    }
+
+    /// The operator's words.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// The first billing day on which it is in force; None for always.
+    pub const fn from(&self) -> Option<Day> {
+        self.from
+    }
+
+    /// The first billing day on which it is no longer in force; None for never.
+    pub const fn until(&self) -> Option<Day> {
+        self.until
+    }
+
+    /// The line of the file in which it begins.
+    pub const fn line(&self) -> u32 {
+        self.line
+    }
+
+    pub(super) fn is_in_force(&self, day: Day) -> bool {
+        self.from.is_none_or(|from| from <= day) && self.until.is_none_or(|until| day < until)
     }
 }
 

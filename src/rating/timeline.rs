@@ -1,7 +1,7 @@
-//! What holds when, for one usage type and offering: slots that together cover all of time.
+//! What holds when: slots that together cover all of time.
 
 use crate::{
-    rating::book::TariffRef,
+    rating::{book::TariffRef, discount::Cut, tiers::TierKey},
     time::{Period, Timestamp},
     usage::types::Unit,
 };
@@ -14,9 +14,12 @@ pub(super) struct Price {
     pub(super) scale: u32,
     pub(super) unit: Unit,
     pub(super) tariff: TariffRef,
+    /// What the use is counted under, where the tariff has tiers; the price is that of the first then.
+    pub(super) tiers: Option<TierKey>,
+    pub(super) discount: Option<Cut>,
 }
 
-/// What a slot says.
+/// What a slot of prices says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
     Free,
@@ -25,60 +28,92 @@ pub(super) enum Holds {
 }
 
 /// From when on something holds (until the next slot's start).
-#[derive(Debug, Clone, Copy)]
-struct Slot {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot<T> {
     from: Timestamp,
-    holds: Holds,
+    holds: T,
 }
 
 /// Slots in order; the first begins at the start of time.
-#[derive(Debug, Clone)]
-pub(super) struct Timeline(Vec<Slot>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Timeline<T> {
+    first: T,
+    later: Vec<Slot<T>>,
+}
 
-const START: Timestamp = Timestamp::from_ms(i64::MIN);
+pub(super) const START: Timestamp = Timestamp::from_ms(i64::MIN);
 const END: Timestamp = Timestamp::from_ms(i64::MAX);
 
 /// A dated entry to lay over a timeline; None stands for the ends of time.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dated {
+pub(super) struct Dated<T> {
     pub(super) from: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
-    pub(super) holds: Holds,
+    pub(super) holds: T,
 }
 
-impl Timeline {
+impl<T: Copy + PartialEq> Timeline<T> {
     /// One that says the same at all times.
-    pub(super) fn always(holds: Holds) -> Self {
-        Self(vec![Slot { from: START, holds }])
+    pub(super) const fn always(holds: T) -> Self {
+        Self { first: holds, later: Vec::new() }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot<T>> {
+        std::iter::once(Slot { from: START, holds: self.first }).chain(self.later.iter().copied())
+    }
+
+    fn from_edges(mut edges: Vec<Timestamp>, holds: impl Fn(Timestamp) -> T) -> Self {
+        edges.sort_unstable();
+        edges.dedup();
+        let mut timeline = Self::always(holds(START));
+        let mut last = timeline.first;
+        for from in edges.into_iter().filter(|edge| *edge != START) {
+            let now = holds(from);
+            if now != last {
+                timeline.later.push(Slot { from, holds: now });
+                last = now;
+            }
+        }
+        timeline
     }
 
     /// This timeline with entries laid over it: where an entry is in force it hides what was there.
-    pub(super) fn covered_by(&self, entries: &[Dated]) -> Self {
-        let mut edges: Vec<Timestamp> = self.0.iter().map(|slot| slot.from).collect();
-        edges.extend(entries.iter().flat_map(|entry| [entry.from.unwrap_or(START), entry.until.unwrap_or(START)]));
-        edges.sort_unstable();
-        edges.dedup();
-        let holds = |at: Timestamp| {
+    pub(super) fn covered_by(self, entries: &[Dated<T>]) -> Self {
+        if let [Dated { from: None, until: None, holds }] = entries {
+            return Self::always(*holds);
+        }
+        let mut edges: Vec<Timestamp> = self.later.iter().map(|slot| slot.from).collect();
+        edges.extend(entries.iter().flat_map(|entry| [entry.from, entry.until]).flatten());
+        Self::from_edges(edges, |at| {
             let covers =
-                |entry: &&Dated| entry.from.unwrap_or(START) <= at && entry.until.is_none_or(|until| at < until);
+                |entry: &&Dated<T>| entry.from.unwrap_or(START) <= at && entry.until.is_none_or(|until| at < until);
             entries.iter().find(covers).map_or_else(|| self.at(at).0, |entry| entry.holds)
-        };
-        let mut slots: Vec<Slot> = edges.into_iter().map(|from| Slot { from, holds: holds(from) }).collect();
-        slots.dedup_by(|later, earlier| later.holds == earlier.holds);
-        Self(slots)
+        })
+    }
+
+    /// This timeline and another, put together at each instant.
+    pub(super) fn joined<U: Copy + PartialEq>(&self, other: &Timeline<U>, join: impl Fn(T, U) -> T) -> Self {
+        let edges = self.later.iter().map(|slot| slot.from).chain(other.later.iter().map(|slot| slot.from)).collect();
+        Self::from_edges(edges, |at| join(self.at(at).0, other.at(at).0))
     }
 
     /// What holds at an instant, and until when.
-    pub(super) fn at(&self, at: Timestamp) -> (Holds, Timestamp) {
-        let next = self.0.partition_point(|slot| slot.from <= at);
-        let until = self.0.get(next).map_or(END, |slot| slot.from);
-        let holds = next.checked_sub(1).and_then(|position| self.0.get(position)).map(|slot| slot.holds);
-        (holds.unwrap_or(Holds::Unpriced), until)
+    pub(super) fn at(&self, at: Timestamp) -> (T, Timestamp) {
+        let next = self.later.partition_point(|slot| slot.from <= at);
+        let until = self.later.get(next).map_or(END, |slot| slot.from);
+        let holds = next.checked_sub(1).and_then(|position| self.later.get(position)).map(|slot| slot.holds);
+        (holds.unwrap_or(self.first), until)
     }
 
     /// What holds in all of a period, if that is one thing.
-    pub(super) fn throughout(&self, period: Period) -> Option<Holds> {
+    pub(super) fn throughout(&self, period: Period) -> Option<T> {
         let (holds, until) = self.at(period.start());
         (period.end() <= until).then_some(holds)
+    }
+
+    /// The first instant at which two timelines differ: [`START`] if they always did.
+    pub(super) fn first_difference(&self, other: &Self) -> Option<Timestamp> {
+        let edges = self.slots().chain(other.slots()).map(|slot| slot.from);
+        edges.filter(|at| self.at(*at).0 != other.at(*at).0).min()
     }
 }

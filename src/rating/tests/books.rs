@@ -5,10 +5,6 @@ use crate::{
     usage::types::{Unit, UsageType},
 };
 
-fn problems(text: &str) -> Vec<String> {
-    PriceBook::parse(text, VIENNA).unwrap_err().iter().map(ToString::to_string).collect()
-}
-
 /// The one problem of a tariff with these lines; the tariff begins in line 2.
 fn problem(lines: &str) -> String {
     let mut found = problems(&format!("currency = \"EUR\"\n[[tariff]]\n{lines}\n"));
@@ -70,7 +66,7 @@ from = \"tomorrow\"
         "\"templates\" is not a usage type; known are running-vm (1), allocated-vm (2)",
         "for example: \"template\"",
         "line 2: \"template\" is in the list twice",
-        "line 3: a price book has no key \"colour\"; its keys are currency, free, tariff; for example: leave it out",
+        "line 3: a price book has no key \"colour\"; its keys are currency, free, tariff, discount, tax; for example: leave it out",
         "line 6: \"RUNING_VM\" is not a usage type",
         "for example: \"running-vm\"",
         "line 7: \"hours\" is not a unit; fitting are hour, month",
@@ -159,7 +155,7 @@ fn two_prices_at_one_time_are_refused_with_both_lines() {
 
     let found = problems(&two("", "from = \"2027-01-01\""));
     let expected = "line 7: \"running-vm\" has two prices from 2027-01-01 on: this one and that of line 2; \
-                    for example: until = \"2027-01-01\" in the tariff of line 2";
+                    for example: until = \"2027-01-01\" in the entry of line 2";
     assert_eq!(found, [expected]);
 
     let found = problems(&two("from = \"2027-01-01\"", "until = \"2027-02-01\""));
@@ -170,7 +166,7 @@ fn two_prices_at_one_time_are_refused_with_both_lines() {
 fn a_hole_between_two_prices_is_refused_with_both_lines() {
     let found = problems(&two("until = \"2026-12-01\"", "from = \"2026-12-02\""));
     let expected = "line 7: \"running-vm\" has no price from 2026-12-01 (end of line 2) to 2026-12-02 \
-                    (start here); for example: until = \"2026-12-02\" in the tariff of line 2";
+                    (start here); for example: until = \"2026-12-02\" in the entry of line 2";
     assert_eq!(found, [expected]);
 }
 
@@ -196,8 +192,8 @@ fn a_type_is_free_or_priced_and_only_offerings_may_be_excepted() {
     let book = PriceBook::parse(&format!("{text}offering = \"large\"\n"), VIENNA).unwrap();
     let month = period("2026-11-01", "2026-11-02");
     assert_eq!(rate(&book, &usage(1, "24", month), VIENNA), Ok(Rated::Free));
-    let large = Usage { offering: Some("large"), ..usage(1, "24", month) };
-    assert_eq!(nanos(&book, &large), [24_000_000_000]);
+    let found = nanos_of(&book, &usage(1, "24", month), &Customer::default(), &offering("large"));
+    assert_eq!(found, [24_000_000_000]);
 }
 
 #[test]
@@ -214,6 +210,81 @@ fn the_digest_names_the_prices_and_not_their_writing() {
     let again = PriceBook::parse(first.canonical_text(), Tz::Pacific__Auckland).unwrap();
     assert_eq!((again.digest(), again.canonical_text()), (first.digest(), first.canonical_text()));
     assert_eq!(first.tariffs()[0].price(), Some(decimal("0.02")));
+}
+
+#[test]
+fn books_of_plain_prices_keep_the_text_that_the_first_version_wrote() {
+    let text = "free = [\"iso\"]\n[[tariff]]\ntype = 1\nunit = \"hour\"\nprice = \"0.020\"\noffering = \"small\"\nfrom = \"2026-11-01\"\n\
+                [[tariff]]\ntype = 1\nunit = \"hour\"\nprice = \"\"\n";
+    let expected = "# price book, form 1\ncurrency = \"EUR\"\nfree = [\"iso\"]\n\
+                    \n[[tariff]]\ntype = \"running-vm\"\nunit = \"hour\"\nprice = \"\"\n\
+                    \n[[tariff]]\ntype = \"running-vm\"\nunit = \"hour\"\nprice = \"0.02\"\noffering = \"small\"\nfrom = \"2026-10-31T23:00:00Z\"\n";
+    assert_eq!(book(text).canonical_text(), expected);
+}
+
+#[test]
+fn everything_that_prices_is_part_of_the_digest_and_reads_back_in_any_zone() {
+    let text = format!(
+        "[[tariff]]\ntype = 1\nunit = \"hour\"\nprice = \"0.02\"\nfree_amount = \"10\"\naccount = \"{CAROL}\"\npayer = \"Acme \\\"Ltd\"\n\
+         domain = \"ROOT/acme\"\ntag = \"tier=gold\"\ntemplate = \"t\"\nos = \"o\"\nzone = \"z\"\noffering = \"small\"\n\
+         cpu_from = 1\ncpu_below = 4\nmemory_from = 512\nmemory_below = 1024\n\
+         [[tariff]]\ntype = 4\nunit = \"gb\"\ntiers = [{{ up_to = \"100\", price = \"0.1\" }}, {{ price = \"0.08\" }}]\nfree_amount = \"2\"\n\
+         [[discount]]\npercent = \"10\"\ntype = 1\ndomain = \"ROOT/acme\"\nfrom = \"2026-11-01\"\n\
+         [[tax]]\npercent = \"20\"\nfrom = \"2026-11-01\"\nuntil = \"2027-01-01\"\n"
+    );
+    let first = book(&text);
+    let again = PriceBook::parse(first.canonical_text(), Tz::Pacific__Auckland).unwrap();
+    assert_eq!((again.canonical_text(), again.digest()), (first.canonical_text(), first.digest()));
+    for (what, instead) in [
+        ("small", "large"),
+        ("free_amount = \"10\"", "free_amount = \"11\""),
+        ("000c", "000d"),
+        ("Ltd", "Inc"),
+        ("payer", "note"),
+        ("tier=gold", "tier"),
+        ("template", "note"),
+        ("os =", "note ="),
+        ("zone", "note"),
+        ("cpu_from = 1", "cpu_from = 2"),
+        ("cpu_below = 4", ""),
+        ("memory_from = 512", "memory_from = 511"),
+        ("memory_below = 1024", ""),
+        ("up_to = \"100\"", "up_to = \"101\""),
+        ("0.08", "0.09"),
+        ("free_amount = \"2\"", ""),
+        ("percent = \"10\"", "percent = \"11\""),
+        ("percent = \"10\"\ntype = 1", "percent = \"10\""),
+        ("until = \"2027-01-01\"", ""),
+        ("percent = \"20\"", "percent = \"19\""),
+    ] {
+        assert!(text.contains(what), "{what}");
+        assert_ne!(book(&text.replacen(what, instead, 1)).digest(), first.digest(), "{what}");
+    }
+    // A free amount is a first tier of nothing, and one tier is a price.
+    let same =
+        text.replace("free_amount = \"2\"", "").replace("[{ up_to", "[{ up_to = \"2.0\", price = \"0\" }, { up_to");
+    assert_eq!(book(&same).digest(), first.digest());
+    assert_eq!(
+        one("vpc", "hour", "1").digest(),
+        book("[[tariff]]\ntype = \"vpc\"\nunit = \"hour\"\ntiers = [{ price = \"1\" }]").digest()
+    );
+}
+
+#[test]
+fn currencies_have_their_real_decimals_and_unknown_ones_are_refused() {
+    for (code, decimals) in [("JPY", 0), ("KWD", 3), ("EUR", 2), ("XPF", 0), ("CLP", 0), ("TND", 3)] {
+        let text = format!("currency = \"{code}\"\n[[tariff]]\ntype = 31\nunit = \"hour\"\nprice = \"0.123456\"\n");
+        let book = PriceBook::parse(&text, VIENNA).unwrap();
+        assert_eq!(book.currency().decimals(), decimals, "{code}");
+        // Prices and amounts are exact whatever the decimals: they are rounded where people read them.
+        assert_eq!(nanos(&book, &usage(31, "1", period("2026-11-16", "2026-11-17"))), [123_456_000]);
+    }
+    for code in ["XXX", "XTS", "eur", "EURO", "", "€"] {
+        assert!(
+            problems(&format!("currency = \"{code}\"\n"))[0].contains("is not a currency code of ISO 4217"),
+            "{code}"
+        );
+    }
 }
 
 #[test]
