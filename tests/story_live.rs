@@ -111,10 +111,10 @@ async fn what_starts_and_stops_between_two_polls_counts_for_its_time_and_the_err
         let bob = bobs(&cloud).await;
         // 20 minutes of the first and 5 of the second; two disks, one address.
         let line = |kind: i32| (bob.lines[&kind].things, bob.lines[&kind].net_nanos);
-        assert_eq!(line(kinds::RUNNING_VM), (1, 41_666_666), "on {}", cloud.database.kind);
+        assert_eq!(line(kinds::RUNNING_VM), (1, 41_666_600), "on {}", cloud.database.kind);
         assert_eq!(line(kinds::ALLOCATED_VM).0, 2);
         assert_eq!(line(kinds::IP_ADDRESS), (1, 3_750_000));
-        assert_eq!(line(kinds::VOLUME), (2, 1_500_000 + 166_667));
+        assert_eq!(line(kinds::VOLUME), (2, 1_500_000 + 166_666));
         // Nobody looks again before 02:00, and the second machine is stopped at 01:50: the estimate is too high by
         // ten minutes of it.
         let second = cloud.standin.with(|world| {

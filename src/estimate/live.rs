@@ -51,8 +51,8 @@ pub struct Thing {
     pub memory_mib: Option<i64>,
     /// Its size, bytes.
     pub size_bytes: Option<i64>,
-    /// Its tags as JSON: a list of `[key, value]`, in order.
-    pub tags: String,
+    /// Its tags in order, each key once.
+    pub tags: Vec<(String, String)>,
     /// When it was made, as CloudStack says.
     pub created: Option<Timestamp>,
     /// Since when it is as it is, as far as CloudStack tells.
@@ -62,10 +62,9 @@ pub struct Thing {
 impl Thing {
     /// Whether nothing that a price may depend on differs.
     fn costs_like(&self, other: &Self) -> bool {
-        let shape = |thing: &Self| {
-            (thing.account, thing.project, thing.size_bytes, thing.cpu_number, thing.memory_mib, thing.tags.clone())
-        };
+        let shape = |thing: &Self| (thing.account, thing.project, thing.size_bytes, thing.cpu_number, thing.memory_mib);
         shape(self) == shape(other)
+            && self.tags == other.tags
             && self.offering == other.offering
             && self.zone == other.zone
             && self.template == other.template
@@ -169,7 +168,7 @@ mod tests {
             cpu_number: Some(1),
             memory_mib: Some(512),
             size_bytes: None,
-            tags: "[]".to_owned(),
+            tags: Vec::new(),
             created: Some(at(since)),
             since: Some(at(since)),
         }

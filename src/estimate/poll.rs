@@ -5,7 +5,7 @@
 //! transaction is held across a call.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -100,12 +100,11 @@ impl Owners {
     }
 }
 
-/// As usage records keep them: a list of `[key, value]`, in order.
-fn tags(tags: &[ResourceTag]) -> String {
-    let mut sorted: Vec<(&str, &str)> =
-        tags.iter().filter_map(|tag| Some((tag.key.as_deref()?, tag.value.as_deref().unwrap_or_default()))).collect();
-    sorted.sort_unstable();
-    serde_json::to_string(&sorted).unwrap_or_else(|_| "[]".to_owned())
+/// In order, each key once.
+fn tags(tags: &[ResourceTag]) -> Vec<(String, String)> {
+    let sorted: BTreeMap<&String, &str> =
+        tags.iter().filter_map(|tag| Some((tag.key.as_ref()?, tag.value.as_deref().unwrap_or_default()))).collect();
+    sorted.into_iter().map(|(key, value)| (key.clone(), value.to_owned())).collect()
 }
 
 fn name(text: Option<&String>) -> String {

@@ -1,6 +1,6 @@
 //! What spans cost between two instants, by the very function that prices records, and how far an estimate was off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::live::Span;
 use crate::{
     ids::AccountId,
-    rating::{PriceBook, Quote, Rated, quote},
+    rating::{Customer, Features, PriceBook, Quote, Rated, TierUse, quote_for},
     time::{Period, Timestamp},
 };
 
@@ -44,16 +44,35 @@ enum Cost {
     Unpriced,
 }
 
-/// The one place where a live thing meets the price book.
-fn cost_of(book: &PriceBook, zone: Tz, span: &Span, period: Period) -> Cost {
+/// By what an account is charged.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// From when on.
+    pub charged_from: Timestamp,
+    /// Who it is to the price book.
+    pub customer: Customer,
+}
+
+/// The one place where a live thing meets the price book. Graduated prices are taken from their first step on: what was
+/// used at them this month is not known to an estimate.
+fn cost_of(book: &PriceBook, zone: Tz, span: &Span, customer: &Customer, period: Period) -> Cost {
+    let thing = &span.thing;
     let asked = Quote {
-        usage_type: span.thing.usage_type,
+        usage_type: thing.usage_type,
         amount: Decimal::ONE,
         period,
-        size_bytes: span.thing.size_bytes,
-        offering: span.thing.offering.as_deref(),
+        size_bytes: thing.size_bytes,
+        features: Features {
+            offering: thing.offering.as_deref(),
+            zone: thing.zone.as_deref(),
+            template: thing.template.as_deref(),
+            os_type: thing.os_type.as_deref(),
+            cpu_number: thing.cpu_number,
+            memory_mib: thing.memory_mib,
+            tags: &thing.tags,
+        },
     };
-    match quote(book, &asked, zone) {
+    match quote_for(book, customer, &asked, zone, &mut TierUse::new()) {
         Ok(Rated::Free) => Cost::Nanos(0),
         Ok(Rated::Charged(charge)) if charge.unpriced().is_empty() => {
             charge.total_nanos().map_or(Cost::Unpriced, Cost::Nanos)
@@ -64,19 +83,19 @@ fn cost_of(book: &PriceBook, zone: Tz, span: &Span, period: Period) -> Cost {
 }
 
 /// What the spans cost in `[from, until)`, each for the time it was there, and what those still there cost in a day.
-/// `charged_from` tells from when on an account is charged; None: not at all.
+/// Accounts without terms are not charged.
 pub fn tally<'s>(
     book: &PriceBook,
     zone: Tz,
     spans: impl IntoIterator<Item = &'s Span>,
     from: Timestamp,
     until: Timestamp,
-    charged_from: impl Fn(AccountId) -> Option<Timestamp>,
+    terms: &HashMap<AccountId, Terms>,
 ) -> Result<Tally, TooLarge> {
     let mut tally = Tally::new();
     for span in spans {
-        let Some(start) = charged_from(span.thing.account) else { continue };
-        let begins = from.max(start).max(span.since);
+        let Some(terms) = terms.get(&span.thing.account) else { continue };
+        let begins = from.max(terms.charged_from).max(span.since);
         let ends = until.min(span.until.unwrap_or(until));
         let is_there = span.since <= until && span.until.is_none_or(|end| end > until);
         let period = Period::new(begins, ends);
@@ -86,7 +105,7 @@ pub fn tally<'s>(
         let line = tally.entry(span.thing.account).or_default().entry(span.thing.usage_type).or_default();
         let mut unpriced = false;
         if let Some(period) = period {
-            match cost_of(book, zone, span, period) {
+            match cost_of(book, zone, span, &terms.customer, period) {
                 Cost::Nanos(nanos) => line.net_nanos = line.net_nanos.checked_add(nanos).ok_or(TooLarge)?,
                 Cost::Unpriced => unpriced = true,
             }
@@ -94,7 +113,7 @@ pub fn tally<'s>(
         if is_there {
             line.things += 1;
             if let Some(day) = Period::new(until, until.plus(DAY)) {
-                match cost_of(book, zone, span, day) {
+                match cost_of(book, zone, span, &terms.customer, day) {
                     Cost::Nanos(nanos) => line.per_day_nanos = line.per_day_nanos.checked_add(nanos).ok_or(TooLarge)?,
                     Cost::Unpriced => unpriced = true,
                 }
@@ -187,7 +206,7 @@ price = "0.001"
                 cpu_number: None,
                 memory_mib: None,
                 size_bytes: size_gib.map(|size| size << 30),
-                tags: "[]".to_owned(),
+                tags: Vec::new(),
                 created: None,
                 since: None,
             },
@@ -197,9 +216,13 @@ price = "0.001"
         }
     }
 
+    fn from_hour(number: i64) -> HashMap<AccountId, Terms> {
+        HashMap::from([(AccountId::new(1), Terms { charged_from: hour(number), customer: Customer::default() })])
+    }
+
     fn price(spans: &[Span], from: i64, until: i64) -> Line {
         let book = PriceBook::parse(BOOK, Tz::UTC).unwrap();
-        let tally = tally(&book, Tz::UTC, spans, hour(from), hour(until), |_| Some(hour(0))).unwrap();
+        let tally = tally(&book, Tz::UTC, spans, hour(from), hour(until), &from_hour(0)).unwrap();
         tally.get(&AccountId::new(1)).map_or_else(Line::default, |lines| sum(lines).unwrap())
     }
 
@@ -232,9 +255,9 @@ price = "0.001"
     fn nothing_counts_before_billing_begins_or_out_of_scope() {
         let book = PriceBook::parse(BOOK, Tz::UTC).unwrap();
         let spans = [span(1, None, None, 0, None)];
-        let late = tally(&book, Tz::UTC, &spans, hour(0), hour(4), |_| Some(hour(3))).unwrap();
+        let late = tally(&book, Tz::UTC, &spans, hour(0), hour(4), &from_hour(3)).unwrap();
         assert_eq!(late[&AccountId::new(1)][&1].net_nanos, 100_000_000);
-        assert!(tally(&book, Tz::UTC, &spans, hour(0), hour(4), |_| None).unwrap().is_empty());
+        assert!(tally(&book, Tz::UTC, &spans, hour(0), hour(4), &HashMap::new()).unwrap().is_empty());
     }
 
     #[test]

@@ -6,14 +6,15 @@ use chrono_tz::Tz;
 
 use super::{
     live::{Span, kinds},
-    price::{self, Tally, TooLarge},
+    price::{self, Tally, Terms, TooLarge},
 };
 use crate::{
     ids::{AccountId, PayerId},
-    rating::{PriceBook, Rated, Rater, stage},
+    rating::{Customer, PriceBook, Rated, Rater, TierUse, stage},
     scope::Scope,
     store::{
-        Store, StoreError, Tx, cloud,
+        Store, StoreError, Tx,
+        cloud::{self, Payer},
         live::{self as rows, EstimateWindow, ListState},
         usage,
     },
@@ -22,6 +23,9 @@ use crate::{
 
 /// Longer spans are not compared: after an outage of days an old inventory says nothing about how good estimates are.
 const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_hours(48);
+
+/// Domains are nested no deeper.
+const MAX_DEPTH: usize = 64;
 
 /// Why there is no estimate.
 #[derive(Debug, thiserror::Error)]
@@ -60,19 +64,35 @@ pub struct Estimate {
     pub lists: Vec<ListState>,
 }
 
-/// From when on each account is charged; accounts that are not are left out.
-pub async fn charged_from(tx: &mut Tx, basis: &Basis<'_>) -> Result<HashMap<AccountId, Timestamp>, StoreError> {
-    let starts: HashMap<PayerId, Option<i64>> =
-        cloud::list_payers(tx).await?.into_iter().map(|payer| (payer.id, payer.billing_start_day)).collect();
-    Ok(cloud::list_accounts(tx)
-        .await?
-        .into_iter()
-        .filter(|account| basis.scope.includes(&account.domain_path, &account.domain_id))
-        .filter_map(|account| {
-            let own = starts.get(&account.payer_id).copied().flatten().map(Day::from_number);
-            Some((account.id, own.unwrap_or(basis.start).start(basis.zone)?))
-        })
-        .collect())
+/// By what each account is charged; accounts that are not are left out.
+pub async fn terms(tx: &mut Tx, basis: &Basis<'_>) -> Result<HashMap<AccountId, Terms>, StoreError> {
+    let payers: HashMap<PayerId, Payer> =
+        cloud::list_payers(tx).await?.into_iter().map(|payer| (payer.id, payer)).collect();
+    let parents: HashMap<String, Option<String>> =
+        cloud::list_domains(tx).await?.into_iter().map(|domain| (domain.cloud_id, domain.parent_id)).collect();
+    let mut terms = HashMap::new();
+    for account in cloud::list_accounts(tx).await? {
+        if !basis.scope.includes(&account.domain_path, &account.domain_id) {
+            continue;
+        }
+        let payer = payers.get(&account.payer_id);
+        let own = payer.and_then(|payer| payer.billing_start_day).map(Day::from_number);
+        let Some(charged_from) = own.unwrap_or(basis.start).start(basis.zone) else { continue };
+        let mut domain_ids = vec![account.domain_id];
+        while domain_ids.len() < MAX_DEPTH
+            && let Some(Some(parent)) = domain_ids.last().and_then(|id| parents.get(id))
+        {
+            domain_ids.push(parent.clone());
+        }
+        let customer = Customer {
+            payer: payer.map(|payer| payer.name.clone()).unwrap_or_default(),
+            account_id: account.cloud_id,
+            domain_ids,
+            domain_path: account.domain_path,
+        };
+        terms.insert(account.id, Terms { charged_from, customer });
+    }
+    Ok(terms)
 }
 
 /// What is live now and what it came to since the end of fetched usage. A clock that stands before that end
@@ -84,10 +104,9 @@ pub async fn estimate(
     fetched_until: Timestamp,
     now: Timestamp,
 ) -> Result<Estimate, Error> {
-    let starts = charged_from(tx, basis).await?;
+    let terms = terms(tx, basis).await?;
     let spans: Vec<Span> = rows::list_spans(tx, account, false).await?.into_iter().map(|(_, span)| span).collect();
-    let begins = |account: AccountId| starts.get(&account).copied();
-    let tally = price::tally(basis.book, basis.zone, &spans, fetched_until, now, begins)?;
+    let tally = price::tally(basis.book, basis.zone, &spans, fetched_until, now, &terms)?;
     Ok(Estimate { from: fetched_until, until: now, tally, lists: rows::list_lists(tx).await? })
 }
 
@@ -112,28 +131,29 @@ pub async fn compare(
         return Ok(None);
     }
     let types: Vec<i32> = kinds::ALL.into_iter().filter(|kind| read.contains(&list_of(*kind))).collect();
-    let starts = charged_from(&mut tx, basis).await?;
+    let terms = terms(&mut tx, basis).await?;
     let spans: Vec<Span> = rows::list_spans(&mut tx, None, false)
         .await?
         .into_iter()
         .map(|(_, span)| span)
         .filter(|span| types.contains(&span.thing.usage_type))
         .collect();
-    let begins = |account: AccountId| starts.get(&account).copied();
-    let tally = price::tally(basis.book, basis.zone, &spans, from, until, begins)?;
+    let tally = price::tally(basis.book, basis.zone, &spans, from, until, &terms)?;
     let mut sums: BTreeMap<AccountId, (i64, i64)> = BTreeMap::new();
     for (account, lines) in &tally {
         sums.entry(*account).or_default().0 = price::sum(lines)?.net_nanos;
     }
-    let mut rater = Rater::new(basis.book, basis.zone);
     for account in rows::list_accounts_with_records(&mut tx, from, until).await? {
-        let Some(start) = starts.get(&account) else { continue };
+        let Some(own) = terms.get(&account) else { continue };
+        let mut rater = Rater::new(basis.book, basis.zone, &own.customer);
         let sum = &mut sums.entry(account).or_default().1;
-        for record in usage::list_current(&mut tx, account, from.max(*start), until, 0).await? {
+        for record in usage::list_current(&mut tx, account, from.max(own.charged_from), until, 0).await? {
             let Some(usage) = stage::to_usage(&record).filter(|usage| types.contains(&usage.usage_type)) else {
                 continue;
             };
-            if let Ok(Rated::Charged(charge)) = rater.rate(&usage) {
+            let prices = rater.find_prices(usage.usage_type, &stage::to_features(&record));
+            // As the estimate does: each from the first step of graduated prices on.
+            if let Ok(Rated::Charged(charge)) = rater.rate(&usage, &prices, &mut TierUse::new()) {
                 let nanos = charge.total_nanos().ok_or(TooLarge)?;
                 *sum = sum.checked_add(nanos).ok_or(TooLarge)?;
             }

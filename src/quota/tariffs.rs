@@ -268,7 +268,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        rating::{PriceBook, Quote, Rated, quote},
+        rating::{Features, PriceBook, Quote, Rated, quote},
         time::Period,
     };
 
@@ -305,7 +305,7 @@ mod tests {
             amount: amount.parse().unwrap(),
             period: Period::new(at(from), at(until)).unwrap(),
             size_bytes: Some(5 << 30),
-            offering: None,
+            features: Features::default(),
         };
         match quote(book, &asked, Tz::UTC).unwrap() {
             Rated::Charged(charge) => charge.total_nanos().unwrap(),

@@ -85,7 +85,8 @@ impl SpanRow {
             cpu_number: self.cpu_number,
             memory_mib: self.memory_mib,
             size_bytes: self.size_bytes,
-            tags: self.tags,
+            tags: serde_json::from_str(&self.tags)
+                .map_err(|_| StoreError::Nonsense("the tags of a live thing can not be read".to_owned()))?,
             created: self.created_ms,
             since: Some(self.since_ms),
         };
@@ -111,6 +112,8 @@ pub async fn list_spans(tx: &mut Tx, account: Option<AccountId>, open: bool) -> 
 /// Stores a span that begins.
 pub async fn open_span(tx: &mut Tx, span: &Span) -> Result<(), StoreError> {
     let thing = &span.thing;
+    let tags = serde_json::to_string(&thing.tags)
+        .map_err(|_| StoreError::Nonsense("the tags of a live thing can not be written".to_owned()))?;
     exec!(
         tx,
         "insert into live_span (usage_type, cloud_id, account_id, project_id, name, state, offering, zone, template, \
@@ -129,7 +132,7 @@ pub async fn open_span(tx: &mut Tx, span: &Span) -> Result<(), StoreError> {
         thing.cpu_number,
         thing.memory_mib,
         thing.size_bytes,
-        &thing.tags,
+        tags,
         thing.created,
         span.first_seen,
         span.since
