@@ -14,6 +14,7 @@ mod story_cli;
 mod story_enforcement;
 mod story_live;
 mod story_main;
+mod story_quota;
 mod story_recorded;
 mod story_setup;
 mod story_survival;

@@ -68,6 +68,12 @@ pub enum Command {
         /// What to do with it.
         command: PriceCommand,
     },
+    /// Move from something else.
+    Import {
+        #[command(subcommand)]
+        /// From what.
+        command: ImportCommand,
+    },
     /// Accounts, their figures and credit limits.
     Account {
         #[command(subcommand)]
@@ -223,6 +229,22 @@ pub enum PriceCommand {
     Show {
         /// The file; without it, the configured one.
         file: Option<PathBuf>,
+    },
+}
+
+/// `import …`
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// CloudStack's quota plugin: its tariffs as the draft of a price book, its balances, its credits. Only reads there.
+    Quota {
+        /// The new file for the price book.
+        file: Option<PathBuf>,
+        /// Bring the balances in as opening balances, once a payer.
+        #[arg(long)]
+        write: bool,
+        /// Instead: this month (YYYY-MM) there and here side by side, and why they differ.
+        #[arg(long, value_name = "MONTH", conflicts_with_all = ["file", "write"])]
+        compare: Option<String>,
     },
 }
 

@@ -10,6 +10,7 @@ mod args;
 mod bench;
 mod demo;
 mod estimate;
+mod import;
 mod jobs;
 mod output;
 mod prices;
@@ -102,6 +103,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Verify => jobs::verify(context).await,
         Command::Preview { from, to } => prices::preview(context, &from, &to).await,
         Command::Price { command } => prices::price(context, command).await,
+        Command::Import { command } => import::import(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,
         Command::Payment { command } => accounts::payment(context, command).await,
         Command::Grant { command } => accounts::grant(context, command).await,

@@ -11,6 +11,7 @@ pub mod enforcement;
 pub mod ledger;
 pub mod live;
 pub mod people;
+pub mod quota;
 pub mod rating;
 pub mod runs;
 pub mod usage;
