@@ -17,6 +17,7 @@ const CORE: &[&str] = &[
     "ledger::rules",
     "policy",
     "estimate",
+    "quota",
 ];
 /// In `rating` and `estimate`, the stages are no core.
 const NOT_CORE: &[&str] = &["rating::stage", "estimate::poll", "estimate::windows"];
