@@ -48,6 +48,15 @@ pub enum Command {
     },
     /// Decide about every account, and act where enforcement is armed.
     Enforce(EnforceArgs),
+    /// What runs now costs since the last usage record, a day, and by the end of the month. Estimates: nothing is charged
+    /// by them.
+    Estimate {
+        /// Only the payer of this account: its name, full name (ROOT/acme/carol) or CloudStack id.
+        account: Option<String>,
+        /// How far the estimates of the newest windows were off once their records had come.
+        #[arg(long)]
+        error: bool,
+    },
     /// Rebuild every balance from its entries and compare; changes nothing.
     Verify,
     /// Why is it so: from what is available down to records and price lines.
@@ -66,6 +75,12 @@ pub enum Command {
         #[command(subcommand)]
         /// What to do with it.
         command: PriceCommand,
+    },
+    /// Move from something else.
+    Import {
+        #[command(subcommand)]
+        /// From what.
+        command: ImportCommand,
     },
     /// Accounts, their figures and credit limits.
     Account {
@@ -339,6 +354,22 @@ pub struct QuoteArgs {
     /// The price book; without it, the configured one.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+/// `import …`
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// CloudStack's quota plugin: its tariffs as the draft of a price book, its balances, its credits. Only reads there.
+    Quota {
+        /// The new file for the price book.
+        file: Option<PathBuf>,
+        /// Bring the balances in as opening balances, once a payer.
+        #[arg(long)]
+        write: bool,
+        /// Instead: this month (YYYY-MM) there and here side by side, and why they differ.
+        #[arg(long, value_name = "MONTH", conflicts_with_all = ["file", "write"])]
+        compare: Option<String>,
+    },
 }
 
 /// `account …`

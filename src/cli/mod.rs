@@ -9,9 +9,11 @@ mod admin;
 mod args;
 mod bench;
 mod demo;
+mod estimate;
 mod explain;
 mod export;
 mod grants;
+mod import;
 mod jobs;
 mod output;
 mod payers;
@@ -105,10 +107,12 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Sync { full } => jobs::sync(context, full).await,
         Command::Rate { from } => jobs::rate(context, from.as_deref()).await,
         Command::Enforce(args) => jobs::enforce(context, args).await,
+        Command::Estimate { account, error } => estimate::estimate(context, account.as_deref(), error).await,
         Command::Verify => jobs::verify(context).await,
         Command::Explain(args) => explain::explain(context, args).await,
         Command::Preview { from, to } => preview::preview(context, &from, &to).await,
         Command::Price { command } => prices::price(context, command).await,
+        Command::Import { command } => import::import(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,
         Command::Payment { command } => payments::payment(context, command).await,
         Command::Adjustment { command } => payments::adjustment(context, command).await,

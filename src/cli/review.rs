@@ -1,5 +1,7 @@
 //! What waits for a person: `bursar review …`.
 
+mod charges;
+
 use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::{Context as _, bail};
@@ -196,6 +198,9 @@ async fn show(context: &Context, app: &App, id: i64) -> anyhow::Result<ExitCode>
     let mut tx = app.store.read().await?;
     let item = rows::get_item(&mut tx, id).await?;
     let names = names(&mut tx).await?;
+    if charges::is_about_charges(&item.kind) {
+        return charges::show(context, app, &mut tx, &item, &names).await;
+    }
     let mut lines = Vec::new();
     for record in rows::list_records_of(&mut tx, id, MAX_ROWS).await? {
         lines.push(record_line(&record, &names)?);
@@ -264,6 +269,15 @@ async fn choose(context: &Context, app: &App, args: &ChooseArgs, choice: Choice)
     let by = Author { name: &who, reason: &args.reason };
     let (zone, now) = (app.config.billing.zone, app.clock.now());
     let mut tx = app.store.begin().await?;
+    if let Some(id) = args.item {
+        let item = rows::get_item(&mut tx, id).await?;
+        if charges::is_about_charges(&item.kind) {
+            let account = account_of(&mut tx, args.filter.account.as_deref()).await?;
+            let settled = charges::settle(&mut tx, &item, choice, account, by, now).await?;
+            tx.commit().await?;
+            return charges::shown(context, settled, choice);
+        }
+    }
     let filter = filter_of(&mut tx, args.item, &args.filter).await?;
     let decided = if args.row.is_empty() {
         review::decide(&mut tx, &filter, choice, by, zone, now).await?

@@ -69,7 +69,7 @@ pub async fn list_usage(
         UsageRow,
         "select r.key, a.payer_id, y.name as payer, a.cloud_id as account_id, a.domain_path as domain, a.name as account, \
            p.name as project, r.usage_type, s.cloud_id as resource_id, s.name as resource, o.cloud_id as offering_id, \
-           r.start_ms, r.end_ms, r.quantity, r.size_bytes, r.seen \
+           r.start_ms, r.end_ms, coalesce(r.charged_quantity, r.quantity) as quantity, r.size_bytes, r.seen \
          from usage_record r join account a on a.id = r.account_id join payer y on y.id = a.payer_id \
            join resource s on s.id = r.resource_id left join resource o on o.id = r.offering_id \
            left join project p on p.id = r.project_id \
