@@ -128,7 +128,7 @@ fn text(
     }
     match credits {
         None => {
-            text.push_str("\n\nCredits can not be listed: CloudStack does so from 4.21 on, where the role allows it.")
+            text.push_str("\n\nCredits can not be listed: CloudStack does so from 4.21 on, where the role allows it.");
         }
         Some(credits) => {
             let zone = app.config.billing.zone;

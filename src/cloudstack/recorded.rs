@@ -134,12 +134,7 @@ fn read(exchange: &Exchange) -> Result<(), Error> {
             users::success(&envelope::sole(&exchange.body)?)
         }
         // Read by nobody yet: the shape is an object with something in it.
-        "listVolumes"
-        | "listPublicIpAddresses"
-        | "listResourceIcon"
-        | "listUserTwoFactorAuthenticatorProviders"
-        | "quotaTariffList"
-        | "quotaSummary" => list::<Value>(exchange),
+        "listResourceIcon" | "listUserTwoFactorAuthenticatorProviders" => list::<Value>(exchange),
         "quotaBalance" | "quotaCredits" | "setupUserTwoFactorAuthentication" | "logout" => {
             envelope::sole(&exchange.body).map(|value| assert!(value.is_object()))
         }

@@ -1,6 +1,6 @@
 //! What spans cost between two instants, by the very function that prices records, and how far an estimate was off.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
@@ -90,7 +90,7 @@ pub fn tally<'s>(
     spans: impl IntoIterator<Item = &'s Span>,
     from: Timestamp,
     until: Timestamp,
-    terms: &HashMap<AccountId, Terms>,
+    terms: &BTreeMap<AccountId, Terms>,
 ) -> Result<Tally, TooLarge> {
     let mut tally = Tally::new();
     for span in spans {
@@ -216,8 +216,8 @@ price = "0.001"
         }
     }
 
-    fn from_hour(number: i64) -> HashMap<AccountId, Terms> {
-        HashMap::from([(AccountId::new(1), Terms { charged_from: hour(number), customer: Customer::default() })])
+    fn from_hour(number: i64) -> BTreeMap<AccountId, Terms> {
+        BTreeMap::from([(AccountId::new(1), Terms { charged_from: hour(number), customer: Customer::default() })])
     }
 
     fn price(spans: &[Span], from: i64, until: i64) -> Line {
@@ -228,9 +228,10 @@ price = "0.001"
 
     #[test]
     fn each_thing_costs_for_the_time_it_was_there() {
+        type Case<'c> = (&'c [Span], i64, i64, (u64, i64, i64, u64));
         // (spans, from, until) -> (things, net, per day, unpriced), worked out by hand
         let vm = |since, until| span(1, Some("small"), None, since, until);
-        let cases: [(&[Span], i64, i64, (u64, i64, i64, u64)); 8] = [
+        let cases: [Case<'_>; 8] = [
             (&[vm(0, None)], 10, 12, (1, 200_000_000, 2_400_000_000, 0)),
             // Started after the last window: from its start.
             (&[vm(11, None)], 10, 12, (1, 100_000_000, 2_400_000_000, 0)),
@@ -257,7 +258,7 @@ price = "0.001"
         let spans = [span(1, None, None, 0, None)];
         let late = tally(&book, Tz::UTC, &spans, hour(0), hour(4), &from_hour(3)).unwrap();
         assert_eq!(late[&AccountId::new(1)][&1].net_nanos, 100_000_000);
-        assert!(tally(&book, Tz::UTC, &spans, hour(0), hour(4), &HashMap::new()).unwrap().is_empty());
+        assert!(tally(&book, Tz::UTC, &spans, hour(0), hour(4), &BTreeMap::new()).unwrap().is_empty());
     }
 
     #[test]

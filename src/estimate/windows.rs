@@ -68,12 +68,12 @@ pub struct Estimate {
 }
 
 /// By what each account is charged; accounts that are not are left out.
-pub async fn terms(tx: &mut Tx, basis: &Basis<'_>) -> Result<HashMap<AccountId, Terms>, StoreError> {
+pub async fn terms(tx: &mut Tx, basis: &Basis<'_>) -> Result<BTreeMap<AccountId, Terms>, StoreError> {
     let payers: HashMap<PayerId, Payer> =
         cloud::list_payers(tx).await?.into_iter().map(|payer| (payer.id, payer)).collect();
     let parents: HashMap<String, Option<String>> =
         cloud::list_domains(tx).await?.into_iter().map(|domain| (domain.cloud_id, domain.parent_id)).collect();
-    let mut terms = HashMap::new();
+    let mut terms = BTreeMap::new();
     for account in cloud::list_accounts(tx).await? {
         if !basis.scope.includes(&account.domain_path, &account.domain_id) {
             continue;

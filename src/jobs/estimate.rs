@@ -203,13 +203,16 @@ pub async fn outlook(app: &App, payer: Option<PayerId>) -> Result<Outlook, JobEr
         }
         let Some(standing) = standings.get(&row.id) else { continue };
         let known_lists = estimate.lists.iter().any(|list| list.complete_ms.is_some());
-        payers.push(one(row.id, row.name, lines, (tax, known_lists), charges.of(row.id), standing).map_err(app_error)?);
+        payers.push(
+            one(row.id, row.name, lines, (tax, known_lists), &charges.of(row.id), standing)
+                .map_err(|error| app_error(&error))?,
+        );
     }
     tx.commit().await?;
     Ok(Outlook { estimate, payers, notes })
 }
 
-fn app_error(error: crate::money::MoneyError) -> JobError {
+fn app_error(error: &crate::money::MoneyError) -> JobError {
     JobError::App(AppError::Configuration(error.to_string()))
 }
 
@@ -226,7 +229,7 @@ fn one(
     name: String,
     lines: BTreeMap<i32, Line>,
     (tax, known_lists): (TaxRate, bool),
-    charges: PayerCharges,
+    charges: &PayerCharges,
     standing: &Standing,
 ) -> Result<PayerOutlook, crate::money::MoneyError> {
     let gross = |nanos: i64| {

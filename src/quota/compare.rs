@@ -151,11 +151,12 @@ mod tests {
 
     #[test]
     fn each_reason_is_told_where_it_can_explain_the_direction() {
+        type Case<'c> = (Option<&'c str>, &'c str, i64, Facts, Option<&'c str>);
         let types = BTreeSet::from([1]);
         let records = |repeats, waiting| BTreeMap::from([((BOB, 1), Records { repeats, waiting })]);
         let none = Facts::default;
         // (theirs, ours, unpriced, facts, what is said)
-        let cases: Vec<(Option<&str>, &str, i64, Facts, Option<&str>)> = vec![
+        let cases: Vec<Case<'_>> = vec![
             (Some("2"), "0", 3, none(), Some("3 records have no price here")),
             (Some("2"), "0", 0, Facts { free: types.clone(), ..none() }, Some("it is free here")),
             (Some("2"), "1", 0, Facts { overlapping: types.clone(), ..none() }, Some("tariffs overlap")),
