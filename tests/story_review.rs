@@ -69,7 +69,7 @@ impl Desk {
         }
     }
 
-    fn under(&self, offering: &str, row: UsageRow) -> UsageRow {
+    fn under(offering: &str, row: UsageRow) -> UsageRow {
         UsageRow { offering_id: Some(offering.to_owned()), ..row }
     }
 
@@ -208,7 +208,7 @@ async fn one_run_makes_one_item_of_a_kind() {
 async fn an_overlap_is_charged_once_it_is_released() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let rows = [desk.row(3, "ip", (60, 120), "1"), desk.row(3, "ip", (30, 90), "1")];
+        let rows = Vec::from([desk.row(3, "ip", (60, 120), "1"), desk.row(3, "ip", (30, 90), "1")]);
         desk.fetch(&rows).await;
         let item = desk.item().await;
         assert_eq!((item.kind.as_str(), item.waiting, item.estimate), ("overlap", 1, Some(1_000_000)));
@@ -247,14 +247,14 @@ async fn an_overlap_is_charged_once_it_is_released() {
 async fn a_part_window_is_charged_with_its_estimate() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let rows = [
+        let rows = Vec::from([
             desk.row(1, "vm", (0, 60), "0.6"),
             desk.row(3, "ip", (0, 60), "1"),
             desk.row(6, "disk", (0, 60), "0.6"),
             desk.row(1, "vm", (30, 60), "0.5"),
             desk.row(3, "ip", (30, 60), "0.5"),
             desk.row(6, "disk", (30, 60), "0.1"),
-        ];
+        ]);
         desk.fetch(&rows).await;
         let item = desk.item().await;
         // The address' part is charged already; the machine reports 0.2 h more, the disk 0.2 h less.
@@ -275,12 +275,12 @@ async fn a_part_window_is_charged_with_its_estimate() {
 async fn duplicates_and_what_is_too_much_together_wait() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let rows = [
-            desk.under("one", desk.row(1, "vm", (0, 60), "0.7")),
-            desk.under("two", desk.row(1, "vm", (0, 60), "0.6")),
-            desk.under("one", desk.row(30, "net", (0, 60), "1")),
-            desk.under("two", desk.row(30, "net", (0, 60), "1")),
-        ];
+        let rows = Vec::from([
+            Desk::under("one", desk.row(1, "vm", (0, 60), "0.7")),
+            Desk::under("two", desk.row(1, "vm", (0, 60), "0.6")),
+            Desk::under("one", desk.row(30, "net", (0, 60), "1")),
+            Desk::under("two", desk.row(30, "net", (0, 60), "1")),
+        ]);
         desk.fetch(&rows).await;
         let kinds: Vec<String> = desk.waiting().await.into_iter().map(|row| row.kind.unwrap()).collect();
         assert_eq!(kinds.len(), 2);
@@ -307,7 +307,7 @@ async fn a_row_that_can_not_be_read_is_charged_as_a_person_says() {
         let mut nobody = desk.row(3, "ip2", (0, 60), "1");
         nobody.account_id = None;
         let dates = UsageRow { end_date: Some("soon".to_owned()), ..desk.row(3, "ip3", (0, 60), "1") };
-        let rows = [desk.row(3, "ip", (0, 60), "1.000,5"), desk.row(99, "x", (60, 120), "1"), nobody, dates];
+        let rows = Vec::from([desk.row(3, "ip", (0, 60), "1.000,5"), desk.row(99, "x", (60, 120), "1"), nobody, dates]);
         desk.fetch(&rows).await;
         let (unreadable, unknown) = {
             let mut tx = desk.cloud.app.store.read().await.unwrap();
@@ -351,7 +351,7 @@ async fn usage_of_a_project_is_taken_up_once_its_owner_is_known() {
         let mut desk = Desk::open(database).await;
         let mut row = desk.row(1, "vm", (0, 60), "1");
         (row.account_id, row.project_id) = (None, Some("6f5ef948-2bf2-41ef-a22c-5abb534cb69a".to_owned()));
-        let rows = [row, desk.row(3, "ip", (0, 60), "1")];
+        let rows = Vec::from([row, desk.row(3, "ip", (0, 60), "1")]);
         desk.fetch(&rows).await;
         assert_eq!(desk.item().await.kind, "unknown-owner");
         desk.stays(&rows).await;
@@ -388,7 +388,7 @@ async fn usage_of_a_project_is_taken_up_once_its_owner_is_known() {
 async fn usage_of_what_is_long_gone_waits() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let first = [desk.row(3, "ip", (0, 60), "1")];
+        let first = Vec::from([desk.row(3, "ip", (0, 60), "1")]);
         desk.fetch(&first).await;
         {
             let mut tx = desk.cloud.app.store.begin().await.unwrap();
@@ -414,10 +414,10 @@ async fn usage_of_what_is_long_gone_waits() {
 async fn removed_rows_are_told_and_their_charges_stay() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let rows = [desk.row(3, "ip", (0, 60), "1"), desk.row(1, "vm", (0, 60), "1")];
+        let rows = Vec::from([desk.row(3, "ip", (0, 60), "1"), desk.row(1, "vm", (0, 60), "1")]);
         desk.fetch(&rows).await;
         // One row goes, another one comes: the count says nothing.
-        let other = [desk.row(3, "ip", (0, 60), "1"), desk.row(6, "disk", (0, 60), "1")];
+        let other = Vec::from([desk.row(3, "ip", (0, 60), "1"), desk.row(6, "disk", (0, 60), "1")]);
         let stored = desk.fetch(&other).await;
         assert_eq!((stored.removed, stored.new_records), (1, 1));
         let item = desk.item().await;
@@ -434,7 +434,7 @@ async fn removed_rows_are_told_and_their_charges_stay() {
         drop(tx);
         desk.decide_row(key_of(&records[0]), Choice::Reject).await.unwrap();
         assert_eq!(desk.charged().await, charged(&all[..2]));
-        let three = [rows[0].clone(), rows[1].clone(), other[1].clone()];
+        let three = Vec::from([rows[0].clone(), rows[1].clone(), other[1].clone()]);
         desk.fetch(&three).await;
         assert_eq!(desk.charged().await, charged(&all[..2]));
         desk.stays(&three).await;
@@ -446,15 +446,15 @@ async fn removed_rows_are_told_and_their_charges_stay() {
 async fn windows_that_never_came_are_told_until_they_come() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let one = [desk.row(3, "ip", (0, 60), "1"), desk.row(3, "ip", (180, 240), "1")];
+        let one = Vec::from([desk.row(3, "ip", (0, 60), "1"), desk.row(3, "ip", (180, 240), "1")]);
         desk.fetch(&one).await;
-        let next = [desk.row(3, "ip", (1_560, 1_620), "1")];
+        let next = Vec::from([desk.row(3, "ip", (1_560, 1_620), "1")]);
         desk.fetch_day(1, &next).await;
         let items = desk.items(false).await;
         assert!(items.iter().all(|item| item.kind == "missing-window"), "{items:?}");
         assert_eq!(items.len(), 2);
         desk.stays(&one).await;
-        let come = [desk.row(3, "ip", (0, 60), "1"), desk.row(3, "ip", (60, 180), "2"), one[1].clone()];
+        let come = Vec::from([desk.row(3, "ip", (0, 60), "1"), desk.row(3, "ip", (60, 180), "2"), one[1].clone()]);
         desk.fetch(&come).await;
         let item = desk.item().await;
         // Somebody has seen it.
@@ -488,7 +488,7 @@ async fn a_stuck_usage_job_is_told_until_it_succeeds() {
 async fn a_rule_decides_about_what_comes() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let rows = [desk.row(1, "vm", (0, 60), "1.5")];
+        let rows = Vec::from([desk.row(1, "vm", (0, 60), "1.5")]);
         desk.fetch(&rows).await;
         let rule = {
             let mut tx = desk.cloud.app.store.begin().await.unwrap();
@@ -512,7 +512,7 @@ async fn a_rule_decides_about_what_comes() {
         };
         desk.stays(&rows).await;
         assert_eq!(desk.item().await.waiting, 1, "what waits already is not decided");
-        let more = [rows[0].clone(), desk.row(1, "vm2", (0, 60), "2"), desk.row(99, "x", (60, 120), "1")];
+        let more = Vec::from([rows[0].clone(), desk.row(1, "vm2", (0, 60), "2"), desk.row(99, "x", (60, 120), "1")]);
         let stored = desk.fetch(&more).await;
         assert_eq!(stored.quarantined, 0);
         assert_eq!(desk.items(false).await.len(), 1);
@@ -536,12 +536,12 @@ async fn a_rule_decides_about_what_comes() {
 async fn a_newer_report_of_the_window_goes_before_a_verdict() {
     on_each_database(|database| async {
         let mut desk = Desk::open(database).await;
-        let wrong = [desk.row(3, "ip", (0, 60), "1"), desk.row(1, "vm", (0, 60), "1.5")];
+        let wrong = Vec::from([desk.row(3, "ip", (0, 60), "1"), desk.row(1, "vm", (0, 60), "1.5")]);
         desk.fetch(&wrong).await;
         let item = desk.item().await;
         let row = key_of(&desk.waiting().await[0]);
         desk.decide_item(item.id, Choice::Release).await;
-        let mut rows = wrong.to_vec();
+        let mut rows = wrong.clone();
         rows.extend([desk.row(3, "ip", (0, 60), "1"), desk.row(1, "vm", (0, 60), "0.5")]);
         desk.fetch(&rows).await;
         assert_eq!(desk.charged().await, charged(&[("ip", 0, 1_000_000), ("vm", 0, 500_000)]));
@@ -562,11 +562,11 @@ async fn records_know_their_attributes() {
             tags: serde_json::from_str(r#"[{"key":"b","value":"2"},{"key":"a","value":"1"}]"#).unwrap(),
             ..row
         };
-        let rows = [
+        let rows = Vec::from([
             with(desk.row(1, "vm", (0, 60), "1")),
             with(desk.row(1, "vm2", (0, 60), "1")),
             desk.row(3, "ip", (0, 60), "1"),
-        ];
+        ]);
         desk.fetch(&rows).await;
         let mut tx = desk.cloud.app.store.read().await.unwrap();
         let sets = usage::list_attributes(&mut tx).await.unwrap();

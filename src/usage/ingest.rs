@@ -68,7 +68,7 @@ pub struct Stored {
     pub removed: u64,
 }
 
-/// Judges and stores a span.
+/// Judges and stores a span that was downloaded as a whole.
 pub async fn store_span(
     store: &Store,
     downloaded: Downloaded,
@@ -76,75 +76,103 @@ pub async fn store_span(
     run: RunId,
     now: Timestamp,
 ) -> Result<Stored, StoreError> {
-    let mut tx = store.begin().await?;
-    let mut owners = Owners::load(&mut tx).await?;
-    let mut aside = Aside::load(&mut tx, spans).await?;
-    let unreadable = downloaded.unreadable;
-    let records = read_rows(downloaded.rows, &mut owners, &mut aside);
-    if unreadable > 0 {
-        aside.add_unreadable(unreadable);
-    }
-    let mut judged = emission::judge(records);
-    judged.retain(|row| spans.span.contains(row.record.window.start()));
-
-    let mut intake = Intake::load(&mut tx, &judged, spans, run, now).await?;
-    for row in &judged {
-        let Some((account, project)) = owners.resolve(&mut tx, &row.record.owner, now).await? else { continue };
-        intake.take(&mut tx, row, account, project).await?;
-    }
-    intake.removed(&mut tx).await?;
-    let stored = intake.store(&mut tx, aside).await?;
-    for day in days_of(spans.span, Tz::UTC) {
-        if let Some(period) = day.period(Tz::UTC) {
-            rows::recount_day(&mut tx, day, period.start(), period.end(), now).await?;
-        }
-    }
-    note_longest(&mut tx, &judged, now).await?;
-    review_watch::note_gaps(&mut tx, &judged, spans.span, run, now).await?;
-    if spans.advance {
-        let end = spans.span.end().as_ms().to_string();
-        runs::put_setting(&mut tx, super::sync::settings::FETCHED_UNTIL, &end, now).await?;
-    }
-    tx.commit().await?;
-    Ok(stored)
+    let mut reader = SpanReader::begin(store, spans).await?;
+    reader.push(downloaded);
+    reader.store(store, run, now).await
 }
 
-/// Makes records of rows; those of which none can be made are put aside.
-fn read_rows(raw: Vec<UsageRow>, owners: &mut Owners, aside: &mut Aside) -> Vec<Record> {
-    let mut words = Words::default();
-    let mut records = Vec::with_capacity(raw.len());
-    for row in raw {
-        let account = || row.account_id.as_ref().and_then(|id| owners.accounts.get(id)).map(|id| id.get());
-        match normalise::normalise(&row, &mut words) {
-            Err(reason) => {
-                let (kind, group) = (reason.kind(), reason.group());
-                aside.add(&row, account(), Why { kind, group, reason: reason.to_string(), subject: None });
-            }
-            Ok(_) if aside.is_decided(&row) => {
-                let reason = "a person decided about it".to_owned();
-                aside.add(
-                    &row,
-                    account(),
-                    Why { kind: Kind::Unreadable, group: reason.clone(), reason, subject: None },
-                );
-            }
-            Ok(Record { owner: Owner::Project(id), .. }) if owners.find_project(&id).is_none() => {
-                let reason = Kind::UnknownOwner.words().to_owned();
-                let subject = Some(id.to_string());
-                aside.add(&row, None, Why { kind: Kind::UnknownOwner, group: reason.clone(), reason, subject });
-            }
-            Ok(record) => {
-                if let Owner::Account(id) = &record.owner
-                    && !owners.accounts.contains_key(id.as_ref())
-                    && !owners.names.contains_key(id.as_ref())
-                {
-                    owners.names.insert(id.to_string(), seen_account(id, &row));
-                }
-                records.push(record);
-            }
+/// A span on its way into the store: pages are pushed in the server's order as they come, become records at once, and are not
+/// kept. Nothing is written before [`SpanReader::store`]; where the download has to begin anew, so does the reader.
+pub struct SpanReader {
+    spans: Spans,
+    owners: Owners,
+    aside: Aside,
+    words: Words,
+    records: Vec<Record>,
+}
+
+impl SpanReader {
+    /// A reader that knows who owns what, and what was decided about rows of the span.
+    pub async fn begin(store: &Store, spans: Spans) -> Result<Self, StoreError> {
+        let mut tx = store.read().await?;
+        let owners = Owners::load(&mut tx).await?;
+        let aside = Aside::load(&mut tx, spans).await?;
+        tx.commit().await?;
+        Ok(Self { spans, owners, aside, words: Words::default(), records: Vec::new() })
+    }
+
+    /// Takes a page.
+    pub fn push(&mut self, page: Downloaded) {
+        if page.unreadable > 0 {
+            self.aside.add_unreadable(page.unreadable);
+        }
+        self.records.reserve(page.rows.len());
+        for row in page.rows {
+            self.read(&row);
         }
     }
-    records
+
+    /// Makes a record of a row; where none can be made, it is put aside.
+    fn read(&mut self, row: &UsageRow) {
+        let Self { owners, aside, words, .. } = self;
+        let account = || row.account_id.as_ref().and_then(|id| owners.accounts.get(id)).map(|id| id.get());
+        let record = match normalise::normalise(row, words) {
+            Err(reason) => {
+                let (kind, group) = (reason.kind(), reason.group());
+                return aside.add(row, account(), Why { kind, group, reason: reason.to_string(), subject: None });
+            }
+            Ok(record) => record,
+        };
+        if aside.is_decided(row) {
+            let reason = "a person decided about it".to_owned();
+            let why = Why { kind: Kind::Unreadable, group: reason.clone(), reason, subject: None };
+            return aside.add(row, account(), why);
+        }
+        match &record.owner {
+            Owner::Project(id) if owners.find_project(id).is_none() => {
+                let reason = Kind::UnknownOwner.words().to_owned();
+                let subject = Some(id.to_string());
+                return aside.add(row, None, Why { kind: Kind::UnknownOwner, group: reason.clone(), reason, subject });
+            }
+            Owner::Account(id)
+                if !owners.accounts.contains_key(id.as_ref()) && !owners.names.contains_key(id.as_ref()) =>
+            {
+                owners.names.insert(id.to_string(), seen_account(id, row));
+            }
+            Owner::Project(_) | Owner::Account(_) => {}
+        }
+        self.records.push(record);
+    }
+
+    /// Judges what was pushed, and stores it in one transaction.
+    pub async fn store(self, store: &Store, run: RunId, now: Timestamp) -> Result<Stored, StoreError> {
+        let Self { spans, mut owners, aside, words, records } = self;
+        drop(words);
+        let mut judged = emission::judge(records);
+        judged.retain(|row| spans.span.contains(row.record.window.start()));
+
+        let mut tx = store.begin().await?;
+        let mut intake = Intake::load(&mut tx, &judged, spans, run, now).await?;
+        for row in &judged {
+            let Some((account, project)) = owners.resolve(&mut tx, &row.record.owner, now).await? else { continue };
+            intake.take(&mut tx, row, account, project).await?;
+        }
+        intake.removed(&mut tx).await?;
+        let stored = intake.store(&mut tx, aside).await?;
+        for day in days_of(spans.span, Tz::UTC) {
+            if let Some(period) = day.period(Tz::UTC) {
+                rows::recount_day(&mut tx, day, period.start(), period.end(), now).await?;
+            }
+        }
+        note_longest(&mut tx, &judged, now).await?;
+        review_watch::note_gaps(&mut tx, &judged, spans.span, run, now).await?;
+        if spans.advance {
+            let end = spans.span.end().as_ms().to_string();
+            runs::put_setting(&mut tx, super::sync::settings::FETCHED_UNTIL, &end, now).await?;
+        }
+        tx.commit().await?;
+        Ok(stored)
+    }
 }
 
 /// The records of a span on their way into the store.
@@ -248,6 +276,10 @@ impl Intake {
                 estimate: outcome.estimate,
                 item_id,
             });
+            if self.fresh.len() >= bulk::ROWS_PER_STATEMENT {
+                rows::insert_records(tx, &self.fresh, self.run).await?;
+                self.fresh.clear();
+            }
             return Ok(());
         };
         let charged_quantity = outcome.charged_quantity;

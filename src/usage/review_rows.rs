@@ -57,7 +57,7 @@ fn with_verdict(row: &Judged, kind: Option<Kind>, standing: Standing, verdict: O
 
 /// Everything that decides about the rows of a span, loaded once.
 pub(super) struct Verdicts {
-    verdicts: HashMap<[u8; 16], Verdict>,
+    decided: HashMap<[u8; 16], Verdict>,
     rules: Vec<Rule>,
     kinds: HashMap<i64, String>,
     items: HashMap<(Kind, String), i64>,
@@ -73,7 +73,7 @@ impl Verdicts {
     pub(super) async fn load(tx: &mut Tx, spans: Spans, run: RunId, now: Timestamp) -> Result<Self, StoreError> {
         let (from, until) = (spans.span.start(), spans.span.end());
         Ok(Self {
-            verdicts: review::list_verdicts(tx, from, until).await?,
+            decided: review::list_verdicts(tx, from, until).await?,
             rules: review::list_rules(tx).await?,
             kinds: review::list_kinds(tx, from, until).await?,
             items: HashMap::new(),
@@ -102,7 +102,7 @@ impl Verdicts {
         let key = *row.key.as_bytes();
         if let Some(kind) = kind
             && self.kind_of(known) != Some(kind)
-            && !self.verdicts.contains_key(&key)
+            && !self.decided.contains_key(&key)
             && let Some(rule) = rule_for(&self.rules, kind, Some(i64::from(row.record.usage_type)), Some(account))
         {
             *self.used.entry(rule.id).or_default() += 1;
@@ -116,9 +116,9 @@ impl Verdicts {
                 reason: rule.why.clone(),
             };
             self.made.push(verdict.clone());
-            self.verdicts.insert(key, verdict);
+            self.decided.insert(key, verdict);
         }
-        with_verdict(row, kind, standing, self.verdicts.get(&key))
+        with_verdict(row, kind, standing, self.decided.get(&key))
     }
 
     /// The item that a record belongs to.
@@ -258,6 +258,7 @@ impl Aside {
         hasher.update(raw.as_bytes());
         let seen = i64::try_from(rows).unwrap_or(i64::MAX);
         let put = Put { why, account: None, usage_type: None, start: span.start(), raw, seen };
+        // One row for all of them.
         self.put(digest_of(&hasher), put);
     }
 

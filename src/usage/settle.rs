@@ -96,7 +96,7 @@ fn windows<'a>(kind: &UsageType, mut rows: Vec<Row<'a>>, changes: &mut Vec<Chang
         });
     }
     // In the order of windows; within one as the server sent them. All current rows of a window are of one emission.
-    rows.sort_by_key(|row| row.window());
+    rows.sort_by_key(Row::window);
     let mut kept = Vec::with_capacity(rows.len());
     for group in rows.chunk_by(|one, other| one.window() == other.window()) {
         let [_, _, ..] = group else {
