@@ -40,8 +40,7 @@ const HEAD: &str = "\
 #   gb, gib               10^9 bytes, 2^30 bytes moved
 #   million               one million operations
 #
-# Prices for a payer, domain, tag or machine size, graduated prices, discounts and tax rates: see the documentation of the
-# price book.
+# Prices for a payer, domain, tag or machine size, graduated prices, discounts and tax rates: docs/price-book.md.
 #
 # A price that changes: until = \"2027-01-01\" in the old tariff, and a new one with from = \"2027-01-01\".
 ";
