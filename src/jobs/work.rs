@@ -38,7 +38,7 @@ const JOB_PAUSE: Duration = Duration::from_millis(500);
 /// Before any day that a cloud was billed for.
 const EVERY_DAY: Day = Day::from_number(0);
 /// The setting with the price book of the last run.
-const LAST_BOOK: &str = "rating.book";
+pub const LAST_BOOK: &str = "rating.book";
 
 /// Why a job failed. Each stands in the run's record as well.
 #[derive(Debug, thiserror::Error)]

@@ -11,15 +11,12 @@ use super::{
 };
 use crate::{
     ids::PriceBookId,
-    jobs::App,
+    jobs::{App, work::LAST_BOOK},
     rating::{Change, ChangeKind, FirstDifference, Narrowing, PriceBook},
     store::{rating as rows, runs},
     time::Timestamp,
     usage::types::UsageType,
 };
-
-/// The setting with the price book of the last run of rating.
-const LAST_BOOK: &str = "rating.book";
 
 fn whom(narrowing: &Narrowing) -> String {
     narrowing.words().unwrap_or_else(|| "all".to_owned())
