@@ -60,14 +60,9 @@ const WIRING: &[&str] = &["cli", "web", "jobs", "setup", "standin"];
 /// Imports from one stage into another, each with its reason. The pure core of a stage is open to all.
 const BETWEEN_STAGES: &[(&str, &str, &str)] = &[
     ("enforcement", "ledger::standing", "a decision is about the figures that the ledger derives"),
-    ("rating::stage", "usage::sync", "how far back a record may reach stands in the settings that sync keeps"),
-    ("estimate::windows", "rating::stage", "a stored record becomes what the rater takes in one place"),
+    ("rating::desk", "usage::sync::settings", "how far back a record may reach stands in the settings that sync keeps"),
+    ("estimate::windows", "rating::desk", "estimates are compared with records priced by the very function that rates them"),
     ("enforcement", "usage::sync::settings", "up to when usage is known stands in the settings that sync keeps"),
-    (
-        "ledger::verify",
-        "usage::sync::settings",
-        "it compares charges with their records, which reach as far as sync notes",
-    ),
 ];
 
 /// A source file's module path, and the paths that its code outside of tests names: `store::cloud`, `tokio`, …

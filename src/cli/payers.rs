@@ -39,7 +39,11 @@ pub async fn payer(context: &Context, command: PayerCommand) -> anyhow::Result<E
             let value = serde_json::json!({ "payer": row.name, "billing_start": shown, "days_to_rate": marked });
             context.show(&value, |_| {
                 let from = shown.clone().unwrap_or_else(|| "the cloud's first billing day".to_owned());
-                format!("{} is charged from {from} on. {marked} days wait for `bursar rate`.", row.name)
+                format!(
+                    "{} is charged from {from} on; {marked} days wait for `bursar rate`. Days that are closed stay as they were \
+                     charged: `bursar rate --from DATE` proposes the difference, for `bursar review` to approve.",
+                    row.name
+                )
             })?;
         }
         PayerCommand::Class { payer, class, reason } => {

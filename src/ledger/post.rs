@@ -186,7 +186,7 @@ async fn post_charge(
     let posted = (Money::from_micros(charge.posted_net_micros), Money::from_micros(charge.posted_tax_micros));
     let mut number = charge.postings;
     let reversal = match charge.repost_item {
-        Some(item) if charge.postings > 0 && (net, tax) != posted => {
+        Some(item) if posted != (Money::ZERO, Money::ZERO) && (net, tax) != posted => {
             number += 1;
             let back = (posted.0.negated()?, posted.1.negated()?);
             let reverses = correction_rows::find_newest_charge(
@@ -210,8 +210,12 @@ async fn post_charge(
         number += 1;
         let why = match reversal {
             Some(item) => Why::Anew { item },
-            None if number == 1 => Why::Usage,
-            None => Why::Correction(number - 1),
+            None => match charge.repost_item {
+                // Nothing was posted that could be reversed.
+                Some(item) => Why::Anew { item },
+                None if number == 1 => Why::Usage,
+                None => Why::Correction(number - 1),
+            },
         };
         report.corrections += u64::from(matches!(why, Why::Correction(_)));
         post_amounts(tx, desk, charge, settings.zone, (number, more, why), now).await?;

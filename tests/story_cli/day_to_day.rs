@@ -103,7 +103,7 @@ async fn preview_stores_nothing(desk: &Desk<'_>, cloud: &Cloud) {
     assert!(bob.unwrap()["net"].as_str().unwrap().parse::<rust_decimal::Decimal>().unwrap().is_sign_positive());
     assert_ne!(bob.unwrap()["net"], "0.00", "{preview}");
     assert!(desk.text(&["preview", "--from", &from, "--to", &to]).await.contains("Nothing was stored"));
-    for table in ["charge_day", "transfer", "rated", "decision", "notice"] {
+    for table in ["charge_day", "transfer", "decision", "notice"] {
         assert_eq!(count(cloud, table).await, 0, "{table}");
     }
 }

@@ -214,6 +214,16 @@ async fn usage_before_a_payers_billing_start_is_given_back_when_it_is_set() {
             let now = cloud.clock.now();
             payers::set_billing_start(&mut tx, carol.payer_id, day, chrono_tz::UTC, cause("b"), now).await.unwrap();
             tx.commit().await.unwrap();
+            // Closed days change on a person's word only.
+            let before = money().await;
+            let rated =
+                bursar::jobs::work::rate(&cloud.app, Some(on(0)), "test", &bursar::progress::Quiet).await.unwrap();
+            assert_eq!(money().await, before);
+            let mut tx = cloud.app.store.begin().await.unwrap();
+            let item = rated.proposal.unwrap().item;
+            let by = ("alice", "as agreed");
+            bursar::rating::changes::settle(&mut tx, item, true, None, by, now).await.unwrap();
+            tx.commit().await.unwrap();
             bursar::jobs::work::rate(&cloud.app, None, "test", &bursar::progress::Quiet).await.unwrap();
         };
         set(Some(on(2))).await;
