@@ -1,6 +1,7 @@
 //! The program as people meet it: the real binary as a process of its own, beside the stand-in.
 
 mod day_to_day;
+mod prices;
 mod refusals;
 
 use std::{collections::BTreeMap, process::Stdio, time::Duration};

@@ -173,19 +173,7 @@ async fn an_account_that_moves_keeps_what_its_closed_days_cost() {
         // Renamed, bob has no price of his own any more: from the first day that is not closed.
         let account = cloud.account("bob").await;
         let sql = format!("update payer set name = 'ROOT/robert' where id = {}", account.payer_id);
-        match &cloud.database.url {
-            Some(url) => crate::harness::run_sql_on(url, &sql).await,
-            None => {
-                let mut tx = cloud.app.store.begin().await.unwrap();
-                match &mut tx {
-                    bursar::store::Tx::Sqlite(conn) => {
-                        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut **conn).await.unwrap();
-                    }
-                    bursar::store::Tx::Postgres(_) => unreachable!(),
-                }
-                tx.commit().await.unwrap();
-            }
-        }
+        crate::story_cli::run_sql(&cloud, &sql).await;
         cloud.standin.with(|world| world.late_event(Timestamp::from_seconds(NOVEMBER + 20 * 3_600 + 600)));
         hours(&cloud, 24).await;
         let days = posted(&cloud, "bob").await;

@@ -61,7 +61,11 @@ const WIRING: &[&str] = &["cli", "web", "jobs", "setup", "standin"];
 const BETWEEN_STAGES: &[(&str, &str, &str)] = &[
     ("enforcement", "ledger::standing", "a decision is about the figures that the ledger derives"),
     ("rating::desk", "usage::sync::settings", "how far back a record may reach stands in the settings that sync keeps"),
-    ("estimate::windows", "rating::desk", "estimates are compared with records priced by the very function that rates them"),
+    (
+        "estimate::windows",
+        "rating::desk",
+        "estimates are compared with records priced by the very function that rates them",
+    ),
     ("enforcement", "usage::sync::settings", "up to when usage is known stands in the settings that sync keeps"),
 ];
 

@@ -90,24 +90,17 @@ async fn figures(
     let payer = cloud::get_payer(tx, account.payer_id).await?;
     let mut steps = Vec::new();
     let limit = rows::find_limit_at(tx, payer.id, at).await?;
-    let limit_amount = match &limit {
-        Some((amount, author, reason, since)) => {
-            let from = format!("set by {author} on {}: {reason}", since.display_in(zone));
-            let what = if amount.is_some() { "credit limit" } else { "no credit limit: not managed" };
-            steps.push(Step { what: what.to_owned(), amount: shown(amount.unwrap_or(Money::ZERO)), from });
-            *amount
-        }
-        None => {
-            let default = app.default_limit();
-            let from =
-                if default.is_some() { "the configured default" } else { "none set and no default: not managed" };
-            steps.push(Step {
-                what: "credit limit".to_owned(),
-                amount: shown(default.unwrap_or(Money::ZERO)),
-                from: from.to_owned(),
-            });
-            default
-        }
+    let limit_amount = if let Some((amount, author, reason, since)) = &limit {
+        let from = format!("set by {author} on {}: {reason}", since.display_in(zone));
+        let what = if amount.is_some() { "credit limit" } else { "no credit limit: not managed" };
+        steps.push(Step { what: what.to_owned(), amount: shown(amount.unwrap_or(Money::ZERO)), from });
+        *amount
+    } else {
+        let default = app.default_limit();
+        let from = if default.is_some() { "the configured default" } else { "none set and no default: not managed" };
+        let amount = shown(default.unwrap_or(Money::ZERO));
+        steps.push(Step { what: "credit limit".to_owned(), amount, from: from.to_owned() });
+        default
     };
     let sums = rows::list_kind_sums(tx, payer.id, at).await?;
     let mut grants = Vec::new();
@@ -117,7 +110,7 @@ async fn figures(
         )?;
         let ends = grant.ends.map_or_else(|| "no end".to_owned(), |ends| format!("until {}", ends.display_in(zone)));
         let scope = grant.scope_usage_type.map(work::slug_of);
-        let state = if !grant.is_active(at) { ", not active" } else { "" };
+        let state = if grant.is_active(at) { "" } else { ", not active" };
         let counts = grant.is_active(at) && scope.is_none();
         let scoped = scope.map_or_else(String::new, |slug| format!(", only for {slug}: not part of Available"));
         if grant.starts <= at {

@@ -305,7 +305,7 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
             .collect();
         tx.commit().await?;
         metrics::unpriced_records(unpriced.iter().map(|row| u64::try_from(row.records).unwrap_or(0)).sum());
-        Ok(RateSummary { rated, posted, proposal, lapsed, unpriced })
+        Ok(RateSummary { rated, posted, lapsed, proposal, unpriced })
     })
     .await
 }

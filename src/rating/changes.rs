@@ -130,13 +130,12 @@ async fn number_terms(tx: &mut Tx, charges: Vec<Differing>) -> Result<Vec<Review
     let mut numbered = Vec::with_capacity(charges.len());
     for (charge, terms) in &charges {
         let key = Arc::as_ptr(terms).addr();
-        let number = match numbers.get(&key) {
-            Some(known) => *known,
-            None => {
-                let number = rating::put_terms(tx, &terms.to_json()?).await?;
-                numbers.insert(key, number);
-                number
-            }
+        let number = if let Some(known) = numbers.get(&key) {
+            *known
+        } else {
+            let number = rating::put_terms(tx, &terms.to_json()?).await?;
+            numbers.insert(key, number);
+            number
         };
         numbered.push(ReviewCharge { new_terms_id: Some(number), ..charge.clone() });
     }

@@ -424,24 +424,23 @@ impl<'d> Pricing<'d> {
             return Ok(Err("the stored record makes no sense".to_owned()));
         };
         let key = (record.usage_type, record.offering_id, record.attributes_id);
-        let prices = match self.prices.get(&key) {
-            Some(known) => known.clone(),
-            None => {
-                let offering = self.desk.offering(tx, record.offering_id).await?;
-                let known = self.desk.attributes(tx, record.attributes_id).await?;
-                let features = Features {
-                    offering: offering.as_deref(),
-                    zone: known.zone.as_deref(),
-                    template: known.template.as_deref(),
-                    os_type: known.os_type.as_deref(),
-                    cpu_number: known.cpu_number,
-                    memory_mib: known.memory_mib,
-                    tags: &known.tags,
-                };
-                let found = self.rater.find_prices(usage.usage_type, &features);
-                self.prices.insert(key, found.clone());
-                found
-            }
+        let prices = if let Some(known) = self.prices.get(&key) {
+            known.clone()
+        } else {
+            let offering = self.desk.offering(tx, record.offering_id).await?;
+            let known = self.desk.attributes(tx, record.attributes_id).await?;
+            let features = Features {
+                offering: offering.as_deref(),
+                zone: known.zone.as_deref(),
+                template: known.template.as_deref(),
+                os_type: known.os_type.as_deref(),
+                cpu_number: known.cpu_number,
+                memory_mib: known.memory_mib,
+                tags: &known.tags,
+            };
+            let found = self.rater.find_prices(usage.usage_type, &features);
+            self.prices.insert(key, found.clone());
+            found
         };
         let rated: Result<Rated, RateError> = match day {
             Some(day) => self.rater.rate_on(day, &usage, &prices, &mut self.used),

@@ -12,6 +12,7 @@ use crate::{
         rating::{self as rows, NamedRow, RatableRow},
     },
     time::{Day, Period, Timestamp},
+    usage::record::RecordKey,
 };
 
 /// A record of a day.
@@ -125,7 +126,8 @@ pub async fn explain_day(
 
 fn line(row: &NamedRow, note: Option<String>) -> Line {
     Line {
-        key: row.key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        key: <[u8; 16]>::try_from(row.key.as_slice())
+            .map_or_else(|_| String::new(), |key| RecordKey::from_bytes(key).to_hex()),
         usage_type: row.usage_type,
         resource: row.resource.clone(),
         name: row.name.clone(),

@@ -102,7 +102,9 @@ pub async fn rate_days(
             let mut tx = store.begin().await?;
             write(&mut tx, &batch, &priced).await?;
             tx.commit().await?;
-            priced.iter().for_each(|day| report.add(day));
+            for day in &priced {
+                report.add(day);
+            }
             progress.step("account days rated", report.days, Some(total));
         }
     }
