@@ -201,6 +201,10 @@ async fn charges(
                 }
             }
             state.extend(charge.issue.clone());
+            // What is free, or before the first billing day, says nothing about a balance.
+            if charge.net_nanos == 0 && postings.is_empty() && state.is_empty() {
+                continue;
+            }
             list.push(ChargeRow {
                 day: Day::from_number(charge.day).to_string(),
                 account: account.full_name(),
