@@ -25,12 +25,14 @@ pub struct UsageQuery {
     pub project: Option<CloudId>,
     /// Only this type's.
     pub usage_type: Option<i32>,
+    /// With the tags that the resources have now. Dear: the server reads its whole table of tags each time (facts 3.2).
+    pub tags: bool,
 }
 
 impl UsageQuery {
     /// Everything in a range.
     pub const fn all(range: Period) -> Self {
-        Self { range, account: None, project: None, usage_type: None }
+        Self { range, account: None, project: None, usage_type: None, tags: false }
     }
 
     fn params(&self) -> Params {
@@ -40,6 +42,7 @@ impl UsageQuery {
             .with_some("accountid", self.account)
             .with_some("projectid", self.project)
             .with_some("type", self.usage_type)
+            .with_some("includetags", self.tags.then_some("true"))
     }
 }
 

@@ -157,6 +157,7 @@ impl App {
             concurrency: usize::try_from(self.config.cloudstack.concurrency).unwrap_or(1),
             page_size: self.config.cloudstack.page_size,
             full,
+            tags: false,
         }
     }
 

@@ -27,7 +27,7 @@ use crate::{
     store::{StoreError, rating as rating_rows, runs, usage as usage_rows},
     telemetry::metrics::{self, RunOutcome},
     time::{Day, Timestamp},
-    usage::sync::{self, SyncReport},
+    usage::sync::{self, SyncReport, SyncSettings},
 };
 
 /// How often a run shows that it is alive.
@@ -168,7 +168,9 @@ pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -
     let client = app.client(Role::Reader)?;
     recorded(app, "sync", cause, async |run| {
         let directory = directory::sync_directory(&client, &app.store, app.clock.as_ref(), run).await?;
-        let settings = app.sync_settings(full);
+        // Tags are asked for only where a price depends on them; a book with problems is told about by the rate job.
+        let tags = load_price_book_text(app).is_ok_and(|(_, book)| book.uses_tags());
+        let settings = SyncSettings { tags, ..app.sync_settings(full) };
         let usage = sync::sync_usage(&client, &app.store, app.clock.as_ref(), &settings, run, progress).await?;
         // After the usage, which tells what offerings there are: the first price book comes right behind the first sync.
         name_offerings(app, &client).await?;

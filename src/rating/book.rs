@@ -322,6 +322,11 @@ impl PriceBook {
         self.free.contains(&usage_type)
     }
 
+    /// Whether a price or a discount depends on the tags of what is used, so that they have to be asked for.
+    pub fn uses_tags(&self) -> bool {
+        self.tariffs.iter().any(|tariff| tariff.narrowing.tag.is_some())
+    }
+
     /// Whether a price depends on how much was used before in the month.
     pub fn has_tiers(&self) -> bool {
         self.tariffs.iter().any(|tariff| !tariff.tiers().is_empty())

@@ -60,6 +60,8 @@ pub struct SyncSettings {
     pub page_size: u32,
     /// Fetch the whole look-back again, whatever the counts say.
     pub full: bool,
+    /// Ask for the tags that resources have now.
+    pub tags: bool,
 }
 
 /// Why usage could not be fetched. Spans stored before stay stored.

@@ -130,6 +130,14 @@ pub(super) fn records(call: &mut Call<'_>) -> Result<Value> {
     Ok(envelope::list("usagerecord", total, shown))
 }
 
+/// The tags that the resource has now, where they are asked for (facts 3.2).
+fn tags(call: &Call<'_>, record: &Record) -> Vec<Value> {
+    let resource = record.fields.get("usageid").and_then(Value::as_str);
+    let Some(id) = resource.filter(|_| call.flag("includetags")) else { return Vec::new() };
+    let tags = call.world.resource_tags.get(id).map_or(&[][..], Vec::as_slice);
+    tags.iter().map(|(key, value)| json!({ "key": key, "value": value, "resourceid": id })).collect()
+}
+
 fn view(call: &Call<'_>, record: &Record) -> Value {
     let world = &*call.world;
     let account = world.accounts.get(record.owner);
@@ -155,7 +163,7 @@ fn view(call: &Call<'_>, record: &Record) -> Value {
         "rawusage": raw,
         "startdate": dates::out_usage(record.start, world.locale),
         "enddate": dates::out_usage(record.end, world.locale),
-        "tags": [],
+        "tags": tags(call, record),
     }));
     if let Some(project) = account.filter(|account| account.kind == PROJECT_ACCOUNT).and_then(|account| account.project)
     {

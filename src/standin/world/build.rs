@@ -99,6 +99,7 @@ impl World {
             settings: Settings::default(),
             usage: Usage::default(),
             icons: HashMap::new(),
+            resource_tags: HashMap::new(),
             api_keys: HashMap::new(),
             received: Vec::new(),
             quota: super::quota::Quota::default(),

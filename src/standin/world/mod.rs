@@ -125,6 +125,7 @@ pub struct World {
     pub(crate) settings: settings::Settings,
     pub(crate) usage: Usage,
     pub(crate) icons: HashMap<(String, String), String>,
+    pub(crate) resource_tags: HashMap<String, Vec<(String, String)>>,
     pub(crate) api_keys: HashMap<String, CloudId>,
     pub(crate) received: Vec<Received>,
     pub(crate) quota: quota::Quota,
