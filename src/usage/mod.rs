@@ -4,6 +4,7 @@
 //! charged twice, and fetching a span again changes nothing when nothing changed. Must not: price anything, or act.
 
 pub mod emission;
+mod fetch;
 pub mod ingest;
 pub mod normalise;
 pub mod record;
