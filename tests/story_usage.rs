@@ -776,13 +776,13 @@ async fn a_big_day_of_an_odd_range_is_fetched_in_pieces() {
             .standin
             .calls()
             .into_iter()
-            .filter(|call| call.parameters.get("pagesize").is_some_and(|size| size == "10"))
+            .filter(|call| call.parameters.get("page").is_some_and(|number| number == "2"))
             .map(|call| {
                 let date = |name: &str| Timestamp::parse_cloudstack(&call.parameters[name]).unwrap();
                 date("enddate").since(date("startdate"))
             })
             .collect();
-        // Six hours hold ten windows of six records; a piece of three hours and its margins is small enough.
+        // A piece of three hours and its margins holds some seven windows of six records.
         let longest = downloads.iter().max().unwrap();
         assert!(*longest < HOUR * 6, "{longest:?}");
         let whole = sync(&cloud, true).await;
