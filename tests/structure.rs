@@ -6,10 +6,31 @@ use std::{
 };
 
 /// Modules that know no database, no HTTP, no runtime: what is decided and reckoned, given its facts.
-const CORE: &[&str] =
-    &["money", "time", "ids", "usage::emission", "usage::record", "usage::types", "rating", "ledger::rules", "policy"];
-/// In `rating`, the stage is no core.
-const NOT_CORE: &[&str] = &["rating::stage"];
+const CORE: &[&str] = &[
+    "money",
+    "time",
+    "ids",
+    "usage::emission",
+    "usage::record",
+    "usage::review_kind",
+    "usage::settle",
+    "usage::types",
+    "rating",
+    "ledger::rules",
+    "policy",
+    "estimate",
+    "quota",
+];
+/// In `rating` and `estimate`, what reads or writes the store is no core.
+const NOT_CORE: &[&str] = &[
+    "rating::stage",
+    "rating::desk",
+    "rating::changes",
+    "rating::check",
+    "rating::explain",
+    "estimate::poll",
+    "estimate::windows",
+];
 /// What the core must not reach.
 const BEYOND_CORE: &[&str] = &[
     "store",
@@ -33,13 +54,14 @@ const CORE_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("time", "sqlx", "instants are bound as their milliseconds; the same"),
 ];
 /// Stages: each reads tables, does one thing, writes tables.
-const STAGES: &[&str] = &["usage", "rating", "ledger", "enforcement", "access", "people"];
+const STAGES: &[&str] = &["usage", "rating", "ledger", "enforcement", "access", "people", "estimate"];
 /// Wiring: no stage may know it.
 const WIRING: &[&str] = &["cli", "web", "jobs", "setup", "standin"];
 /// Imports from one stage into another, each with its reason. The pure core of a stage is open to all.
 const BETWEEN_STAGES: &[(&str, &str, &str)] = &[
     ("enforcement", "ledger::standing", "a decision is about the figures that the ledger derives"),
     ("rating::stage", "usage::sync", "how far back a record may reach stands in the settings that sync keeps"),
+    ("estimate::windows", "rating::stage", "a stored record becomes what the rater takes in one place"),
     ("enforcement", "usage::sync::settings", "up to when usage is known stands in the settings that sync keeps"),
     (
         "ledger::verify",

@@ -1,4 +1,4 @@
-//! Accounts, payments, grants, users, holds, notices and the quarantine.
+//! Accounts with their limits, users, holds, notices and the quarantine.
 
 use std::{collections::HashSet, path::Path, process::ExitCode};
 
@@ -6,16 +6,15 @@ use anyhow::{Context as _, bail};
 
 use super::{
     Context,
-    args::{AccountCommand, GrantCommand, HoldCommand, PaymentCommand, UserCommand},
+    args::{AccountCommand, HoldCommand, UserCommand},
     author, output,
+    payments::show_figures,
 };
 use crate::{
-    config::Database,
     ids::{AccountId, PayerId},
-    jobs::{App, lock::DataLock},
+    jobs::App,
     ledger::{
         post::{self, Cause},
-        rules::Figures,
         standing::Standing,
     },
     money::Money,
@@ -25,9 +24,8 @@ use crate::{
         cloud::{self, Account},
         enforcement, ledger, people,
         runs::{self, AuditLine},
-        usage,
     },
-    time::{Day, Timestamp},
+    time::Timestamp,
 };
 
 /// A CSV file of limits has at most so many lines.
@@ -330,80 +328,6 @@ async fn limits(
     })
 }
 
-fn show_figures(context: &Context, app: &App, account: &Account, figures: &Figures) -> anyhow::Result<()> {
-    let currency = &app.config.billing.currency;
-    let value = serde_json::json!({
-        "account": account.full_name(),
-        "total": figures.total.to_string(),
-        "used": figures.used.to_string(),
-        "available": figures.available.to_string(),
-    });
-    context.show(&value, |_| {
-        format!(
-            "{}: Total {}, Used {}, Available {}.",
-            account.full_name(),
-            currency.format(figures.total),
-            currency.format(figures.used),
-            currency.format(figures.available)
-        )
-    })
-}
-
-/// `bursar payment …`
-pub async fn payment(context: &Context, command: PaymentCommand) -> anyhow::Result<ExitCode> {
-    let PaymentCommand::Add { account, amount, reference, key } = command;
-    let app = context.app().await?;
-    let amount = Money::parse(&amount)?;
-    let who = author();
-    let key = key.unwrap_or_else(|| app.random.uuid().to_string());
-    let mut tx = app.store.begin().await?;
-    let found = cloud::resolve_account(&mut tx, &account).await?;
-    let cause = Cause { key: &key, author: &who, reason: &reference };
-    let defaults = (app.default_limit(), app.tax()?);
-    let figures = post::add_payment(&mut tx, found.payer_id, amount, cause, defaults, app.clock.now()).await?;
-    wake(&app, &mut tx).await?;
-    tx.commit().await?;
-    show_figures(context, &app, &found, &figures)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A running server looks at once whether somebody may be opened now.
-async fn wake(app: &App, tx: &mut Tx) -> anyhow::Result<()> {
-    // On PostgreSQL nobody can tell from here whether a replica runs: one that starts later finds the request.
-    let sqlite = matches!(app.config.store.database, Database::Sqlite(_));
-    if !sqlite || DataLock::try_take(&app.config.store.data_dir)?.is_none() {
-        runs::leave_request(tx, "enforce", "{}", &author(), app.clock.now()).await?;
-    }
-    Ok(())
-}
-
-/// `bursar grant …`
-pub async fn grant(context: &Context, command: GrantCommand) -> anyhow::Result<ExitCode> {
-    let GrantCommand::Add { account, amount, until, reason, key } = command;
-    let app = context.app().await?;
-    let amount = Money::parse(&amount)?;
-    let ends = until
-        .map(|text| {
-            text.parse()
-                .ok()
-                .map(Day::from_date)
-                .and_then(|day| day.start(app.config.billing.zone))
-                .with_context(|| format!("\"{text}\" is not a date such as 2026-12-31"))
-        })
-        .transpose()?;
-    let who = author();
-    let key = key.unwrap_or_else(|| app.random.uuid().to_string());
-    let mut tx = app.store.begin().await?;
-    let found = cloud::resolve_account(&mut tx, &account).await?;
-    let cause = Cause { key: &key, author: &who, reason: &reason };
-    let defaults = (app.default_limit(), app.tax()?);
-    let figures = post::add_grant(&mut tx, found.payer_id, amount, ends, cause, defaults, app.clock.now()).await?;
-    wake(&app, &mut tx).await?;
-    tx.commit().await?;
-    show_figures(context, &app, &found, &figures)?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// `bursar user …`
 pub async fn user(context: &Context, command: UserCommand) -> anyhow::Result<ExitCode> {
     let app = context.app().await?;
@@ -554,33 +478,5 @@ pub async fn notices(context: &Context, word: Option<&str>) -> anyhow::Result<Ex
         rows.push([at, account.full_name(), rehearsal.to_owned(), notice.sentence.clone()]);
     }
     context.show(&notices, |_| output::table(["when", "account", "", "what the tenant is told"], rows))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `bursar quarantine`
-pub async fn quarantine(context: &Context) -> anyhow::Result<ExitCode> {
-    let app = context.app().await?;
-    let mut tx = app.store.begin().await?;
-    let rows = usage::list_quarantined(&mut tx, 500).await?;
-    let overlapping = usage::count_quarantined_by_account(&mut tx).await?;
-    let value = serde_json::json!({ "rows": rows, "overlapping_records_by_account": overlapping });
-    context.show(&value, |_| {
-        let lines = rows
-            .iter()
-            .map(|row| {
-                [
-                    Day::from_number(row.day).to_string(),
-                    row.usage_type.map_or_else(String::new, crate::jobs::work::slug_of),
-                    row.seen.to_string(),
-                    row.reason.clone(),
-                ]
-            })
-            .collect();
-        let mut text = output::table(["day", "type", "rows", "why it waits"], lines);
-        for (account, count) in &overlapping {
-            text.push_str(&format!("\naccount {account}: {count} records overlap what is charged already"));
-        }
-        text
-    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,13 @@
 //! The words of the command line.
 
+mod ledger;
+
 use std::path::PathBuf;
 
+pub use self::ledger::{
+    AdjustmentCommand, CsvArgs, Export, ExportCommand, GrantArgs, GrantCommand, PayerCommand, PaymentCommand,
+    PromoArgs, PromoCommand, RefundCommand,
+};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -42,6 +48,15 @@ pub enum Command {
     },
     /// Decide about every account, and act where enforcement is armed.
     Enforce(EnforceArgs),
+    /// What runs now costs since the last usage record, a day, and by the end of the month. Estimates: nothing is charged
+    /// by them.
+    Estimate {
+        /// Only the payer of this account: its name, full name (ROOT/acme/carol) or CloudStack id.
+        account: Option<String>,
+        /// How far the estimates of the newest windows were off once their records had come.
+        #[arg(long)]
+        error: bool,
+    },
     /// Rebuild every balance from its entries and compare; changes nothing.
     Verify,
     /// Why is it so: from what is available down to records and price lines.
@@ -61,6 +76,12 @@ pub enum Command {
         /// What to do with it.
         command: PriceCommand,
     },
+    /// Move from something else.
+    Import {
+        #[command(subcommand)]
+        /// From what.
+        command: ImportCommand,
+    },
     /// Accounts, their figures and credit limits.
     Account {
         #[command(subcommand)]
@@ -73,11 +94,41 @@ pub enum Command {
         /// What to do.
         command: PaymentCommand,
     },
+    /// Corrections by hand.
+    Adjustment {
+        #[command(subcommand)]
+        /// What to do.
+        command: AdjustmentCommand,
+    },
+    /// Money that went back out.
+    Refund {
+        #[command(subcommand)]
+        /// What to do.
+        command: RefundCommand,
+    },
     /// Dated credit.
     Grant {
         #[command(subcommand)]
         /// What to do.
         command: GrantCommand,
+    },
+    /// Who pays: accounts, or customers with several of them.
+    Payer {
+        #[command(subcommand)]
+        /// What to do.
+        command: PayerCommand,
+    },
+    /// Promo codes and offers.
+    Promo {
+        #[command(subcommand)]
+        /// What to do.
+        command: PromoCommand,
+    },
+    /// Figures for other programs.
+    Export {
+        #[command(subcommand)]
+        /// What to write.
+        command: ExportCommand,
     },
     /// People and the accounts they are mapped to.
     User {
@@ -108,8 +159,13 @@ pub enum Command {
         /// The account.
         account: Option<String>,
     },
-    /// Usage rows that wait for a person.
-    Quarantine,
+    /// Usage that waits for a person, and what the sync has to tell.
+    #[command(alias = "quarantine")]
+    Review {
+        #[command(subcommand)]
+        /// What to do; without it: list.
+        command: Option<ReviewCommand>,
+    },
     /// The newest runs of the jobs.
     Runs {
         /// Only this job: sync, rate, enforce.
@@ -223,15 +279,96 @@ pub enum PriceCommand {
         /// The new file.
         file: PathBuf,
     },
-    /// Tell everything that is wrong with a price book.
+    /// Tell everything that is wrong with a price book, and what it leaves without a price.
     Check {
         /// The file; without it, the configured one.
         file: Option<PathBuf>,
     },
-    /// Show the tariffs.
+    /// Show tariffs, discounts and tax rates.
     Show {
         /// The file; without it, the configured one.
         file: Option<PathBuf>,
+    },
+    /// Tell what the price book says differently from the one last used, or from another file.
+    Diff {
+        /// The old file; without it, the book that was last used for rating.
+        old: Option<PathBuf>,
+        /// The new file; without it, the configured one.
+        new: Option<PathBuf>,
+    },
+    /// Price a machine, or anything else, for a month: as the bill would.
+    Quote(Box<QuoteArgs>),
+}
+
+/// `price quote`
+#[derive(Debug, Args)]
+pub struct QuoteArgs {
+    /// The month (YYYY-MM); without it, the present one.
+    #[arg(long, value_name = "MONTH")]
+    pub month: Option<String>,
+    /// The tariffs, discounts and tax of this account: its name, full name or CloudStack id.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
+    /// A machine with this service offering's id; with --type, the offering of that thing.
+    #[arg(long, value_name = "ID")]
+    pub offering: Option<String>,
+    /// Hours that the machine runs in the month; without it, all of them. It exists all month.
+    #[arg(long, value_name = "HOURS")]
+    pub hours: Option<String>,
+    /// A volume of so many GiB.
+    #[arg(long, value_name = "GIB")]
+    pub disk_gib: Option<u32>,
+    /// The volume's disk offering's id.
+    #[arg(long, value_name = "ID", requires = "disk_gib")]
+    pub disk_offering: Option<String>,
+    /// Public IP addresses.
+    #[arg(long, value_name = "COUNT")]
+    pub ip: Option<u32>,
+    /// Another usage type, by its name in the price book.
+    #[arg(long = "type", value_name = "TYPE", requires = "amount")]
+    pub usage_type: Option<String>,
+    /// How much of it: things that exist all month, GB (10^9 bytes) moved, millions of operations, or GiB held.
+    #[arg(long, value_name = "NUMBER", requires = "usage_type")]
+    pub amount: Option<String>,
+    /// The size of each thing of --type in GiB.
+    #[arg(long, value_name = "GIB", requires = "usage_type")]
+    pub size_gib: Option<u32>,
+    /// The zone's id.
+    #[arg(long, value_name = "ID")]
+    pub zone: Option<String>,
+    /// The template's id.
+    #[arg(long, value_name = "ID")]
+    pub template: Option<String>,
+    /// The OS type's id.
+    #[arg(long, value_name = "ID")]
+    pub os: Option<String>,
+    /// The machine's CPUs.
+    #[arg(long, value_name = "COUNT")]
+    pub cpu: Option<u32>,
+    /// The machine's memory in MiB.
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// A resource tag; may be given several times.
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    pub tags: Vec<String>,
+    /// The price book; without it, the configured one.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `import …`
+#[derive(Debug, Subcommand)]
+pub enum ImportCommand {
+    /// CloudStack's quota plugin: its tariffs as the draft of a price book, its balances, its credits. Only reads there.
+    Quota {
+        /// The new file for the price book.
+        file: Option<PathBuf>,
+        /// Bring the balances in as opening balances, once a payer.
+        #[arg(long)]
+        write: bool,
+        /// Instead: this month (YYYY-MM) there and here side by side, and why they differ.
+        #[arg(long, value_name = "MONTH", conflicts_with_all = ["file", "write"])]
+        compare: Option<String>,
     },
 }
 
@@ -273,47 +410,6 @@ pub enum AccountCommand {
         /// Why.
         #[arg(long, default_value = "opening balance")]
         reason: String,
-    },
-}
-
-/// `payment …`
-#[derive(Debug, Subcommand)]
-pub enum PaymentCommand {
-    /// Record a payment.
-    Add {
-        /// Who paid: an account's name, full name or CloudStack id.
-        account: String,
-        /// How much, such as 50.00.
-        #[arg(allow_negative_numbers = true)]
-        amount: String,
-        /// What the bank statement says.
-        #[arg(long, default_value = "bank transfer")]
-        reference: String,
-        /// Names this payment: the same again is recorded once.
-        #[arg(long)]
-        key: Option<String>,
-    },
-}
-
-/// `grant …`
-#[derive(Debug, Subcommand)]
-pub enum GrantCommand {
-    /// Give credit.
-    Add {
-        /// To whom.
-        account: String,
-        /// How much.
-        #[arg(allow_negative_numbers = true)]
-        amount: String,
-        /// First day on which it no longer counts (YYYY-MM-DD).
-        #[arg(long, value_name = "DATE")]
-        until: Option<String>,
-        /// Why.
-        #[arg(long, default_value = "granted at the command line")]
-        reason: String,
-        /// Names this grant: the same again is given once.
-        #[arg(long)]
-        key: Option<String>,
     },
 }
 
@@ -416,6 +512,118 @@ pub enum HoldCommand {
         /// billing: bursar opens it when enough is available; abuse or admin: bursar never opens it.
         #[arg(long = "as", value_parser = ["billing", "abuse", "admin"])]
         owner: String,
+    },
+}
+
+/// `review …`
+#[derive(Debug, Subcommand)]
+pub enum ReviewCommand {
+    /// Items that wait: one for each reason of each run of the sync.
+    List {
+        /// Settled ones too.
+        #[arg(long)]
+        all: bool,
+        /// Only this kind, such as overlap or part.
+        #[arg(long)]
+        kind: Option<String>,
+    },
+    /// The rows of an item: what CloudStack said, what is charged, what releasing a part window would add.
+    Show {
+        /// The item's number.
+        item: i64,
+    },
+    /// Charge what waits: as reported, part windows with their estimate.
+    Release(ChooseArgs),
+    /// Never charge what waits.
+    Reject(ChooseArgs),
+    /// Say what a row comes to.
+    Correct {
+        /// The row, as `review show` names it.
+        row: String,
+        /// In hours, bytes or operations.
+        #[arg(long, allow_negative_numbers = true)]
+        quantity: String,
+        /// The usage type, where the row does not say a known one.
+        #[arg(long = "type", value_name = "TYPE")]
+        usage_type: Option<String>,
+        /// Who pays, where the row names nobody who is known.
+        #[arg(long)]
+        account: Option<String>,
+        /// Why, for the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Rules that decide about rows as they come in.
+    Rule {
+        #[command(subcommand)]
+        /// What to do.
+        command: RuleCommand,
+    },
+}
+
+/// Which rows are meant, as a group.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Only this kind, such as overlap or part.
+    #[arg(long)]
+    pub kind: Option<String>,
+    /// Only this account.
+    #[arg(long)]
+    pub account: Option<String>,
+    /// Only this usage type, such as running-vm.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub usage_type: Option<String>,
+    /// Only windows that start on this day of UTC (YYYY-MM-DD).
+    #[arg(long, value_name = "DATE")]
+    pub day: Option<String>,
+}
+
+/// Arguments of `review release` and `review reject`.
+#[derive(Debug, Args)]
+pub struct ChooseArgs {
+    /// The item's number; without it, everything that waits and fits the group.
+    pub item: Option<i64>,
+    /// A row, as `review show` names it, whatever was decided about it before; may be given more than once.
+    #[arg(long, value_name = "ROW", conflicts_with_all = ["item", "kind", "account", "usage_type", "day"])]
+    pub row: Vec<String>,
+    #[command(flatten)]
+    /// The group.
+    pub filter: FilterArgs,
+    /// Why, for the audit trail.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `review rule …`
+#[derive(Debug, Subcommand)]
+pub enum RuleCommand {
+    /// Add a rule for rows that come from now on.
+    Add {
+        /// What it decides.
+        #[arg(value_parser = ["release", "reject"])]
+        verdict: String,
+        /// The kind of rows.
+        #[arg(long)]
+        kind: String,
+        /// Only this account.
+        #[arg(long)]
+        account: Option<String>,
+        /// Only this usage type.
+        #[arg(long = "type", value_name = "TYPE")]
+        usage_type: Option<String>,
+        /// Why, for the audit trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Rules in force.
+    List,
+    /// Take a rule out of force; what it decided stays decided.
+    Remove {
+        /// The rule's number.
+        id: i64,
+        /// Why, for the audit trail.
+        #[arg(long, default_value = "no longer wanted")]
+        reason: String,
     },
 }
 

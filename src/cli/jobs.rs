@@ -122,7 +122,7 @@ pub fn sync_text(summary: &SyncSummary) -> String {
         text.push_str(&format!("\nUsage is known up to {until}."));
     }
     if usage.quarantined > 0 {
-        text.push_str(&format!("\n{} rows wait for a person: `bursar quarantine` tells why.", usage.quarantined));
+        text.push_str(&format!("\n{} rows wait for a person: `bursar review` tells why.", usage.quarantined));
     }
     if usage.removed_rows > 0 {
         text.push_str(&format!(

@@ -9,11 +9,19 @@ mod admin;
 mod args;
 mod bench;
 mod demo;
+mod estimate;
 mod explain;
+mod export;
+mod grants;
+mod import;
 mod jobs;
 mod output;
+mod payers;
+mod payments;
 mod preview;
 mod prices;
+mod promo;
+mod review;
 mod serve;
 mod way_out;
 
@@ -99,19 +107,26 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Sync { full } => jobs::sync(context, full).await,
         Command::Rate { from } => jobs::rate(context, from.as_deref()).await,
         Command::Enforce(args) => jobs::enforce(context, args).await,
+        Command::Estimate { account, error } => estimate::estimate(context, account.as_deref(), error).await,
         Command::Verify => jobs::verify(context).await,
         Command::Explain(args) => explain::explain(context, args).await,
         Command::Preview { from, to } => preview::preview(context, &from, &to).await,
         Command::Price { command } => prices::price(context, command).await,
+        Command::Import { command } => import::import(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,
-        Command::Payment { command } => accounts::payment(context, command).await,
-        Command::Grant { command } => accounts::grant(context, command).await,
+        Command::Payment { command } => payments::payment(context, command).await,
+        Command::Adjustment { command } => payments::adjustment(context, command).await,
+        Command::Refund { command } => payments::refund(context, command).await,
+        Command::Grant { command } => grants::grant(context, command).await,
+        Command::Payer { command } => payers::payer(context, command).await,
+        Command::Promo { command } => promo::promo(context, command).await,
+        Command::Export { command } => export::export(context, command).await,
         Command::User { command } => accounts::user(context, command).await,
         Command::Key { command } => access::key(context, command).await,
         Command::Token { command } => access::token(context, command).await,
         Command::Hold { command } => accounts::hold(context, command).await,
         Command::Notice { account } => accounts::notices(context, account.as_deref()).await,
-        Command::Quarantine => accounts::quarantine(context).await,
+        Command::Review { command } => review::review(context, command).await,
         Command::Runs { job } => admin::runs(context, job.as_deref()).await,
         Command::Audit { subject } => admin::audit(context, subject.as_deref()).await,
         Command::Config { command } => admin::config(context, &command),

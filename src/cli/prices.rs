@@ -1,11 +1,14 @@
 //! The price book at the command line, and the preview.
 
+mod quote;
+mod show;
+
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use rust_decimal::Decimal;
 
-use super::{Context, args::PriceCommand, output};
+use super::{Context, args::PriceCommand};
 use crate::{
     jobs::{App, work},
     rating::{
@@ -22,54 +25,46 @@ pub async fn price(context: &Context, command: PriceCommand) -> anyhow::Result<E
     let app = context.app().await?;
     match command {
         PriceCommand::Init { file } => init(context, &app, &file).await?,
-        PriceCommand::Check { file } => {
-            let (path, book) = read(&app, file)?;
-            let blank = book.tariffs().iter().filter(|tariff| tariff.is_blank()).count();
-            let value = serde_json::json!({
-                "file": path, "tariffs": book.tariffs().len(), "blank": blank, "digest": book.digest(),
-            });
-            context.show(&value, |_| {
-                let blanks = if blank > 0 {
-                    format!(" {blank} prices are blank: what they are for is not charged.")
-                } else {
-                    String::new()
-                };
-                format!("{}: {} tariffs, no problems.{blanks}", path.display(), book.tariffs().len())
-            })?;
-        }
+        PriceCommand::Check { file } => check(context, &app, file)?,
         PriceCommand::Show { file } => {
             let (_, book) = read(&app, file)?;
-            let rows: Vec<[String; 7]> = book
-                .tariffs()
-                .iter()
-                .map(|tariff| {
-                    let date = |at: Option<Timestamp>| {
-                        at.map_or_else(String::new, |at| at.display_in(app.config.billing.zone))
-                    };
-                    [
-                        tariff.usage_type().slug.to_owned(),
-                        tariff.offering().unwrap_or("any").to_owned(),
-                        tariff.price().map_or_else(|| "blank".to_owned(), |price| price.to_string()),
-                        tariff.unit().name().to_owned(),
-                        date(tariff.from()),
-                        date(tariff.until()),
-                        tariff.note().unwrap_or_default().to_owned(),
-                    ]
-                })
-                .collect();
-            context.show(&rows, |rows| {
-                let free: Vec<&str> =
-                    UsageType::all().iter().filter(|kind| book.is_free(kind.id)).map(|kind| kind.slug).collect();
-                format!(
-                    "{}\nNet prices in {}. Free: {}.",
-                    output::table(["type", "offering", "price", "per", "from", "until", "note"], rows.clone()),
-                    book.currency().code(),
-                    if free.is_empty() { "nothing".to_owned() } else { free.join(", ") }
-                )
-            })?;
+            show::show(context, &book, app.config.billing.zone)?;
         }
+        PriceCommand::Diff { old, new } => show::diff(context, &app, old, new).await?,
+        PriceCommand::Quote(args) => quote::quote(context, &app, *args).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn check(context: &Context, app: &App, file: Option<PathBuf>) -> anyhow::Result<()> {
+    let (path, book) = read(app, file)?;
+    let blank = book.tariffs().iter().filter(|tariff| tariff.is_blank()).count();
+    let unpriced: Vec<&str> = UsageType::all()
+        .iter()
+        .filter(|kind| !book.is_free(kind.id))
+        .filter(|kind| !book.tariffs().iter().any(|tariff| tariff.usage_type() == *kind && !tariff.is_blank()))
+        .map(|kind| kind.slug)
+        .collect();
+    let value = serde_json::json!({
+        "file": path, "tariffs": book.tariffs().len(), "blank": blank, "discounts": book.discounts().len(),
+        "taxes": book.taxes().len(), "unpriced": unpriced, "digest": book.digest(),
+    });
+    context.show(&value, |_| {
+        let mut text = format!("{}: {} tariffs", path.display(), book.tariffs().len());
+        for (count, what) in [(book.discounts().len(), "discount"), (book.taxes().len(), "tax rate")] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {what}{}", if count == 1 { "" } else { "s" }));
+            }
+        }
+        text.push_str(", no problems.");
+        if blank > 0 {
+            text.push_str(&format!(" {blank} prices are blank: what they are for is not charged."));
+        }
+        if !unpriced.is_empty() {
+            text.push_str(&format!("\nNeither priced nor free, so listed and not charged: {}.", unpriced.join(", ")));
+        }
+        text
+    })
 }
 
 fn read(app: &App, file: Option<PathBuf>) -> anyhow::Result<(PathBuf, PriceBook)> {

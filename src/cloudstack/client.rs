@@ -244,7 +244,12 @@ impl Client {
     }
 
     /// One page of a list with the page size in use, which is lowered where the server asks for it.
-    async fn list_page<T: Entry>(&self, command: &str, params: &Params, number: u32) -> Result<(Page<T>, u32), Error> {
+    pub(super) async fn list_page<T: Entry>(
+        &self,
+        command: &str,
+        params: &Params,
+        number: u32,
+    ) -> Result<(Page<T>, u32), Error> {
         loop {
             let size = self.0.page_size.load(Ordering::Relaxed);
             let paged = params.clone().with("page", number).with("pagesize", size);

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde_json::Value;
 
 use super::{
-    Account, AccountState, ApiDescription, Capabilities, Configuration, Domain, Error, Event, JobState, Offering,
-    Project, ResourceLimit, Role, RolePermission, UsageRow, UsageServerMetrics, UsageType, User, UserKeys,
-    VirtualMachine, Zone,
+    Account, AccountState, Address, ApiDescription, Capabilities, Configuration, Domain, Error, Event, JobState,
+    LiveVm, LiveVolume, Offering, Project, QuotaBalance, QuotaTariff, ResourceLimit, Role, RolePermission, UsageRow,
+    UsageServerMetrics, UsageType, User, UserKeys, VirtualMachine, Zone,
     client::job_id,
     envelope::{self, Entry},
     jobs, session, users,
@@ -100,7 +100,11 @@ fn read(exchange: &Exchange) -> Result<(), Error> {
         "listUsers" => list::<User>(exchange),
         "listRoles" => list::<Role>(exchange),
         "listZones" => list::<Zone>(exchange),
-        "listVirtualMachines" => list::<VirtualMachine>(exchange),
+        "listVirtualMachines" => list::<VirtualMachine>(exchange).and_then(|()| list::<LiveVm>(exchange)),
+        "listVolumes" => list::<LiveVolume>(exchange),
+        "listPublicIpAddresses" => list::<Address>(exchange),
+        "quotaTariffList" => list::<QuotaTariff>(exchange),
+        "quotaSummary" => list::<QuotaBalance>(exchange),
         "listProjects" => list::<Project>(exchange),
         "listConfigurations" => list::<Configuration>(exchange),
         "listEvents" => list::<Event>(exchange),
@@ -130,12 +134,7 @@ fn read(exchange: &Exchange) -> Result<(), Error> {
             users::success(&envelope::sole(&exchange.body)?)
         }
         // Read by nobody yet: the shape is an object with something in it.
-        "listVolumes"
-        | "listPublicIpAddresses"
-        | "listResourceIcon"
-        | "listUserTwoFactorAuthenticatorProviders"
-        | "quotaTariffList"
-        | "quotaSummary" => list::<Value>(exchange),
+        "listResourceIcon" | "listUserTwoFactorAuthenticatorProviders" => list::<Value>(exchange),
         "quotaBalance" | "quotaCredits" | "setupUserTwoFactorAuthentication" | "logout" => {
             envelope::sole(&exchange.body).map(|value| assert!(value.is_object()))
         }

@@ -143,6 +143,11 @@ impl App {
         }))
     }
 
+    /// How far back usage may still come or change.
+    pub fn lookback(&self) -> std::time::Duration {
+        std::time::Duration::from_hours(u64::from(self.config.billing.lookback_days) * 24)
+    }
+
     /// How usage is fetched.
     pub fn sync_settings(&self, full: bool) -> SyncSettings {
         SyncSettings {

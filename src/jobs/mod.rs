@@ -1,8 +1,10 @@
 //! The wiring of the stages: what each job does, when, and what it leaves behind.
 
 pub mod app;
+pub mod estimate;
 pub mod keys;
 pub mod lock;
+pub mod quota;
 pub mod server;
 pub mod work;
 

@@ -11,6 +11,7 @@ use crate::{
     enforcement::{self, EnforceReport, EnforceSettings, run::Enforcer},
     ids::{PriceBookId, RunId},
     ledger::{
+        grants::{self, Lapsed},
         post::{self, PostReport},
         verify::{self, Finding},
     },
@@ -86,6 +87,8 @@ pub struct SyncSummary {
     pub directory: DirectoryReport,
     /// Usage records.
     pub usage: SyncReport,
+    /// What is live, for the estimate.
+    pub live: super::estimate::LiveSummary,
 }
 
 /// What rating and posting did.
@@ -95,6 +98,8 @@ pub struct RateSummary {
     pub rated: RateReport,
     /// Posting.
     pub posted: PostReport,
+    /// Grants of which the rest was booked as lapsed.
+    pub lapsed: Lapsed,
     /// What would change of closed days, once somebody approves.
     pub proposal: Option<Proposal>,
     /// Usage types without a price.
@@ -171,13 +176,14 @@ pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -
         // The first sync fixes the first billing day, where the configuration names none.
         app.rate_settings(&mut tx).await?;
         tx.commit().await?;
+        let live = super::estimate::after_usage(app, &client).await;
         metrics::usage_ingested(usage.new_records);
         metrics::usage_duplicates(usage.repeats);
         metrics::usage_quarantined(usage.quarantined);
         if let Some(until) = usage.closed_until {
             metrics::usage_age(app.clock.now().since(until));
         }
-        Ok(SyncSummary { directory, usage })
+        Ok(SyncSummary { directory, usage, live })
     })
     .await
 }
@@ -282,6 +288,9 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
         for failure in &posted.failed {
             tracing::error!(%failure, "a charge could not be posted");
         }
+        let now = clock.now();
+        grants::open_turned_epochs(&app.store, (app.default_limit(), app.tax()?), now).await?;
+        let lapsed = grants::book_expired_grants(&app.store, app.lookback(), now).await?;
         let mut tx = app.store.read().await?;
         let unpriced: Vec<UnpricedType> = rating_rows::list_unpriced(&mut tx)
             .await?
@@ -296,7 +305,7 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
             .collect();
         tx.commit().await?;
         metrics::unpriced_records(unpriced.iter().map(|row| u64::try_from(row.records).unwrap_or(0)).sum());
-        Ok(RateSummary { rated, posted, proposal, unpriced })
+        Ok(RateSummary { rated, posted, proposal, lapsed, unpriced })
     })
     .await
 }

@@ -1,16 +1,20 @@
-//! The stage that posts: charges of closed days, payments, grants and limits.
+//! The stage that posts the charges of closed days.
 //!
 //! Everything is under a key made before the call; repeated, it changes nothing. A broken amount stops posting for its own
-//! account and says so.
+//! account and says so. What people book by hand stands in the modules beside.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use chrono_tz::Tz;
 
+pub use super::{
+    booking::{Cause, Defaults},
+    limits::set_limit,
+    payments::{add_payment, set_opening_balance},
+};
 use super::{
     corrections,
-    rules::{self, Figures, Position, Source},
-    standing,
+    rules::{self, Source},
 };
 use crate::{
     ids::{AccountId, PayerId, RunId, TransferId},
@@ -20,8 +24,8 @@ use crate::{
     store::{
         Store, StoreError, Tx, cloud, corrections as correction_rows,
         ledger::{self as rows, LedgerAccount, NewTransfer},
+        payers,
         rating::{self, ChargeDay},
-        runs::{self, AuditLine},
     },
     time::{Clock, Day, Timestamp},
 };
@@ -137,7 +141,11 @@ impl Desk {
         if let Some(known) = self.accounts.get(&account) {
             return Ok(known.clone());
         }
-        let found = cloud::get_account(tx, AccountId::new(account)).await?;
+        // What is left of grants is read next: a revocation or a join meanwhile waits, or is seen.
+        let account_id = AccountId::new(account);
+        let paying = cloud::get_account(tx, account_id).await?.payer_id;
+        payers::lock_payer(tx, paying).await?;
+        let found = cloud::get_account(tx, account_id).await?;
         let known = (found.payer_id, found.full_name());
         self.accounts.insert(account, known.clone());
         Ok(known)
@@ -298,180 +306,4 @@ async fn post_amounts(
         correction_rows::link_transfer(tx, id, item, reverses).await?;
     }
     Ok(())
-}
-
-/// Who does something to a payer, and why.
-#[derive(Debug, Clone, Copy)]
-pub struct Cause<'a> {
-    /// Made by the caller; the same again changes nothing.
-    pub key: &'a str,
-    /// Who.
-    pub author: &'a str,
-    /// Why, for people.
-    pub reason: &'a str,
-}
-
-/// Opens an epoch after what was just posted.
-async fn open_epoch(
-    tx: &mut Tx,
-    payer: PayerId,
-    cause: &str,
-    default_limit: Option<Money>,
-    tax: TaxRate,
-    now: Timestamp,
-) -> Result<Figures, Error> {
-    let mut position: Position = standing::position_of(tx, payer, default_limit, tax).await?;
-    position.epoch_available = None;
-    let figures = Figures::of(&position, now)?;
-    rows::open_epoch(tx, payer, cause, figures.available, now).await?;
-    // What is told now is what every later look shows: Used begins anew with the epoch.
-    position.epoch_available = Some(figures.available);
-    Ok(Figures::of(&position, now)?)
-}
-
-/// Money that came in, now. Zero and negative amounts are refused: a refund is an entry of its own.
-pub async fn add_payment(
-    tx: &mut Tx,
-    payer: PayerId,
-    amount: Money,
-    cause: Cause<'_>,
-    defaults: (Option<Money>, TaxRate),
-    now: Timestamp,
-) -> Result<Figures, Error> {
-    if !amount.is_positive() {
-        return Err(Error::BadAmount(format!("a payment of {amount} is not possible; give an amount above zero")));
-    }
-    let known = rows::find_transfer(tx, &format!("payment/{}", cause.key)).await?;
-    let transfer = NewTransfer {
-        key: format!("payment/{}", cause.key),
-        kind: "payment",
-        payer,
-        at: now,
-        author: cause.author.to_owned(),
-        reason: cause.reason.to_owned(),
-        entries: vec![(LedgerAccount::Payer(payer), amount), (LedgerAccount::Received, amount.negated()?)],
-        charge: None,
-    };
-    rows::post(tx, &transfer, now).await?;
-    if known.is_some() {
-        return Ok(Figures::of(&standing::position_of(tx, payer, defaults.0, defaults.1).await?, now)?);
-    }
-    audit(tx, payer, "payment.add", cause, &amount.to_string(), now).await?;
-    open_epoch(tx, payer, "payment", defaults.0, defaults.1, now).await
-}
-
-/// What a payer brought in from before bursar: positive is credit, negative is debt. Once a payer.
-pub async fn set_opening_balance(
-    tx: &mut Tx,
-    payer: PayerId,
-    amount: Money,
-    cause: Cause<'_>,
-    defaults: (Option<Money>, TaxRate),
-    now: Timestamp,
-) -> Result<Figures, Error> {
-    let key = format!("opening/{payer}");
-    let known = rows::find_transfer(tx, &key).await?;
-    if known.is_some() {
-        return Err(Error::BadAmount("this payer has an opening balance already; it is set once".to_owned()));
-    }
-    let transfer = NewTransfer {
-        key,
-        kind: "opening",
-        payer,
-        at: now,
-        author: cause.author.to_owned(),
-        reason: cause.reason.to_owned(),
-        entries: vec![(LedgerAccount::Payer(payer), amount), (LedgerAccount::Opening, amount.negated()?)],
-        charge: None,
-    };
-    rows::post(tx, &transfer, now).await?;
-    audit(tx, payer, "opening.set", cause, &amount.to_string(), now).await?;
-    open_epoch(tx, payer, "opening", defaults.0, defaults.1, now).await
-}
-
-/// Dated credit by an administrator.
-pub async fn add_grant(
-    tx: &mut Tx,
-    payer: PayerId,
-    amount: Money,
-    ends: Option<Timestamp>,
-    cause: Cause<'_>,
-    defaults: (Option<Money>, TaxRate),
-    now: Timestamp,
-) -> Result<Figures, Error> {
-    if !amount.is_positive() {
-        return Err(Error::BadAmount(format!("a grant of {amount} is not possible; give an amount above zero")));
-    }
-    if ends.is_some_and(|ends| ends <= now) {
-        return Err(Error::BadAmount("the grant would end before it begins".to_owned()));
-    }
-    let key = format!("grant/{}", cause.key);
-    let known = match rows::find_transfer(tx, &key).await? {
-        Some(transfer) => rows::find_grant_of(tx, transfer).await?,
-        None => None,
-    };
-    let grant = match known {
-        Some(grant) => grant,
-        None => rows::insert_grant(tx, payer, amount, now, ends, 0, cause.author, cause.reason, now).await?,
-    };
-    let transfer = NewTransfer {
-        key,
-        kind: "grant",
-        payer,
-        at: now,
-        author: cause.author.to_owned(),
-        reason: cause.reason.to_owned(),
-        entries: vec![(LedgerAccount::Grant(payer, grant), amount), (LedgerAccount::Promotion, amount.negated()?)],
-        charge: None,
-    };
-    // The same again is the same transfer; for another payer or another amount the key is refused.
-    rows::post(tx, &transfer, now).await?;
-    if known.is_some() {
-        return Ok(Figures::of(&standing::position_of(tx, payer, defaults.0, defaults.1).await?, now)?);
-    }
-    audit(tx, payer, "grant.add", cause, &amount.to_string(), now).await?;
-    open_epoch(tx, payer, "grant", defaults.0, defaults.1, now).await
-}
-
-/// The credit limit of a payer; None takes it out of management.
-pub async fn set_limit(
-    tx: &mut Tx,
-    payer: PayerId,
-    amount: Option<Money>,
-    cause: Cause<'_>,
-    defaults: (Option<Money>, TaxRate),
-    now: Timestamp,
-) -> Result<Figures, Error> {
-    if amount.is_some_and(Money::is_negative) {
-        return Err(Error::BadAmount("a credit limit can not be negative; 0 is prepaid".to_owned()));
-    }
-    let before = rows::list_limits(tx).await?.get(&payer).copied();
-    if rows::insert_limit(tx, cause.key, payer, amount, cause.author, cause.reason, now).await?
-        && before != Some(amount)
-    {
-        let shown = amount.map_or_else(|| "none".to_owned(), |amount| amount.to_string());
-        audit(tx, payer, "limit.set", cause, &shown, now).await?;
-        return open_epoch(tx, payer, "limit", defaults.0, defaults.1, now).await;
-    }
-    Ok(Figures::of(&standing::position_of(tx, payer, defaults.0, defaults.1).await?, now)?)
-}
-
-async fn audit(
-    tx: &mut Tx,
-    payer: PayerId,
-    action: &str,
-    cause: Cause<'_>,
-    after: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let line = AuditLine {
-        at_ms: now.as_ms(),
-        actor: cause.author.to_owned(),
-        action: action.to_owned(),
-        subject: format!("payer {payer}"),
-        after_state: Some(after.to_owned()),
-        answer: Some(cause.reason.to_owned()),
-        ..AuditLine::default()
-    };
-    runs::write_audit(tx, &line).await
 }

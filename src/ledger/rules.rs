@@ -1,5 +1,9 @@
 //! The ledger's arithmetic (design 1 and 2.3): the figures of a payer, and which source a charge burns. Pure.
 
+pub mod codes;
+#[cfg(test)]
+mod properties;
+
 use rust_decimal::Decimal;
 
 use crate::{

@@ -62,9 +62,7 @@ impl Block {
                 "CloudStack's quota plugin enforces too; turn quota.enable.enforcement off first".to_owned()
             }
             Self::Quarantine { records } => {
-                format!(
-                    "{records} usage records that may be charged twice wait for a person (`bursar usage quarantine`)"
-                )
+                format!("{records} usage records that may be charged twice wait for a person (`bursar review`)")
             }
             Self::Paused => "enforcement is paused (`bursar enforce resume` goes on)".to_owned(),
         }

@@ -13,7 +13,7 @@ use crate::{
 /// Hours are counted in millionths.
 pub const HOUR_DECIMALS: u32 = 6;
 /// Amounts are in billionths of the currency unit.
-const NANO_DECIMALS: i64 = 9;
+const NANO_DECIMALS: i32 = 9;
 
 const MS_PER_HOUR: u64 = 3_600_000;
 const GIB: u64 = 1 << 30;
@@ -55,45 +55,47 @@ impl Piece<'_> {
     ) -> Result<i64, RateError> {
         let mut fraction = self.priced(unit, mantissa, scale)?;
         if let Some(share) = share {
-            fraction = fraction.times(share.part).over(share.all);
+            fraction.times(share.part).over(share.all);
         }
         if let Some(cut) = cut {
-            fraction = fraction.times(cut.kept).times_tens(-i64::from(cut.scale));
+            fraction.times(cut.kept).times_tens(-exponent(cut.scale));
         }
         fraction.round().ok_or(RateError::Overflow { line: self.line })
     }
 
+    #[inline]
     fn priced(&self, unit: Unit, mantissa: u128, scale: u32) -> Result<Fraction, RateError> {
         let (kind, usage) = (self.kind, self.usage);
         // Hours come from the record; of a level, they are the piece's own length.
         let is_level = kind.quantity == Quantity::BytesAtWindow;
-        let mut fraction =
-            Fraction::of(mantissa).times(usage.quantity.unsigned_abs()).times_tens(NANO_DECIMALS - i64::from(scale));
+        let mut fraction = Fraction::of(mantissa);
+        fraction.times(usage.quantity.unsigned_abs()).times_tens(NANO_DECIMALS - exponent(scale));
         if kind.quantity == Quantity::Hours {
-            fraction = fraction.times_tens(-i64::from(HOUR_DECIMALS));
+            fraction.times_tens(-exponent(HOUR_DECIMALS));
         }
         if unit.is_by_size() && !is_level {
-            fraction = fraction.times(self.size(unit)?);
+            fraction.times(self.size(unit)?);
         }
         if is_level {
-            fraction = fraction.times(length_ms(self.period));
+            fraction.times(length_ms(self.period));
         } else if self.period != usage.period {
-            fraction = fraction.times(length_ms(self.period)).over(length_ms(usage.period));
+            fraction.times(length_ms(self.period)).over(length_ms(usage.period));
         }
         if unit.is_by_month() {
             if !is_level {
-                fraction = fraction.times(MS_PER_HOUR);
+                fraction.times(MS_PER_HOUR);
             }
-            fraction = fraction.over(self.month_ms);
+            fraction.over(self.month_ms);
         } else if is_level {
-            fraction = fraction.over(MS_PER_HOUR);
+            fraction.over(MS_PER_HOUR);
         }
-        Ok(match unit {
-            Unit::GibHour | Unit::GibMonth | Unit::Gib => fraction.over(GIB),
-            Unit::Gb => fraction.over(GB),
-            Unit::Million => fraction.over(MILLION),
-            Unit::Hour | Unit::Month => fraction,
-        })
+        match unit {
+            Unit::GibHour | Unit::GibMonth | Unit::Gib => _ = fraction.over(GIB),
+            Unit::Gb => _ = fraction.over(GB),
+            Unit::Million => _ = fraction.over(MILLION),
+            Unit::Hour | Unit::Month => {}
+        }
+        Ok(fraction)
     }
 
     fn size(&self, unit: Unit) -> Result<u64, RateError> {
@@ -101,6 +103,11 @@ impl Piece<'_> {
         let size_bytes = self.usage.size_bytes.ok_or(RateError::SizeMissing { usage_type, unit, line: self.line })?;
         u64::try_from(size_bytes).map_err(|_| RateError::AbsurdSize { usage_type, size_bytes })
     }
+}
+
+/// Scales have two digits.
+fn exponent(scale: u32) -> i32 {
+    i32::try_from(scale).unwrap_or(i32::MAX)
 }
 
 /// The length of a period.

@@ -141,8 +141,7 @@ impl Desk {
             .unwrap_or(DEFAULT_REACH_MS);
         let payers: HashMap<PayerId, cloud::Payer> =
             cloud::list_payers(tx).await?.into_iter().map(|payer| (payer.id, payer)).collect();
-        let parents: HashMap<String, Option<String>> =
-            cloud::list_domains(tx).await?.into_iter().map(|domain| (domain.cloud_id, domain.parent_id)).collect();
+        let parents = parents(tx).await?;
         let mut accounts = HashMap::new();
         for account in cloud::list_accounts(tx).await? {
             let payer = payers.get(&account.payer_id).ok_or_else(|| {
@@ -152,12 +151,7 @@ impl Desk {
                 start: payer.billing_start_day.unwrap_or(settings.start.number()),
                 is_billed: settings.scope.includes(&account.domain_path, &account.domain_id),
                 tax: payer.tax_percent.clone(),
-                customer: Customer {
-                    payer: payer.name.clone(),
-                    account_id: account.cloud_id,
-                    domain_ids: chain(&parents, &account.domain_id),
-                    domain_path: account.domain_path,
-                },
+                customer: customer(&parents, payer, &account),
             };
             accounts.insert(account.id, Present { payer: payer.id, terms: Arc::new(terms) });
         }
@@ -508,6 +502,26 @@ pub fn to_usage(record: &RatableRow) -> Option<Usage> {
         period: Period::new(Timestamp::from_ms(record.start_ms), Timestamp::from_ms(record.end_ms))?,
         size_bytes: record.size_bytes,
     })
+}
+
+/// Who an account is for the price book.
+fn customer(parents: &HashMap<String, Option<String>>, payer: &cloud::Payer, account: &cloud::Account) -> Customer {
+    Customer {
+        payer: payer.name.clone(),
+        account_id: account.cloud_id.clone(),
+        domain_ids: chain(parents, &account.domain_id),
+        domain_path: account.domain_path.clone(),
+    }
+}
+
+async fn parents(tx: &mut Tx) -> Result<HashMap<String, Option<String>>, StoreError> {
+    Ok(cloud::list_domains(tx).await?.into_iter().map(|domain| (domain.cloud_id, domain.parent_id)).collect())
+}
+
+/// Who one account is for the price book now.
+pub async fn customer_of(tx: &mut Tx, account: &cloud::Account) -> Result<Customer, StoreError> {
+    let payer = cloud::get_payer(tx, account.payer_id).await?;
+    Ok(customer(&parents(tx).await?, &payer, account))
 }
 
 /// A domain and those above it.

@@ -14,80 +14,127 @@ const MOST_TENS: u32 = 19;
 /// The most factors, and the most divisors, of a [`Fraction`].
 const MAX_FACTORS: usize = 8;
 
+/// Powers of ten that fit into 64 bits.
+const TENS: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut rest = powers.as_mut_slice();
+    let mut power = 1_u64;
+    while let [first, others @ ..] = rest {
+        *first = power;
+        power = power.saturating_mul(10);
+        rest = others;
+    }
+    powers
+};
+
+/// Some factors; more than fit are noted.
+#[derive(Debug, Clone, Copy)]
+struct Factors {
+    values: [u64; MAX_FACTORS],
+    count: usize,
+}
+
+impl Factors {
+    const NONE: Self = Self { values: [1; MAX_FACTORS], count: 0 };
+
+    #[inline]
+    fn push(&mut self, factor: u64) {
+        if let Some(place) = self.values.get_mut(self.count) {
+            *place = factor;
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    fn all(&self) -> &[u64] {
+        self.values.get(..self.count).unwrap_or(&self.values)
+    }
+
+    const fn is_too_many(&self) -> bool {
+        self.count > MAX_FACTORS
+    }
+
+    /// The product with a first factor; None if it does not fit.
+    #[inline]
+    fn product(&self, first: u128) -> Option<u128> {
+        let mut product = first;
+        for factor in self.all() {
+            product = times(product, *factor)?;
+        }
+        Some(product)
+    }
+}
+
+/// A product of 128 by 64 bits; None if it does not fit. Much faster than the general checked product.
+#[inline]
+fn times(wide: u128, factor: u64) -> Option<u128> {
+    let lower = u128::from(low(wide)) * u128::from(factor);
+    let upper = (wide >> 64) * u128::from(factor);
+    if upper >> 64 != 0 {
+        return None;
+    }
+    lower.checked_add(upper << 64)
+}
+
 /// A fraction that is put together factor by factor, in any order.
 #[derive(Debug, Clone)]
 pub(super) struct Fraction {
     wide: u128,
-    times: [u64; MAX_FACTORS],
-    over: [u64; MAX_FACTORS],
-    used: (usize, usize),
+    times: Factors,
+    over: Factors,
     /// The exponent of a power of ten to multiply by.
-    tens: i64,
-    overflow: bool,
+    tens: i32,
 }
 
 impl Fraction {
     /// Starts with a first factor.
+    #[inline]
     pub(super) const fn of(wide: u128) -> Self {
-        let ones = [1; MAX_FACTORS];
-        Self { wide, times: ones, over: ones, used: (0, 0), tens: 0, overflow: false }
+        Self { wide, times: Factors::NONE, over: Factors::NONE, tens: 0 }
     }
 
     /// Times a factor.
-    pub(super) fn times(mut self, factor: u64) -> Self {
-        match self.times.get_mut(self.used.0) {
-            Some(place) => *place = factor,
-            None => self.overflow = true,
-        }
-        self.used.0 += 1;
+    #[inline]
+    pub(super) fn times(&mut self, factor: u64) -> &mut Self {
+        self.times.push(factor);
         self
     }
 
     /// Divided by a divisor.
-    pub(super) fn over(mut self, divisor: u64) -> Self {
-        match self.over.get_mut(self.used.1) {
-            Some(place) => *place = divisor,
-            None => self.overflow = true,
-        }
-        self.used.1 += 1;
+    #[inline]
+    pub(super) fn over(&mut self, divisor: u64) -> &mut Self {
+        self.over.push(divisor);
         self
     }
 
     /// Times ten to the power of `exponent`, which may be negative.
-    pub(super) fn times_tens(mut self, exponent: i64) -> Self {
+    #[inline]
+    pub(super) const fn times_tens(&mut self, exponent: i32) -> &mut Self {
         self.tens += exponent;
         self
     }
 
     /// The fraction as an integer, rounded half to even; None if it does not fit.
     pub(super) fn round(&self) -> Option<i64> {
-        if self.overflow {
+        if self.times.is_too_many() || self.over.is_too_many() {
             return None;
         }
         self.round_in_128_bits().unwrap_or_else(|| self.round_wide())
     }
 
     /// None where 128 bits do not suffice; Some(None) where the result does not fit.
+    #[inline]
     fn round_in_128_bits(&self) -> Option<Option<i64>> {
-        let product = |first: u128, factors: &[u64], used: usize| {
-            factors.iter().take(used).try_fold(first, |product, factor| product.checked_mul(u128::from(*factor)))
+        let tens = *usize::try_from(self.tens.unsigned_abs()).ok().and_then(|exponent| TENS.get(exponent))?;
+        let (above, below) = if self.tens >= 0 { (tens, 1) } else { (1, tens) };
+        let top = times(self.times.product(self.wide)?, above)?;
+        let bottom = times(self.over.product(1)?, below)?;
+        let whole = match (u64::try_from(top), u64::try_from(bottom)) {
+            (_, Ok(1)) => top,
+            (Ok(top), Ok(bottom)) => u128::from(top.checked_div(bottom)?),
+            _ => top.checked_div(bottom)?,
         };
-        let mut top = product(self.wide, &self.times, self.used.0)?;
-        let mut bottom = product(1, &self.over, self.used.1)?;
-        let tens = 10_u128.checked_pow(u32::try_from(self.tens.unsigned_abs()).ok()?)?;
-        if self.tens >= 0 {
-            top = top.checked_mul(tens)?;
-        } else {
-            bottom = bottom.checked_mul(tens)?;
-        }
-        let (whole, rest) = if bottom == 1 {
-            (top, 0)
-        } else {
-            match (u64::try_from(top), u64::try_from(bottom)) {
-                (Ok(top), Ok(bottom)) => (u128::from(top.checked_div(bottom)?), u128::from(top.checked_rem(bottom)?)),
-                _ => (top.checked_div(bottom)?, top.checked_rem(bottom)?),
-            }
-        };
+        let rest = top - whole * bottom;
         let up = match (bottom - rest).cmp(&rest) {
             std::cmp::Ordering::Less => true,
             std::cmp::Ordering::Equal => whole & 1 == 1,
@@ -96,16 +143,17 @@ impl Fraction {
         Some(i64::try_from(whole).ok().and_then(|whole| whole.checked_add(i64::from(up))))
     }
 
+    #[cold]
     fn round_wide(&self) -> Option<i64> {
         let mut quotient = Quotient::one().times_wide(self.wide);
-        for factor in self.times.iter().take(self.used.0) {
+        for factor in self.times.all() {
             quotient = quotient.times(*factor);
         }
-        let exponent = u32::try_from(self.tens.unsigned_abs()).ok()?;
+        let exponent = self.tens.unsigned_abs();
         if self.tens > 0 {
             quotient = quotient.times(tens(exponent));
         }
-        for divisor in self.over.iter().take(self.used.1) {
+        for divisor in self.over.all() {
             quotient = quotient.over(*divisor);
         }
         if self.tens < 0 {
@@ -213,6 +261,7 @@ impl Quotient {
 }
 
 /// The lowest 64 bits.
+#[inline]
 fn low(value: u128) -> u64 {
     u64::try_from(value & u128::from(u64::MAX)).unwrap_or(u64::MAX)
 }
@@ -243,7 +292,10 @@ mod tests {
     fn refuses_what_does_not_fit() {
         assert_eq!(Fraction::of(1).over(0).round(), None);
         assert_eq!(Fraction::of(u128::MAX).round(), None);
-        assert_eq!((0..9).fold(Fraction::of(1), |fraction, _| fraction.times(1)).round(), None);
+        let mut many = Fraction::of(1);
+        (0..8).for_each(|_| _ = many.times(1));
+        assert_eq!(many.round(), Some(1));
+        assert_eq!(many.times(1).round(), None);
         assert_eq!(Quotient::one().times(u64::MAX).round(), None);
         let largest = i64::MAX.unsigned_abs();
         assert_eq!(Quotient::one().times(largest).round(), Some(i64::MAX));
@@ -271,13 +323,15 @@ mod tests {
             let expected = i64::try_from(whole + u128::from(up)).ok();
             prop_assert_eq!(Quotient::one().times(a).times(b).over(c).over(d).round(), expected);
             prop_assert_eq!(Quotient::one().times_wide(top).over(d).over(c).round(), expected);
-            let fraction = Fraction::of(u128::from(a)).times(b).over(c).over(d);
+            let mut fraction = Fraction::of(u128::from(a));
+            fraction.times(b).over(c).over(d);
             prop_assert_eq!((fraction.round(), fraction.round_wide()), (expected, expected));
         }
 
         #[test]
-        fn both_ways_of_reckoning_agree(a in 0_u128..1 << 90, b: u64, c in 1_u64.., d in 1_u64.., tens in -18_i64..9) {
-            let fraction = Fraction::of(a).times(b).over(c).over(d).times_tens(tens);
+        fn both_ways_of_reckoning_agree(a in 0_u128..1 << 90, b: u64, c in 1_u64.., d in 1_u64.., tens in -18_i32..9) {
+            let mut fraction = Fraction::of(a);
+            fraction.times(b).over(c).over(d).times_tens(tens);
             if let Some(narrow) = fraction.round_in_128_bits() {
                 prop_assert_eq!(narrow, fraction.round_wide());
             }

@@ -40,6 +40,9 @@ const HEAD: &str = "\
 #   gb, gib               10^9 bytes, 2^30 bytes moved
 #   million               one million operations
 #
+# Prices for a payer, domain, tag or machine size, graduated prices, discounts and tax rates: see the documentation of the
+# price book.
+#
 # A price that changes: until = \"2027-01-01\" in the old tariff, and a new one with from = \"2027-01-01\".
 ";
 

@@ -15,6 +15,7 @@ pub mod check;
 pub mod desk;
 mod diff;
 pub mod discount;
+pub mod estimate;
 mod exact;
 pub mod explain;
 pub mod init;

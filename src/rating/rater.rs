@@ -269,14 +269,19 @@ impl<'b> Rater<'b> {
         match found.timeline.throughout(usage.period) {
             Some(Holds::Free) => return Ok(Rated::Free),
             Some(Holds::Unpriced) => return Ok(Rated::Unpriced),
-            Some(Holds::Priced(price)) if price.tiers.is_none() => {
+            Some(Holds::Priced(price)) => {
                 let bounds = self.bounds(usage.period.start())?;
                 if bounds.period.covers(usage.period) && only.is_none_or(|day| day == bounds.day) {
-                    let part = flat(kind, usage, &price, &bounds, usage.period, usage.quantity)?;
-                    return Ok(Rated::Charged(Charge { parts: Parts::One(part), unpriced: Vec::new() }));
+                    let part = match price.tiers {
+                        None => Some(flat(kind, usage, &price, &bounds, usage.period, usage.quantity)?),
+                        Some(key) => within_one_step(self.book, (kind, usage), &price, key, &bounds, used)?,
+                    };
+                    if let Some(part) = part {
+                        return Ok(Rated::Charged(Charge { parts: Parts::One(part), unpriced: Vec::new() }));
+                    }
                 }
             }
-            _ => {}
+            None => {}
         }
         let span = match only {
             None => Some(usage.period),
@@ -385,6 +390,29 @@ fn flat(
         quantity,
         &Charged { price: (price.mantissa, price.scale), tier: None, share: None },
     )
+}
+
+/// Prices and counts a whole record that falls on one day and one step; None, and nothing counted, if it crosses steps.
+fn within_one_step(
+    book: &PriceBook,
+    (kind, usage): (&'static UsageType, &Usage),
+    price: &Price,
+    key: TierKey,
+    bounds: &DayBounds,
+    used: &mut TierUse,
+) -> Result<Option<Part>, RateError> {
+    let line = price.tariff.line;
+    let piece = Piece { kind, usage, period: usage.period, month_ms: bounds.month_ms, line };
+    let used_nanos = piece.used_nanos(price.unit)?;
+    let begin = used.get(bounds.month, key);
+    let end = begin.checked_add(used_nanos).ok_or(RateError::Overflow { line })?;
+    let step =
+        (0_u8..).zip(book.steps(price.tariff)).find(|(_, step)| begin < step.end).filter(|(_, step)| end <= step.end);
+    let Some((number, step)) = step else { return Ok(None) };
+    let charged = Charged { price: (step.mantissa, step.scale), tier: Some(number), share: None };
+    let part = part(&piece, price, bounds.day, usage.quantity, &charged)?;
+    used.add(bounds.month, key, used_nanos);
+    Ok(Some(part))
 }
 
 /// A price or step of a tariff, and what of a piece falls on it.

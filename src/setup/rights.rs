@@ -40,10 +40,15 @@ const READER: &[Feature] = &[
         "name offerings and zones in prices",
         &["listServiceOfferings", "listDiskOfferings", "listNetworkOfferings", "listZones"],
     ),
+    useful("estimate what volumes and addresses cost between usage runs", &["listVolumes", "listPublicIpAddresses"]),
     useful("show limits", &["listResourceLimits"]),
     useful("look at CloudStack's settings", &["listConfigurations"]),
     useful("look at roles", &["listRoles", "listRolePermissions"]),
     of_some_releases("count management servers", &["listManagementServers"]),
+    of_some_releases(
+        "import from the quota plugin",
+        &["quotaTariffList", "quotaSummary", "quotaCreditsList", "quotaStatement"],
+    ),
 ];
 
 const ENFORCER: &[Feature] = &[
@@ -120,7 +125,9 @@ mod tests {
     #[test]
     fn the_reader_can_change_nothing() {
         for api in allowed(Role::Reader) {
-            assert!(api.starts_with("list") || api.starts_with("query"), "{api}");
+            let reads_quota =
+                api.starts_with("quota") && ["List", "Summary", "Statement"].iter().any(|end| api.ends_with(end));
+            assert!(api.starts_with("list") || api.starts_with("query") || reads_quota, "{api}");
         }
     }
 

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
+use crate::ids::CloudId;
+
 /// A gate that delayed calls wait at until it is opened.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Semaphore>);
@@ -53,6 +55,8 @@ pub enum FaultKind {
     HugeBody(usize),
     /// The call is done and each row of the answer's list comes twice (the count stays).
     WrongDuplicates,
+    /// The call is done; behind its answer this machine is destroyed, so that the next page begins one row further on.
+    Vanishes(CloudId),
 }
 
 /// A fault that waits for calls.

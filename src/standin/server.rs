@@ -201,6 +201,11 @@ async fn act(shared: &Shared, connection: &Connection, incoming: &Incoming, faul
             }
             Outgoing::Reply(reply)
         }
+        Some(FaultKind::Vanishes(machine)) => {
+            let reply = shared.answer(incoming);
+            shared.with(|world| world.destroy_vm(machine, world.now()));
+            Outgoing::Reply(reply)
+        }
     }
 }
 

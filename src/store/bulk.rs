@@ -188,8 +188,8 @@ pub struct ChangedRecord {
     pub item_id: Option<i64>,
 }
 
-/// Changes stored records; every one must be there.
-pub async fn change_records(tx: &mut Tx, rows: &[ChangedRecord], run_id: i64) -> Result<(), StoreError> {
+/// Changes stored records; every one must be there. Where no run of the sync does it, the run that was noted stays.
+pub async fn change_records(tx: &mut Tx, rows: &[ChangedRecord], run_id: Option<i64>) -> Result<(), StoreError> {
     for chunk in rows.chunks(ROWS_PER_STATEMENT) {
         let changed = match tx {
             Tx::Sqlite(conn) => {
@@ -201,7 +201,8 @@ pub async fn change_records(tx: &mut Tx, rows: &[ChangedRecord], run_id: i64) ->
                 text.push(']');
                 sqlx::query(
                     "update usage_record set seen = x.value ->> 1, standing = x.value ->> 2, \
-                       charged_quantity = x.value ->> 3, estimate = x.value ->> 4, item_id = x.value ->> 5, run_id = $2 \
+                       charged_quantity = x.value ->> 3, estimate = x.value ->> 4, item_id = x.value ->> 5, \
+                       run_id = coalesce($2, run_id) \
                      from json_each($1) as x where usage_record.key = unhex(x.value ->> 0)",
                 )
                 .bind(text)
@@ -215,7 +216,7 @@ pub async fn change_records(tx: &mut Tx, rows: &[ChangedRecord], run_id: i64) ->
                     |get: fn(&ChangedRecord) -> Option<i64>| chunk.iter().map(get).collect::<Vec<Option<i64>>>();
                 sqlx::query(
                     "update usage_record set seen = x.n, standing = x.s, charged_quantity = x.q, estimate = x.e, \
-                       item_id = x.i, run_id = $7 \
+                       item_id = x.i, run_id = coalesce($7, run_id) \
                      from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) \
                        as x(k, n, s, q, e, i) where usage_record.key = x.k",
                 )

@@ -63,7 +63,7 @@ pub async fn open_item(
     let id = maybe!(
         tx,
         (i64,),
-        "insert into review_item (key, kind, reason, run_id, first_day, last_day, rows, waiting, accounts, created_ms) \
+        "insert into review_item (key, kind, reason, run_id, first_day, last_day, row_count, waiting, accounts, created_ms) \
          values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9) on conflict (key) do nothing returning id",
         item.key,
         item.kind,

@@ -29,6 +29,8 @@ pub enum LedgerAccount {
     Opening,
     /// Corrections by hand.
     Adjustment,
+    /// Between two payers that are joined: always zero once a join is through.
+    Joined,
 }
 
 impl LedgerAccount {
@@ -42,6 +44,7 @@ impl LedgerAccount {
             Self::Promotion => "promotion".to_owned(),
             Self::Opening => "opening".to_owned(),
             Self::Adjustment => "adjustment".to_owned(),
+            Self::Joined => "joined".to_owned(),
         }
     }
 
@@ -55,6 +58,7 @@ impl LedgerAccount {
             Self::Promotion => "promotion",
             Self::Opening => "opening",
             Self::Adjustment => "adjustment",
+            Self::Joined => "joined",
         }
     }
 
@@ -78,7 +82,7 @@ impl LedgerAccount {
 pub struct NewTransfer {
     /// Made by the caller before the call; posting the same again changes nothing.
     pub key: String,
-    /// charge, correction, payment, grant, opening, adjustment.
+    /// charge, correction, payment, refund, grant, grant-revoke, grant-expiry, opening, adjustment, join.
     pub kind: &'static str,
     /// Whose it is.
     pub payer: PayerId,
@@ -101,7 +105,7 @@ pub struct TransferRow {
     pub id: i64,
     /// The caller's key.
     pub key: String,
-    /// charge, correction, payment, grant, opening, adjustment.
+    /// charge, correction, payment, refund, grant, grant-revoke, grant-expiry, opening, adjustment, join.
     pub kind: String,
     /// When it counts.
     pub at_ms: i64,
@@ -132,38 +136,34 @@ async fn ledger_account_id(tx: &mut Tx, account: LedgerAccount) -> Result<i64, S
 
 /// Posts a transfer. The same key with the same content is the same transfer; with another content it is refused.
 pub async fn post(tx: &mut Tx, transfer: &NewTransfer, now: Timestamp) -> Result<TransferId, StoreError> {
+    post_linked(tx, transfer, None, now).await
+}
+
+/// As [`post`], for a transfer that undoes part of another one: the refund of a payment.
+pub async fn post_linked(
+    tx: &mut Tx,
+    transfer: &NewTransfer,
+    of: Option<TransferId>,
+    now: Timestamp,
+) -> Result<TransferId, StoreError> {
     let nonsense = |what: &str| StoreError::Nonsense(format!("transfer {}: {what}", transfer.key));
     let sum =
         Money::sum(transfer.entries.iter().map(|(_, amount)| *amount)).map_err(|error| nonsense(&error.to_string()))?;
     if !sum.is_zero() || transfer.entries.len() < 2 {
         return Err(nonsense("its entries do not balance"));
     }
-    let mut content = blake3::Hasher::new();
-    content.update(transfer.kind.as_bytes());
-    content.update(&transfer.payer.get().to_be_bytes());
-    for (account, amount) in &transfer.entries {
-        content.update(account.name().as_bytes());
-        content.update(&amount.as_micros().to_be_bytes());
-    }
-    let content = content.finalize().to_hex().to_string();
-    let known = maybe!(tx, (i64, String), "select id, content from transfer where key = $1", &transfer.key)?;
-    if let Some((id, stored)) = known {
-        return if stored == content {
-            Ok(TransferId::new(id))
-        } else {
-            Err(StoreError::Exists(format!(
-                "the key \"{}\" was used before for something else; a new transfer wants a new key",
-                transfer.key
-            )))
-        };
+    let content = content_of(transfer, of);
+    if let Some(known) = find_same(tx, &transfer.key, &content).await? {
+        return Ok(known);
     }
     let (account, day, usage_type, number) =
         transfer.charge.map_or((None, None, None, None), |(a, d, t, n)| (Some(a), Some(d), Some(t), Some(n)));
-    let id = scalar!(
+    let inserted = maybe!(
         tx,
-        i64,
+        (i64,),
         "insert into transfer (key, kind, payer_id, at_ms, posted_ms, author, reason, content, account_id, day, \
-           usage_type, number) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning id",
+           usage_type, number, of_transfer_id) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         on conflict (key) do nothing returning id",
         &transfer.key,
         transfer.kind,
         transfer.payer,
@@ -175,8 +175,15 @@ pub async fn post(tx: &mut Tx, transfer: &NewTransfer, now: Timestamp) -> Result
         account,
         day,
         usage_type,
-        number
+        number,
+        of
     )?;
+    let Some((id,)) = inserted else {
+        // Somebody else posted it since we looked.
+        return find_same(tx, &transfer.key, &content)
+            .await?
+            .ok_or_else(|| nonsense("it vanished while it was posted"));
+    };
     for (line, (account, amount)) in transfer.entries.iter().enumerate() {
         let ledger_account = ledger_account_id(tx, *account).await?;
         exec!(
@@ -187,15 +194,54 @@ pub async fn post(tx: &mut Tx, transfer: &NewTransfer, now: Timestamp) -> Result
             ledger_account,
             amount.as_micros()
         )?;
-        exec!(
+        let balance = scalar!(
             tx,
+            i64,
             "insert into balance (ledger_account_id, amount_micros) values ($1, $2) \
-             on conflict (ledger_account_id) do update set amount_micros = balance.amount_micros + excluded.amount_micros",
+             on conflict (ledger_account_id) do update set amount_micros = balance.amount_micros + excluded.amount_micros \
+             returning amount_micros",
             ledger_account,
             amount.as_micros()
         )?;
+        if let LedgerAccount::Grant(_, grant) = account {
+            // The last line of defence, whoever reckoned: the balance's row is ours until the commit.
+            let granted = scalar!(tx, i64, "select amount_micros from credit_grant where id = $1", grant)?;
+            if !(0..=granted).contains(&balance) {
+                let (left, granted) = (Money::from_micros(balance), Money::from_micros(granted));
+                return Err(nonsense(&format!("{left} would be left of grant {grant}, which is of {granted}")));
+            }
+        }
     }
     Ok(TransferId::new(id))
+}
+
+fn content_of(transfer: &NewTransfer, of: Option<TransferId>) -> String {
+    let mut content = blake3::Hasher::new();
+    content.update(transfer.kind.as_bytes());
+    content.update(&transfer.payer.get().to_be_bytes());
+    for (account, amount) in &transfer.entries {
+        content.update(account.name().as_bytes());
+        content.update(&amount.as_micros().to_be_bytes());
+    }
+    if let Some(of) = of {
+        content.update(b"of");
+        content.update(&of.get().to_be_bytes());
+    }
+    content.finalize().to_hex().to_string()
+}
+
+/// The transfer that this key was used for, if it is the same; another one is refused.
+async fn find_same(tx: &mut Tx, key: &str, content: &str) -> Result<Option<TransferId>, StoreError> {
+    match maybe!(tx, (i64, String), "select id, content from transfer where key = $1", key)? {
+        None => Ok(None),
+        Some((id, stored)) if stored == content => Ok(Some(TransferId::new(id))),
+        Some(_) => Err(used_before(key, "transfer")),
+    }
+}
+
+/// The refusal of a key that was used for something else.
+pub(super) fn used_before(key: &str, what: &str) -> StoreError {
+    StoreError::Exists(format!("the key \"{key}\" was used before for something else; a new {what} wants a new key"))
 }
 
 /// The balance of a ledger account, zero where nothing was posted.
@@ -216,6 +262,7 @@ struct GrantRow {
     amount_micros: i64,
     starts_ms: i64,
     ends_ms: Option<i64>,
+    closed_ms: Option<i64>,
     priority: i64,
     scope_usage_type: Option<i64>,
     left_micros: i64,
@@ -230,7 +277,8 @@ impl GrantRow {
                 amount: Money::from_micros(self.amount_micros),
                 left: Money::from_micros(self.left_micros),
                 starts: Timestamp::from_ms(self.starts_ms),
-                ends: self.ends_ms.map(Timestamp::from_ms),
+                // A grant that was revoked or moved has ended there.
+                ends: self.ends_ms.into_iter().chain(self.closed_ms).min().map(Timestamp::from_ms),
                 priority: self.priority,
                 scope_usage_type: self.scope_usage_type,
             },
@@ -243,7 +291,7 @@ pub async fn list_grants(tx: &mut Tx, payer: Option<PayerId>) -> Result<Vec<(Pay
     let rows = all!(
         tx,
         GrantRow,
-        "select g.id, g.payer_id, g.amount_micros, g.starts_ms, g.ends_ms, g.priority, g.scope_usage_type, \
+        "select g.id, g.payer_id, g.amount_micros, g.starts_ms, g.ends_ms, g.closed_ms, g.priority, g.scope_usage_type, \
            coalesce(b.amount_micros, 0) as left_micros \
          from credit_grant g left join ledger_account a on a.grant_id = g.id and a.kind = 'grant' \
            left join balance b on b.ledger_account_id = a.id \
@@ -251,35 +299,6 @@ pub async fn list_grants(tx: &mut Tx, payer: Option<PayerId>) -> Result<Vec<(Pay
         payer
     )?;
     Ok(rows.into_iter().map(GrantRow::into_grant).collect())
-}
-
-/// Stores a grant's terms and gives its number; the caller posts the transfer that funds it.
-#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
-pub async fn insert_grant(
-    tx: &mut Tx,
-    payer: PayerId,
-    amount: Money,
-    starts: Timestamp,
-    ends: Option<Timestamp>,
-    priority: i64,
-    author: &str,
-    reason: &str,
-    now: Timestamp,
-) -> Result<i64, StoreError> {
-    scalar!(
-        tx,
-        i64,
-        "insert into credit_grant (payer_id, amount_micros, starts_ms, ends_ms, priority, reason, author, created_ms) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8) returning id",
-        payer,
-        amount.as_micros(),
-        starts,
-        ends,
-        priority,
-        reason,
-        author,
-        now
-    )
 }
 
 /// How much each grant has paid for a charge so far: (grant, amount).
@@ -303,7 +322,8 @@ pub async fn list_paid_by(
     Ok(rows.into_iter().map(|(grant, micros)| (grant, Money::from_micros(micros))).collect())
 }
 
-/// Sets a payer's credit limit, or takes the payer out of management. The same key again changes nothing.
+/// Sets a payer's credit limit, or takes the payer out of management. The same key again changes nothing (false); for
+/// another payer or another amount it is refused.
 pub async fn insert_limit(
     tx: &mut Tx,
     key: &str,
@@ -313,18 +333,25 @@ pub async fn insert_limit(
     reason: &str,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    let micros = amount.map(Money::as_micros);
     let inserted = exec!(
         tx,
         "insert into credit_limit (key, payer_id, amount_micros, author, reason, set_ms) values ($1, $2, $3, $4, $5, $6) \
          on conflict (key) do nothing",
         key,
         payer,
-        amount.map(Money::as_micros),
+        micros,
         author,
         reason,
         now
     )?;
-    Ok(inserted == 1)
+    if inserted == 1 {
+        return Ok(true);
+    }
+    let known: (i64, Option<i64>) =
+        maybe!(tx, (i64, Option<i64>), "select payer_id, amount_micros from credit_limit where key = $1", key)?
+            .ok_or_else(|| StoreError::Nonsense(format!("the limit \"{key}\" vanished while it was set")))?;
+    if known == (payer.get(), micros) { Ok(false) } else { Err(used_before(key, "limit")) }
 }
 
 /// The newest limit of every payer that ever had one: None inside means "not managed, whatever the default".
@@ -464,6 +491,38 @@ pub async fn find_grant_of(tx: &mut Tx, transfer: TransferId) -> Result<Option<i
         transfer
     )?
     .map(|(id,)| id))
+}
+
+/// A transfer as a refund needs it: what it brought in, and what was paid back of it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Refundable {
+    /// Its number.
+    pub id: TransferId,
+    /// payment, or what it is instead.
+    pub kind: String,
+    /// Whose it is.
+    pub payer_id: PayerId,
+    /// What it brought the payer.
+    pub amount_micros: i64,
+    /// What was paid back of it.
+    pub refunded_micros: i64,
+}
+
+/// The transfer of a number or of a key (with or without `payment/`), with what was paid back of it.
+pub async fn find_refundable(tx: &mut Tx, word: &str) -> Result<Option<Refundable>, StoreError> {
+    maybe!(
+        tx,
+        Refundable,
+        "select t.id, t.kind, t.payer_id, \
+           cast(coalesce((select sum(e.amount_micros) from entry e join ledger_account a on a.id = e.ledger_account_id \
+             where e.transfer_id = t.id and a.kind = 'payer'), 0) as bigint) as amount_micros, \
+           cast(coalesce((select -sum(e.amount_micros) from transfer r join entry e on e.transfer_id = r.id \
+             join ledger_account a on a.id = e.ledger_account_id \
+             where r.of_transfer_id = t.id and a.kind = 'payer'), 0) as bigint) as refunded_micros \
+         from transfer t where cast(t.id as text) = $1 or t.key = $1 or t.key = 'payment/' || $1 \
+         order by case when t.key = $1 or t.key = 'payment/' || $1 then 0 else 1 end, t.id limit 1",
+        word
+    )
 }
 
 /// The first day in `[first, until)` on which each payer was charged.

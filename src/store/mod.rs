@@ -10,9 +10,16 @@ pub mod corrections;
 pub mod database;
 pub mod enforcement;
 pub mod explain;
+pub mod export;
+pub mod grants;
 pub mod ledger;
+pub mod live;
+pub mod payers;
 pub mod people;
+pub mod promo;
+pub mod quota;
 pub mod rating;
+pub mod review;
 pub mod runs;
 pub mod usage;
 

@@ -17,6 +17,29 @@ pub struct Known {
     pub standing: i64,
     /// The account that pays.
     pub account_id: i64,
+    /// First instant, ms.
+    pub start_ms: i64,
+    /// First instant after, ms.
+    pub end_ms: i64,
+    /// What a person decided to charge.
+    pub charged_quantity: Option<i64>,
+    /// Part windows: what they report beyond what is charged already.
+    pub estimate: Option<i64>,
+    /// The review item that it belongs to.
+    pub item_id: Option<i64>,
+}
+
+#[derive(sqlx::FromRow)]
+struct KnownRow {
+    key: Vec<u8>,
+    seen: i64,
+    standing: i64,
+    account_id: i64,
+    start_ms: i64,
+    end_ms: i64,
+    charged_quantity: Option<i64>,
+    estimate: Option<i64>,
+    item_id: Option<i64>,
 }
 
 /// A record with the words for its numbers, for pages and explanations.
@@ -101,7 +124,7 @@ pub struct Quarantined {
 /// A row to be quarantined.
 #[derive(Debug, Clone)]
 pub struct NewQuarantined {
-    /// Hash of what CloudStack said.
+    /// Hash of what identifies it in what CloudStack said.
     pub key: [u8; 16],
     /// The account, where the row names one that is known.
     pub account_id: Option<i64>,
@@ -109,12 +132,22 @@ pub struct NewQuarantined {
     pub usage_type: Option<i64>,
     /// The day it is filed under.
     pub day: Day,
+    /// Where its window starts, or the start of the day where that can not be read.
+    pub start: Timestamp,
+    /// The kind of review item, see `usage::review_kind::Kind::slug`.
+    pub kind: &'static str,
+    /// The item.
+    pub item_id: i64,
+    /// What it waits for: the project whose owner is not known.
+    pub subject: Option<String>,
     /// Why.
     pub reason: String,
     /// What CloudStack said.
     pub raw: String,
     /// How often in the span.
     pub seen: i64,
+    /// 0 waits, 1 rejected by a rule.
+    pub state: i64,
 }
 
 /// Records whose window starts in `[from, until)`, by key.
@@ -125,15 +158,26 @@ pub async fn list_known(
 ) -> Result<HashMap<[u8; 16], Known>, StoreError> {
     let rows = all!(
         tx,
-        (Vec<u8>, i64, i64, i64),
-        "select key, seen, standing, account_id from usage_record where start_ms >= $1 and start_ms < $2 order by key",
+        KnownRow,
+        "select key, seen, standing, account_id, start_ms, end_ms, charged_quantity, estimate, item_id \
+         from usage_record where start_ms >= $1 and start_ms < $2 order by key",
         from,
         until
     )?;
     Ok(rows
         .into_iter()
-        .filter_map(|(key, seen, standing, account_id)| {
-            <[u8; 16]>::try_from(key).ok().map(|key| (key, Known { seen, standing, account_id }))
+        .filter_map(|row| {
+            let known = Known {
+                seen: row.seen,
+                standing: row.standing,
+                account_id: row.account_id,
+                start_ms: row.start_ms,
+                end_ms: row.end_ms,
+                charged_quantity: row.charged_quantity,
+                estimate: row.estimate,
+                item_id: row.item_id,
+            };
+            <[u8; 16]>::try_from(row.key).ok().map(|key| (key, known))
         })
         .collect())
 }
@@ -143,31 +187,15 @@ pub async fn insert_records(tx: &mut Tx, rows: &[bulk::NewRecord], run: RunId) -
     bulk::insert_records(tx, rows, run.get()).await
 }
 
-/// Changes what became of a record, and how many raw rows it stands for.
-pub async fn change_record(
-    tx: &mut Tx,
-    key: &[u8; 16],
-    seen: i64,
-    standing: i64,
-    run: RunId,
-) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "update usage_record set seen = $1, standing = $2, run_id = $3 where key = $4",
-        seen,
-        standing,
-        run,
-        key.as_slice()
-    )?;
-    Ok(())
-}
-
-/// Puts a row aside for a person.
+/// Puts a row aside for a person. One that is there is counted anew, and waits again if it had been done with by itself.
 pub async fn quarantine(tx: &mut Tx, row: &NewQuarantined, run: RunId, now: Timestamp) -> Result<(), StoreError> {
     exec!(
         tx,
-        "insert into quarantine (key, account_id, usage_type, day, reason, raw, seen, run_id, created_ms) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (key) do update set seen = excluded.seen",
+        "insert into quarantine (key, account_id, usage_type, day, reason, raw, seen, run_id, created_ms, item_id, kind, \
+           start_ms, subject, state) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         on conflict (key) do update set seen = excluded.seen, \
+           item_id = case when quarantine.state = 3 then excluded.item_id else quarantine.item_id end, \
+           state = case when quarantine.state = 3 then excluded.state else quarantine.state end",
         row.key.as_slice(),
         row.account_id,
         row.usage_type,
@@ -176,8 +204,53 @@ pub async fn quarantine(tx: &mut Tx, row: &NewQuarantined, run: RunId, now: Time
         &row.raw,
         row.seen,
         run,
-        now
+        now,
+        row.item_id,
+        row.kind,
+        row.start,
+        &row.subject,
+        row.state
     )?;
+    Ok(())
+}
+
+/// What is stored of a row that was put aside, when its span is fetched again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownRaw {
+    /// Its number.
+    pub id: i64,
+    /// How often it came.
+    pub seen: i64,
+    /// 0 waits, 1 rejected, 2 a record was made of it, 3 done with by itself.
+    pub state: i64,
+    /// The review item.
+    pub item_id: Option<i64>,
+}
+
+/// Rows put aside whose window starts in `[from, until)`, by key.
+pub async fn list_known_raw(
+    tx: &mut Tx,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<HashMap<[u8; 16], KnownRaw>, StoreError> {
+    let rows = all!(
+        tx,
+        (Vec<u8>, i64, i64, i64, Option<i64>),
+        "select key, id, seen, state, item_id from quarantine where start_ms >= $1 and start_ms < $2 order by id",
+        from,
+        until
+    )?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(key, id, seen, state, item_id)| {
+            <[u8; 16]>::try_from(key).ok().map(|key| (key, KnownRaw { id, seen, state, item_id }))
+        })
+        .collect())
+}
+
+/// A row put aside that a fetch of its span did not bring again: no longer counted, and no longer waiting.
+pub async fn resolve_raw(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
+    exec!(tx, "update quarantine set seen = 0, state = case when state = 0 then 3 else state end where id = $1", id)?;
     Ok(())
 }
 
@@ -186,14 +259,14 @@ pub async fn list_quarantined(tx: &mut Tx, limit: i64) -> Result<Vec<Quarantined
     all!(
         tx,
         Quarantined,
-        "select id, account_id, usage_type, day, reason, raw, seen from quarantine order by id desc limit $1",
+        "select id, account_id, usage_type, day, reason, raw, seen from quarantine where state = 0 order by id desc limit $1",
         limit
     )
 }
 
 /// How many rows wait for a person: unreadable ones, and records that overlap what is charged.
 pub async fn count_quarantined(tx: &mut Tx) -> Result<i64, StoreError> {
-    let rows = scalar!(tx, i64, "select count(*) from quarantine")?;
+    let rows = scalar!(tx, i64, "select count(*) from quarantine where state = 0")?;
     let records = scalar!(tx, i64, "select count(*) from usage_record where standing = 3")?;
     Ok(rows + records)
 }
@@ -317,6 +390,33 @@ pub async fn name_resources(tx: &mut Tx, names: &[(String, String)]) -> Result<(
         exec!(tx, "update resource set name = $1 where cloud_id = $2 and name <> $1", name, cloud_id)?;
     }
     Ok(())
+}
+
+/// Notes since when a resource is gone, or that it is there (again). Gives whether it is one that records know.
+pub async fn put_gone(tx: &mut Tx, cloud_id: &str, since: Option<Timestamp>) -> Result<bool, StoreError> {
+    Ok(exec!(tx, "update resource set gone_ms = $2 where cloud_id = $1", cloud_id, since)? == 1)
+}
+
+/// When resources were seen to be gone, of those that are numbered so.
+pub async fn list_gone(tx: &mut Tx, before: Timestamp) -> Result<HashMap<i64, Timestamp>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select id, gone_ms from resource where gone_ms is not null and gone_ms < $1 order by id",
+        before
+    )?;
+    Ok(rows.into_iter().map(|(id, ms)| (id, Timestamp::from_ms(ms))).collect())
+}
+
+/// Where the newest window that starts before an instant ends.
+pub async fn find_end_before(tx: &mut Tx, at: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let row = maybe!(
+        tx,
+        (Option<i64>,),
+        "select max(end_ms) from usage_record where start_ms = (select max(start_ms) from usage_record where start_ms < $1)",
+        at
+    )?;
+    Ok(row.and_then(|(ms,)| ms).map(Timestamp::from_ms))
 }
 
 /// Days whose count of raw rows differs from what is stored: (day, counted, stored). There must be none.

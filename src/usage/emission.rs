@@ -9,21 +9,24 @@
 //!   came only a little late, lies inside the newest window;
 //! - so does an owner's window that comes again after another owner's rows;
 //! - so does, within one owner's window, a usage type that comes again after other types: CloudStack writes each type of
-//!   an owner in one go, though in which order may differ by release;
+//!   an owner in one go, though in which order may differ by release. Where the new emission begins with types that the old
+//!   one did not have, the order of types in the other windows tells how far back it reaches;
 //! - types with dates of their own (25, 27) step back inside an emission and are left out of the test.
 //!
-//! Records of one emission never conflict with each other. A *part window* (from a late event to the end of its window)
-//! inside a span that is charged already charges nothing by itself; what lies outside charged spans is charged.
+//! What is current then is settled resource by resource (`settle`): hours that no window can hold, the same again under
+//! another offering, windows that overlap.
 //!
 //! Pure: the same rows in the same order give the same answer, whoever asks and however often.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    hash::{BuildHasherDefault, Hasher},
 };
 
 use super::{
     record::{Owner, Record, RecordKey, Standing},
+    review_kind::Kind,
+    settle,
     types::{Quantity, UsageType},
 };
 use crate::time::Period;
@@ -33,7 +36,7 @@ use crate::time::Period;
 const SHARED_MS: i64 = 1_000;
 
 /// Whether two windows report the same time.
-fn overlap(one: Period, other: Period) -> bool {
+pub(super) fn overlap(one: Period, other: Period) -> bool {
     one.overlap(other).is_some_and(|both| both.end().as_ms() - both.start().as_ms() > SHARED_MS)
 }
 
@@ -48,8 +51,12 @@ pub struct Judged {
     pub seen: u32,
     /// What became of it.
     pub standing: Standing,
-    /// Why, where it is not current.
-    pub reason: Option<&'static str>,
+    /// Why it waits for a person, if it does. A part window that is charged already to the last bit waits for nobody.
+    pub kind: Option<Kind>,
+    /// Part windows: what it reports beyond what is charged for its time, in the unit of its quantity.
+    pub estimate: Option<i64>,
+    /// The newest emission that holds it.
+    pub(super) emission: u32,
 }
 
 /// Types that CloudStack's usage server writes in one go, possibly mixed: one number for each such family.
@@ -68,194 +75,211 @@ const fn has_own_dates(usage_type: i32) -> bool {
     matches!(usage_type, 25 | 27)
 }
 
-struct Placed {
-    record: Record,
+/// Record keys are hashes already.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Where a variant stands, and how often equal rows of its newest emission were taken as different ones.
+struct Slot {
+    index: usize,
     emission: u32,
-    /// The window that the record was reported with; differs from its own dates for types 25 and 27.
-    reported_with: Period,
+    times: u32,
 }
 
 /// Judges the rows of one span, given in the order in which the server sent them.
 pub fn judge(rows: Vec<Record>) -> Vec<Judged> {
-    let placed = place(rows);
+    let places = place(&rows);
     let mut newest: HashMap<Period, u32> = HashMap::new();
-    for row in &placed {
-        if !has_own_dates(row.record.usage_type) {
-            let emission = newest.entry(row.reported_with).or_default();
-            *emission = (*emission).max(row.emission);
+    for (record, place) in rows.iter().zip(&places) {
+        if !has_own_dates(record.usage_type) {
+            let emission = newest.entry(place.reported_with).or_default();
+            *emission = (*emission).max(place.emission);
         }
     }
 
     // Identical rows of different emissions are one variant; it is true if the newest emission holds it.
-    let mut order: Vec<RecordKey> = Vec::new();
-    let mut variants: HashMap<RecordKey, (Judged, u32)> = HashMap::new();
-    let mut ordinals: HashMap<(u32, RecordKey), u32> = HashMap::new();
-    for row in placed {
-        let ordinal = ordinals.entry((row.emission, row.record.key(0))).or_default();
-        if *ordinal > 0 && !may_stand_beside_itself(&row.record, *ordinal + 1) {
-            // The same thing used so often can not be: a repeat that the order did not tell.
-            *ordinal -= 1;
+    let mut judged: Vec<Judged> = Vec::with_capacity(rows.len());
+    let mut slots: HashMap<RecordKey, Slot, BuildHasherDefault<KeyHasher>> =
+        HashMap::with_capacity_and_hasher(rows.len(), BuildHasherDefault::default());
+    for (record, place) in rows.into_iter().zip(places) {
+        let current = newest.get(&place.reported_with).is_none_or(|emission| *emission == place.emission);
+        let mut key = record.key(0);
+        if let Some(first) = slots.get_mut(&key) {
+            if first.emission == place.emission {
+                // Where the same thing can not be used so often, it is a repeat that the order did not tell.
+                if may_stand_beside_itself(&record, first.times + 1) {
+                    first.times += 1;
+                }
+                if first.times > 1 {
+                    key = record.key(first.times - 1);
+                }
+            } else {
+                first.times = 1;
+                first.emission = place.emission;
+            }
         }
-        let key = row.record.key(*ordinal);
-        *ordinal += 1;
-        let current = newest.get(&row.reported_with).is_none_or(|emission| *emission == row.emission);
-        let standing = if current { Standing::Current } else { Standing::Superseded };
-        let reason = (!current).then_some("a newer run of the usage job reported this window without it");
-        if let Some((judged, emission)) = variants.get_mut(&key) {
-            judged.seen += 1;
-            *emission = (*emission).max(row.emission);
-            if current {
-                judged.standing = Standing::Current;
-                judged.reason = None;
+        if let Some(slot) = slots.get_mut(&key) {
+            slot.emission = place.emission;
+            if let Some(known) = judged.get_mut(slot.index) {
+                known.seen += 1;
+                known.emission = known.emission.max(place.emission);
+                if current {
+                    known.standing = Standing::Current;
+                }
             }
         } else {
-            order.push(key);
-            variants.insert(key, (Judged { key, record: row.record, seen: 1, standing, reason }, row.emission));
+            slots.insert(key, Slot { index: judged.len(), emission: place.emission, times: 1 });
+            let standing = if current { Standing::Current } else { Standing::Superseded };
+            let emission = place.emission;
+            judged.push(Judged { key, record, seen: 1, standing, kind: None, estimate: None, emission });
         }
     }
-    settle_overlaps(&mut variants, &order);
-    order.iter().filter_map(|key| variants.remove(key).map(|(judged, _)| judged)).collect()
+    settle::settle(&mut judged);
+    judged
 }
 
 /// Whether so many equal rows of one resource and window can all be right in one emission: hours may be, as long as they fit
 /// into the window together (in 012 a network was there twice within an hour); nothing else is reported in two equal halves.
 fn may_stand_beside_itself(record: &Record, times: u32) -> bool {
     let Some(kind) = UsageType::from_id(record.usage_type) else { return false };
-    let window_micros = record.window.seconds().saturating_mul(1_000_000) / 3_600;
     kind.quantity == Quantity::Hours
         && !kind.may_exceed_window
-        && record.quantity.saturating_mul(i64::from(times)) <= window_micros
+        && record.quantity.saturating_mul(i64::from(times)) <= settle::hours_of(record.window)
+}
+
+/// The emission of a row, and the window that it was reported with, which differs from its own dates for types 25 and 27.
+struct Place {
+    emission: u32,
+    reported_with: Period,
 }
 
 /// Gives each row its emission and the window that it was reported with.
-fn place(rows: Vec<Record>) -> Vec<Placed> {
+fn place(rows: &[Record]) -> Vec<Place> {
+    let order = learn_order(rows);
     let mut emission = 0_u32;
-    let mut last: Option<(Owner, Period)> = None;
-    // The families of the present owner's window, the one being written last.
-    let mut families: Vec<i32> = Vec::new();
-    let mut seen: HashSet<(Owner, Period)> = HashSet::new();
-    let mut placed: Vec<Placed> = Vec::with_capacity(rows.len());
+    let mut last: Option<(&Owner, Period)> = None;
+    // The families of the present owner's window with their first rows, the one being written last.
+    let mut families: Vec<(i32, usize)> = Vec::new();
+    let mut seen: HashSet<(&Owner, Period)> = HashSet::new();
+    let mut places: Vec<Place> = Vec::with_capacity(rows.len());
     for record in rows {
         if has_own_dates(record.usage_type) {
-            let reported_with = last
-                .as_ref()
-                .map(|(_, window)| *window)
-                .filter(|window| window.covers(record.window))
-                .unwrap_or(record.window);
-            placed.push(Placed { record, emission, reported_with });
+            let reported_with =
+                last.map(|(_, window)| window).filter(|window| window.covers(record.window)).unwrap_or(record.window);
+            places.push(Place { emission, reported_with });
             continue;
         }
-        let group = (record.owner.clone(), record.window);
-        let same_group = last.as_ref() == Some(&group);
+        let group = (&record.owner, record.window);
+        let same_group = last == Some(group);
         let this_family = family(record.usage_type);
-        let backwards = last.as_ref().is_some_and(|(_, before)| {
-            record.window.start() < before.start() || (record.window != *before && overlap(record.window, *before))
+        let going_on = families.last().is_some_and(|(family, _)| *family == this_family);
+        let backwards = last.is_some_and(|(_, before)| {
+            record.window.start() < before.start() || (record.window != before && overlap(record.window, before))
         });
         let again = !same_group && seen.contains(&group);
-        let types_restart = same_group && families.last() != Some(&this_family) && families.contains(&this_family);
-        if backwards || again || types_restart {
+        let types_restart = same_group && !going_on && families.iter().any(|(family, _)| *family == this_family);
+        if types_restart {
+            emission += 1;
+            let first = begin_of_restart(&families, this_family, &order).unwrap_or(places.len());
+            for place in places.iter_mut().skip(first) {
+                place.emission = emission;
+            }
+            families.retain(|(_, row)| *row >= first);
+            seen.clear();
+        } else if backwards || again {
             emission += 1;
             seen.clear();
-            families.clear();
         }
         if !same_group {
             families.clear();
         }
-        if families.last() != Some(&this_family) {
-            families.push(this_family);
+        if families.last().is_none_or(|(family, _)| *family != this_family) {
+            families.push((this_family, places.len()));
         }
-        seen.insert(group.clone());
-        last = Some(group);
-        let reported_with = record.window;
-        placed.push(Placed { record, emission, reported_with });
+        if !same_group || types_restart {
+            seen.insert(group);
+            last = Some(group);
+        }
+        places.push(Place { emission, reported_with: record.window });
     }
-    placed
+    places
 }
 
-/// Windows that overlap without being equal: a part window inside a charged span charges nothing; a newer, wider
-/// window replaces what it covers; anything else waits for a person.
-fn settle_overlaps(variants: &mut HashMap<RecordKey, (Judged, u32)>, order: &[RecordKey]) {
-    let mut by_resource: HashMap<(Owner, i32, Arc<str>), Vec<RecordKey>> = HashMap::new();
-    for key in order {
-        if let Some((judged, _)) = variants.get(key)
-            && judged.standing == Standing::Current
-        {
-            let (owner, usage_type, resource) = judged.record.resource_identity();
-            by_resource.entry((owner.clone(), usage_type, Arc::clone(resource))).or_default().push(*key);
-        }
-    }
-    for keys in by_resource.into_values() {
-        let mut rows: Vec<(RecordKey, Period, u32)> = keys
-            .iter()
-            .filter_map(|key| variants.get(key).map(|(judged, emission)| (*key, judged.record.window, *emission)))
-            .collect();
-        if disjoint(&rows) {
-            continue;
-        }
-        // Oldest emission first; within one emission as the server sent them.
-        rows.sort_by_key(|(_, _, emission)| *emission);
-        let mut charged: Vec<(RecordKey, Period, u32)> = Vec::new();
-        for (key, window, emission) in rows {
-            let older: Vec<(RecordKey, Period)> = charged
-                .iter()
-                .filter(|(_, other, its)| *its < emission && *other != window && overlap(*other, window))
-                .map(|(key, other, _)| (*key, *other))
-                .collect();
-            if older.is_empty() {
-                charged.push((key, window, emission));
-            } else if older.iter().all(|(_, other)| window.covers(*other)) {
-                for (old, _) in &older {
-                    set(variants, *old, Standing::Superseded, "a newer, longer window reports the same time");
+/// How often a family was written right before another one, in the windows of owners whose types came once each.
+fn learn_order(rows: &[Record]) -> HashMap<(i32, i32), u32> {
+    let mut order: HashMap<(i32, i32), u32> = HashMap::new();
+    let mut group: Option<(&Owner, Period)> = None;
+    let mut families: Vec<i32> = Vec::new();
+    let mut once = true;
+    let mut learn = |families: &mut Vec<i32>, once: bool| {
+        if once {
+            for (at, before) in families.iter().enumerate() {
+                for after in families.iter().skip(at + 1) {
+                    *order.entry((*before, *after)).or_default() += 1;
                 }
-                charged.retain(|(key, _, _)| older.iter().all(|(old, _)| old != key));
-                charged.push((key, window, emission));
-            } else if covered(window, older.iter().map(|(_, other)| *other)) {
-                set(variants, key, Standing::Part, "a part window inside a span that is charged already");
-            } else {
-                set(variants, key, Standing::Quarantined, "overlaps a span that is charged already");
             }
         }
-    }
-}
-
-fn disjoint(rows: &[(RecordKey, Period, u32)]) -> bool {
-    let mut windows: Vec<Period> = rows.iter().map(|(_, window, _)| *window).collect();
-    windows.sort_unstable();
-    windows.dedup();
-    windows.windows(2).all(|pair| matches!(pair, [a, b] if !overlap(*a, *b)))
-}
-
-fn covered(window: Period, by: impl Iterator<Item = Period>) -> bool {
-    let mut spans: Vec<Period> = by.collect();
-    spans.sort_unstable();
-    let mut reached = window.start();
-    for span in spans {
-        if span.start() > reached {
-            return false;
+        families.clear();
+    };
+    for record in rows.iter().filter(|record| !has_own_dates(record.usage_type)) {
+        if group != Some((&record.owner, record.window)) {
+            learn(&mut families, once);
+            group = Some((&record.owner, record.window));
+            once = true;
         }
-        reached = reached.max(span.end());
+        let this_family = family(record.usage_type);
+        if families.last() != Some(&this_family) {
+            once = once && !families.contains(&this_family);
+            families.push(this_family);
+        }
     }
-    reached >= window.end()
+    learn(&mut families, once);
+    order
 }
 
-fn set(variants: &mut HashMap<RecordKey, (Judged, u32)>, key: RecordKey, standing: Standing, reason: &'static str) {
-    if let Some((judged, _)) = variants.get_mut(&key) {
-        judged.standing = standing;
-        judged.reason = Some(reason);
+/// The row with which a new emission of the same owner and window begins when a type comes again: the row at hand, or as far
+/// back as there are types that other windows always have before it.
+fn begin_of_restart(families: &[(i32, usize)], again: i32, order: &HashMap<(i32, i32), u32>) -> Option<usize> {
+    let mut begin = None;
+    for (family, row) in families.iter().rev() {
+        let before = order.contains_key(&(*family, again)) && !order.contains_key(&(again, *family));
+        if *family == again || !before {
+            break;
+        }
+        begin = Some(*row);
     }
+    begin
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::time::Timestamp;
 
-    fn hour(start: i64, end: i64) -> Period {
+    pub(in crate::usage) fn hour(start: i64, end: i64) -> Period {
         Period::new(Timestamp::from_seconds(start * 60), Timestamp::from_seconds(end * 60)).unwrap()
     }
 
     /// A record of an owner's resource in a window given in minutes.
-    fn row(owner: &str, usage_type: i32, resource: &str, window: (i64, i64), quantity: i64) -> Record {
+    pub(in crate::usage) fn row(
+        owner: &str,
+        usage_type: i32,
+        resource: &str,
+        window: (i64, i64),
+        quantity: i64,
+    ) -> Record {
         Record {
             owner: Owner::Account(owner.into()),
             usage_type,
@@ -437,6 +461,29 @@ mod tests {
             row("a", 6, "disk", (60, 120), 1_000_000),
         ];
         assert!(standings(rows).iter().all(|row| row.3 == Standing::Current));
+    }
+
+    #[test]
+    fn a_single_owners_emission_may_begin_with_a_new_type() {
+        // The order is known from the other window: 6 before 3 before 1. A disk came late, so that the second emission of the
+        // first window begins with it.
+        let rows = vec![
+            row("a", 6, "disk", (60, 120), 900_000),
+            row("a", 3, "ip", (60, 120), 1_000_000),
+            row("a", 1, "vm", (60, 120), 1_000_000),
+            row("a", 3, "ip", (0, 60), 1_000_000),
+            row("a", 1, "vm", (0, 60), 1_000_000),
+            row("a", 6, "disk", (0, 60), 200_000),
+            row("a", 3, "ip", (0, 60), 1_000_000),
+            row("a", 1, "vm", (0, 60), 500_000),
+        ];
+        let judged = standings(rows.clone());
+        assert!(judged.contains(&("disk".to_owned(), 200_000, 1, Standing::Current)), "{judged:?}");
+        assert!(judged.contains(&("vm".to_owned(), 1_000_000, 1, Standing::Superseded)), "{judged:?}");
+        assert!(judged.contains(&("vm".to_owned(), 500_000, 1, Standing::Current)), "{judged:?}");
+        // Where no other window tells the order, the type that came again begins the emission.
+        let judged = standings(rows.into_iter().skip(3).collect());
+        assert!(judged.contains(&("disk".to_owned(), 200_000, 1, Standing::Superseded)), "{judged:?}");
     }
 
     #[test]

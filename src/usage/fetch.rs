@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    ingest::{self, Downloaded, Spans, Stored},
+    ingest::{Downloaded, SpanReader, Spans, Stored},
     sync::{Error, SyncSettings, Window},
 };
 use crate::{
@@ -46,11 +46,13 @@ struct Piece {
     count: u64,
 }
 
-/// A span that has come in, and how many raw rows it took.
-pub(super) struct Arrived {
-    span: Period,
-    downloaded: Downloaded,
+/// A span that comes in: what was read of its pages, and how many raw rows they had.
+struct Arriving {
+    piece: Piece,
+    reader: SpanReader,
     rows: u64,
+    /// Whether every page told the same count.
+    steady: bool,
 }
 
 /// How arrived spans are stored.
@@ -61,6 +63,13 @@ pub(super) struct Target<'a> {
     pub run: RunId,
     /// The cursor moves to the end of each span.
     pub advance: bool,
+}
+
+impl Target<'_> {
+    async fn begin(&self, piece: Piece) -> Result<Arriving, Error> {
+        let spans = Spans { span: piece.span, zone: self.settings.zone, advance: self.advance };
+        Ok(Arriving { piece, reader: SpanReader::begin(self.store, spans).await?, rows: 0, steady: true })
+    }
 }
 
 impl Source {
@@ -81,7 +90,7 @@ impl Source {
         target: &Target<'_>,
         mut stored: impl FnMut(u64, Stored),
     ) -> Result<(), Error> {
-        let mut arriving = std::pin::pin!(self.arriving(spans));
+        let mut arriving = std::pin::pin!(self.arriving(spans, target));
         let mut storing: Option<(u64, Storing)> = None;
         loop {
             let arrived = arriving.next().await;
@@ -93,14 +102,18 @@ impl Source {
                 None => return Ok(()),
                 Some(arrived) => {
                     let arrived = arrived?;
-                    storing = Some((arrived.rows, Storing::start(target, arrived)));
+                    storing = Some((arrived.rows, Storing::start(target, arrived.reader)));
                 }
             }
         }
     }
 
     /// The spans in order, whole. Pages of the next ones are asked for while the last ones of a span are under way.
-    fn arriving(&self, spans: Vec<Period>) -> impl Stream<Item = Result<Arrived, Error>> + '_ {
+    fn arriving<'a>(
+        &'a self,
+        spans: Vec<Period>,
+        target: &'a Target<'_>,
+    ) -> impl Stream<Item = Result<Arriving, Error>> + 'a {
         let pages = stream::iter(spans)
             .map(move |span| {
                 let source = self.clone();
@@ -120,12 +133,19 @@ impl Source {
             })
             .buffered(self.concurrency);
         stream::try_unfold(Box::pin(pages), async move |mut pages| {
-            let mut came = Vec::new();
+            let mut arriving = None;
             while let Some((piece, number, page)) = pages.try_next().await? {
-                came.extend(page);
-                if u64::from(number) >= self.page_count(piece.count) {
-                    return Ok(Some((self.whole(piece, came).await?, pages)));
+                let mut span = match arriving.take() {
+                    Some(span) => span,
+                    None => target.begin(piece).await?,
+                };
+                if let Some(page) = page {
+                    self.take(&mut span, page);
                 }
+                if u64::from(number) >= self.page_count(piece.count) {
+                    return Ok(Some((self.whole(span, target).await?, pages)));
+                }
+                arriving = Some(span);
             }
             Ok(None)
         })
@@ -162,31 +182,36 @@ impl Source {
         Ok(pieces)
     }
 
-    /// Puts the pages of a piece together; fetches them again where the count moved meanwhile.
-    async fn whole(&self, piece: Piece, pages: Vec<cloudstack::Page<UsageRow>>) -> Result<Arrived, Error> {
-        let (mut pages, mut expected) = (pages, piece.count);
-        for attempt in 1..=SPAN_TRIES {
-            let received: u64 = pages.iter().map(|page| page.rows() as u64).sum();
-            if received == expected && pages.iter().all(|page| page.count.unwrap_or(0) == expected) {
-                let unreadable = pages.iter().map(|page| page.unreadable as u64).sum();
-                let mut rows = Vec::with_capacity(usize::try_from(received).unwrap_or(0));
-                for page in pages {
-                    rows.extend(page.items.into_iter().filter(|row| self.window.matters(row, piece)));
-                }
-                return Ok(Arrived { span: piece.span, downloaded: Downloaded { rows, unreadable }, rows: received });
+    fn take(&self, span: &mut Arriving, page: cloudstack::Page<UsageRow>) {
+        span.steady &= page.count.unwrap_or(0) == span.piece.count;
+        span.rows += page.rows() as u64;
+        let mut rows = page.items;
+        rows.retain(|row| self.window.matters(row, span.piece));
+        span.reader.push(Downloaded { rows, unreadable: page.unreadable as u64 });
+    }
+
+    /// A span with all its pages; fetched again where the count moved meanwhile.
+    async fn whole(&self, first: Arriving, target: &Target<'_>) -> Result<Arriving, Error> {
+        let mut span = first;
+        for _ in 1..SPAN_TRIES {
+            if span.steady && span.rows == span.piece.count {
+                return Ok(span);
             }
-            if attempt < SPAN_TRIES {
-                drop(std::mem::take(&mut pages));
-                expected = self.client.usage_count(piece.asked).await?;
-                let numbers = 1..=u32::try_from(self.page_count(expected)).unwrap_or(u32::MAX);
-                pages = stream::iter(numbers)
-                    .map(|number| self.page(piece.asked, number))
-                    .buffered(self.concurrency)
-                    .try_collect()
-                    .await?;
+            let mut piece = span.piece;
+            drop(span);
+            piece.count = self.client.usage_count(piece.asked).await?;
+            let numbers = 1..=u32::try_from(self.page_count(piece.count)).unwrap_or(u32::MAX);
+            let mut pages =
+                stream::iter(numbers).map(|number| self.page(piece.asked, number)).buffered(self.concurrency);
+            span = target.begin(piece).await?;
+            while let Some(page) = pages.try_next().await? {
+                self.take(&mut span, page);
             }
         }
-        Err(Error::Unsteady(piece.span.start().to_string()))
+        if span.steady && span.rows == span.piece.count {
+            return Ok(span);
+        }
+        Err(Error::Unsteady(span.piece.span.start().to_string()))
     }
 }
 
@@ -240,14 +265,12 @@ struct Storing {
 }
 
 impl Storing {
-    fn start(target: &Target<'_>, arrived: Arrived) -> Self {
-        let spans = Spans { span: arrived.span, zone: target.settings.zone, advance: target.advance };
+    fn start(target: &Target<'_>, reader: SpanReader) -> Self {
         let (store, run, now) = (target.store.clone(), target.run, target.clock.now());
         let (cut, runtime) = (CancellationToken::new(), tokio::runtime::Handle::current());
         let cancelled = cut.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let stored = ingest::store_span(&store, arrived.downloaded, spans, run, now);
-            runtime.block_on(cancelled.run_until_cancelled(stored))
+            runtime.block_on(cancelled.run_until_cancelled(reader.store(&store, run, now)))
         });
         Self { task, cut }
     }

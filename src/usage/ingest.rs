@@ -1,26 +1,35 @@
 //! One downloaded span becomes stored records, in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono_tz::Tz;
 
 use super::{
     emission::{self, Judged},
     normalise,
-    record::{Owner, Shared, Standing, Words},
+    record::{Owner, Record, Shared, Standing, Words},
+    review_kind::Kind,
+    review_rows::{Aside, Verdicts, Why},
+    review_watch,
 };
 use crate::{
     cloudstack::UsageRow,
     ids::{AccountId, RunId},
     store::{
         Store, StoreError, Tx,
-        bulk::{self, NewAttributes, NewRecord},
+        bulk::{self, ChangedRecord, NewAttributes, NewRecord},
         cloud::{self, SeenAccount},
         runs,
-        usage::{self as rows, NewQuarantined},
+        usage::{self as rows, Known},
     },
     time::{Day, Period, Timestamp},
 };
+
+/// The usage job's range where the store does not know it: CloudStack's own default, a day.
+const DEFAULT_RANGE_MINUTES: u64 = 1_440;
 
 /// The rows of a range, in the server's order.
 #[derive(Debug, Default)]
@@ -51,11 +60,15 @@ pub struct Stored {
     pub changed_records: u64,
     /// Raw rows that repeat another one of the span.
     pub repeats: u64,
-    /// Raw rows put aside for a person.
+    /// Raw rows that newly wait for a person.
     pub quarantined: u64,
+    /// Raw rows that waited and no longer do, because their reason no longer holds.
+    pub cured: u64,
+    /// Raw rows that CloudStack no longer has though they are stored.
+    pub removed: u64,
 }
 
-/// Judges and stores a span.
+/// Judges and stores a span that was downloaded as a whole.
 pub async fn store_span(
     store: &Store,
     downloaded: Downloaded,
@@ -63,100 +76,276 @@ pub async fn store_span(
     run: RunId,
     now: Timestamp,
 ) -> Result<Stored, StoreError> {
-    let mut tx = store.begin().await?;
-    let mut stored = Stored::default();
-    let mut aside = Aside::default();
-    let mut names: HashMap<Owner, SeenAccount> = HashMap::new();
-    let mut records = Vec::with_capacity(downloaded.rows.len());
-    let mut words = Words::default();
-    for row in &downloaded.rows {
-        match normalise::normalise(row, &mut words) {
-            Ok(record) => {
-                if let Owner::Account(id) = &record.owner
-                    && !names.contains_key(&record.owner)
-                {
-                    names.insert(record.owner.clone(), seen_account(id, row));
-                }
-                records.push(record);
-            }
-            Err(reason) => aside.add(row, reason.to_string(), spans),
-        }
+    let mut reader = SpanReader::begin(store, spans).await?;
+    reader.push(downloaded);
+    reader.store(store, run, now).await
+}
+
+/// A span on its way into the store: pages are pushed in the server's order as they come, become records at once, and are not
+/// kept. Nothing is written before [`SpanReader::store`]; where the download has to begin anew, so does the reader.
+pub struct SpanReader {
+    spans: Spans,
+    owners: Owners,
+    aside: Aside,
+    words: Words,
+    records: Vec<Record>,
+}
+
+impl SpanReader {
+    /// A reader that knows who owns what, and what was decided about rows of the span.
+    pub async fn begin(store: &Store, spans: Spans) -> Result<Self, StoreError> {
+        let mut tx = store.read().await?;
+        let owners = Owners::load(&mut tx).await?;
+        let aside = Aside::load(&mut tx, spans).await?;
+        tx.commit().await?;
+        Ok(Self { spans, owners, aside, words: Words::default(), records: Vec::new() })
     }
-    drop(downloaded.rows);
-    let mut owners = Owners::load(&mut tx).await?;
-    let mut judged: Vec<Judged> = Vec::new();
-    for row in emission::judge(records) {
-        if spans.span.contains(row.record.window.start()) {
-            judged.push(row);
+
+    /// Takes a page.
+    pub fn push(&mut self, page: Downloaded) {
+        if page.unreadable > 0 {
+            self.aside.add_unreadable(page.unreadable);
+        }
+        self.records.reserve(page.rows.len());
+        for row in page.rows {
+            self.read(&row);
         }
     }
 
-    let known = rows::list_known(&mut tx, spans.span.start(), spans.span.end()).await?;
-    let numbers = number_resources(&mut tx, &judged).await?;
-    let attributes = number_attributes(&mut tx, &judged).await?;
-    let mut fresh: Vec<NewRecord> = Vec::new();
-    let mut dirty: BTreeSet<(AccountId, Day)> = BTreeSet::new();
-    for row in &judged {
-        stored.repeats += u64::from(row.seen.saturating_sub(1));
-        let Some((account, project)) = owners.resolve(&mut tx, &row.record.owner, &names, now).await? else {
-            aside.add_judged(row);
-            continue;
-        };
-        let standing = row.standing.code();
-        let (seen, touched) = match known.get(row.key.as_bytes()) {
-            Some(known) if known.seen == i64::from(row.seen) && known.standing == standing => continue,
-            Some(known) => {
-                rows::change_record(&mut tx, row.key.as_bytes(), i64::from(row.seen), standing, run).await?;
-                let turned = known.standing != standing;
-                stored.changed_records += u64::from(turned);
-                (AccountId::new(known.account_id), turned)
+    /// Makes a record of a row; where none can be made, it is put aside.
+    fn read(&mut self, row: &UsageRow) {
+        let Self { owners, aside, words, .. } = self;
+        let account = || row.account_id.as_ref().and_then(|id| owners.accounts.get(id)).map(|id| id.get());
+        let record = match normalise::normalise(row, words) {
+            Err(reason) => {
+                let (kind, group) = (reason.kind(), reason.group());
+                return aside.add(row, account(), Why { kind, group, reason: reason.to_string(), subject: None });
             }
-            None => {
-                stored.new_records += 1;
-                fresh.push(NewRecord {
-                    key: *row.key.as_bytes(),
-                    account_id: account.get(),
-                    project_id: project,
-                    usage_type: i64::from(row.record.usage_type),
-                    resource_id: numbers.get(row.record.resource.as_ref()).copied().unwrap_or_default(),
-                    offering_id: row.record.offering.as_ref().and_then(|id| numbers.get(id.as_ref()).copied()),
-                    start_ms: row.record.window.start().as_ms(),
-                    end_ms: row.record.window.end().as_ms(),
-                    quantity: row.record.quantity,
-                    size_bytes: row.record.size_bytes,
-                    seen: i64::from(row.seen),
-                    standing,
-                    attributes_id: row.record.attributes.as_ref().and_then(|set| attributes.get(&set.digest).copied()),
-                    charged_quantity: None,
-                    estimate: None,
-                    item_id: None,
-                });
-                (account, row.standing == Standing::Current)
-            }
+            Ok(record) => record,
         };
-        if touched {
-            for day in days_of(row.record.window, spans.zone) {
-                dirty.insert((seen, day));
+        if aside.is_decided(row) {
+            let reason = "a person decided about it".to_owned();
+            let why = Why { kind: Kind::Unreadable, group: reason.clone(), reason, subject: None };
+            return aside.add(row, account(), why);
+        }
+        match &record.owner {
+            Owner::Project(id) if owners.find_project(id).is_none() => {
+                let reason = Kind::UnknownOwner.words().to_owned();
+                let subject = Some(id.to_string());
+                return aside.add(row, None, Why { kind: Kind::UnknownOwner, group: reason.clone(), reason, subject });
+            }
+            Owner::Account(id)
+                if !owners.accounts.contains_key(id.as_ref()) && !owners.names.contains_key(id.as_ref()) =>
+            {
+                owners.names.insert(id.to_string(), seen_account(id, row));
+            }
+            Owner::Project(_) | Owner::Account(_) => {}
+        }
+        self.records.push(record);
+    }
+
+    /// Judges what was pushed, and stores it in one transaction.
+    pub async fn store(self, store: &Store, run: RunId, now: Timestamp) -> Result<Stored, StoreError> {
+        let Self { spans, mut owners, aside, words, records } = self;
+        drop(words);
+        let mut judged = emission::judge(records);
+        judged.retain(|row| spans.span.contains(row.record.window.start()));
+
+        let mut tx = store.begin().await?;
+        let mut intake = Intake::load(&mut tx, &judged, spans, run, now).await?;
+        for row in &judged {
+            let Some((account, project)) = owners.resolve(&mut tx, &row.record.owner, now).await? else { continue };
+            intake.take(&mut tx, row, account, project).await?;
+        }
+        intake.removed(&mut tx).await?;
+        let stored = intake.store(&mut tx, aside).await?;
+        for day in days_of(spans.span, Tz::UTC) {
+            if let Some(period) = day.period(Tz::UTC) {
+                rows::recount_day(&mut tx, day, period.start(), period.end(), now).await?;
             }
         }
+        note_longest(&mut tx, &judged, now).await?;
+        review_watch::note_gaps(&mut tx, &judged, spans.span, run, now).await?;
+        if spans.advance {
+            let end = spans.span.end().as_ms().to_string();
+            runs::put_setting(&mut tx, super::sync::settings::FETCHED_UNTIL, &end, now).await?;
+        }
+        tx.commit().await?;
+        Ok(stored)
     }
-    rows::insert_records(&mut tx, &fresh, run).await?;
-    stored.quarantined = aside.store(&mut tx, downloaded.unreadable, spans, run, now).await?;
-    for (account, day) in dirty {
-        rows::mark_to_rate(&mut tx, account, day).await?;
+}
+
+/// The records of a span on their way into the store.
+struct Intake {
+    known: HashMap<[u8; 16], Known>,
+    numbers: HashMap<String, i64>,
+    attributes: HashMap<[u8; 16], i64>,
+    gone: HashMap<i64, Timestamp>,
+    closed: HashMap<(i64, i64), Timestamp>,
+    verdicts: Verdicts,
+    fresh: Vec<NewRecord>,
+    changed: Vec<ChangedRecord>,
+    dirty: BTreeSet<(AccountId, Day)>,
+    stored: Stored,
+    spans: Spans,
+    run: RunId,
+}
+
+impl Intake {
+    async fn load(
+        tx: &mut Tx,
+        judged: &[Judged],
+        spans: Spans,
+        run: RunId,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let range = runs::find_setting(tx, super::sync::settings::RANGE_MINUTES).await?;
+        let range_minutes = range.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RANGE_MINUTES);
+        let grace = Duration::from_secs(range_minutes.saturating_mul(2 * 60));
+        Ok(Self {
+            known: rows::list_known(tx, spans.span.start(), spans.span.end()).await?,
+            numbers: number_resources(tx, judged).await?,
+            attributes: number_attributes(tx, judged).await?,
+            gone: rows::list_gone(tx, spans.span.end().minus(grace))
+                .await?
+                .into_iter()
+                .map(|(id, at)| (id, at.plus(grace)))
+                .collect(),
+            closed: closed_marks(),
+            verdicts: Verdicts::load(tx, spans, run, now).await?,
+            fresh: Vec::new(),
+            changed: Vec::new(),
+            dirty: BTreeSet::new(),
+            stored: Stored::default(),
+            spans,
+            run,
+        })
     }
-    for day in days_of(spans.span, Tz::UTC) {
-        if let Some(period) = day.period(Tz::UTC) {
-            rows::recount_day(&mut tx, day, period.start(), period.end(), now).await?;
+
+    /// What only the store knows: that the resource was gone long before, or that its time is closed. Asked of what comes for
+    /// the first time, so that fetching again changes nothing that is charged.
+    fn found(&self, row: &Judged, account: AccountId, resource: i64, known: Option<&Known>) -> Option<Kind> {
+        let start = row.record.window.start();
+        let before = self.verdicts.kind_of(known);
+        let asked = |kind| known.is_none() || before == Some(kind);
+        let closed = self.closed.get(&(account.get(), i64::from(row.record.usage_type)));
+        if asked(Kind::BeforeCompaction) && closed.is_some_and(|until| start < *until) {
+            return Some(Kind::BeforeCompaction);
+        }
+        (asked(Kind::Gone) && self.gone.get(&resource).is_some_and(|gone| start >= *gone)).then_some(Kind::Gone)
+    }
+
+    async fn take(
+        &mut self,
+        tx: &mut Tx,
+        row: &Judged,
+        account: AccountId,
+        project: Option<i64>,
+    ) -> Result<(), StoreError> {
+        self.stored.repeats += u64::from(row.seen.saturating_sub(1));
+        let known = self.known.remove(row.key.as_bytes());
+        let payer = known.map_or(account, |known| AccountId::new(known.account_id));
+        let resource = self.numbers.get(row.record.resource.as_ref()).copied().unwrap_or_default();
+        let found = self.found(row, payer, resource, known.as_ref());
+        let outcome = self.verdicts.apply(row, found, payer.get(), known.as_ref());
+        let item_id = self.verdicts.item_of(tx, &outcome, known.as_ref()).await?;
+        let (seen, standing) = (i64::from(row.seen), outcome.standing.code());
+        let waits = outcome.standing == Standing::Quarantined;
+        let Some(known) = known else {
+            self.stored.new_records += 1;
+            self.stored.quarantined += if waits { u64::from(row.seen) } else { 0 };
+            if outcome.standing == Standing::Current {
+                self.mark(payer, row.record.window);
+            }
+            let record = &row.record;
+            self.fresh.push(NewRecord {
+                key: *row.key.as_bytes(),
+                account_id: account.get(),
+                project_id: project,
+                usage_type: i64::from(record.usage_type),
+                resource_id: resource,
+                offering_id: record.offering.as_ref().and_then(|id| self.numbers.get(id.as_ref()).copied()),
+                start_ms: record.window.start().as_ms(),
+                end_ms: record.window.end().as_ms(),
+                quantity: record.quantity,
+                size_bytes: record.size_bytes,
+                seen,
+                standing,
+                attributes_id: record.attributes.as_ref().and_then(|set| self.attributes.get(&set.digest).copied()),
+                charged_quantity: outcome.charged_quantity,
+                estimate: outcome.estimate,
+                item_id,
+            });
+            if self.fresh.len() >= bulk::ROWS_PER_STATEMENT {
+                rows::insert_records(tx, &self.fresh, self.run).await?;
+                self.fresh.clear();
+            }
+            return Ok(());
+        };
+        let charged_quantity = outcome.charged_quantity;
+        let turned = known.standing != standing;
+        let changed = turned
+            || (known.seen, known.charged_quantity, known.estimate, known.item_id)
+                != (seen, charged_quantity, outcome.estimate, item_id);
+        if changed {
+            let (key, estimate) = (*row.key.as_bytes(), outcome.estimate);
+            self.changed.push(ChangedRecord { key, seen, standing, charged_quantity, estimate, item_id });
+            self.verdicts.touch(item_id);
+        }
+        self.stored.changed_records += u64::from(turned);
+        self.stored.quarantined += if turned && waits { u64::from(row.seen) } else { 0 };
+        if turned || known.charged_quantity != charged_quantity {
+            self.mark(payer, row.record.window);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, account: AccountId, window: Period) {
+        for day in days_of(window, self.spans.zone) {
+            self.dirty.insert((account, day));
         }
     }
-    note_longest(&mut tx, &judged, now).await?;
-    if spans.advance {
-        let end = spans.span.end().as_ms().to_string();
-        runs::put_setting(&mut tx, super::sync::settings::FETCHED_UNTIL, &end, now).await?;
+
+    /// Records of the span that did not come again: CloudStack no longer has them. They are told and no longer counted; what
+    /// they cost stays (design 7.4).
+    async fn removed(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        let span = self.spans.span;
+        let gone: Vec<([u8; 16], Known)> = self
+            .known
+            .drain()
+            // Made by a person, or told before; or of a window that only a wider fetch brings.
+            .filter(|(_, known)| known.seen > 0 && known.end_ms <= span.end().as_ms())
+            .collect();
+        for (key, known) in gone {
+            self.stored.removed += u64::try_from(known.seen).unwrap_or(0);
+            let item_id = match known.item_id {
+                Some(item) => Some(item),
+                None => Some(self.verdicts.number(tx, Kind::Removed, Kind::Removed.words()).await?),
+            };
+            let Known { standing, charged_quantity, estimate, .. } = known;
+            self.changed.push(ChangedRecord { key, seen: 0, standing, charged_quantity, estimate, item_id });
+        }
+        Ok(())
     }
-    tx.commit().await?;
-    Ok(stored)
+
+    async fn store(mut self, tx: &mut Tx, aside: Aside) -> Result<Stored, StoreError> {
+        rows::insert_records(tx, &self.fresh, self.run).await?;
+        bulk::change_records(tx, &self.changed, Some(self.run.get())).await?;
+        let (waiting, cured) = aside.store(tx, &mut self.verdicts).await?;
+        self.stored.quarantined += waiting;
+        self.stored.cured += cured;
+        self.verdicts.store(tx).await?;
+        for (account, day) in self.dirty {
+            rows::mark_to_rate(tx, account, day).await?;
+        }
+        Ok(self.stored)
+    }
+}
+
+/// Until when each account and type is closed and summed up: what starts before is never charged by itself (design 7.5).
+/// Nothing is, until records are compacted.
+fn closed_marks() -> HashMap<(i64, i64), Timestamp> {
+    HashMap::new()
 }
 
 /// Notes how long records get: rating looks back so far for records that reach into a day.
@@ -197,6 +386,8 @@ fn seen_account(id: &str, row: &UsageRow) -> SeenAccount {
 struct Owners {
     accounts: HashMap<String, AccountId>,
     projects: HashMap<String, (i64, Option<AccountId>)>,
+    /// What records say of accounts that nobody knows.
+    names: HashMap<String, SeenAccount>,
 }
 
 impl Owners {
@@ -207,7 +398,12 @@ impl Owners {
             .into_iter()
             .map(|row| (row.cloud_id, (row.id, row.owner_account_id)))
             .collect();
-        Ok(Self { accounts, projects })
+        Ok(Self { accounts, projects, names: HashMap::new() })
+    }
+
+    /// The account that pays for a project, and the project. None: nobody knows the owner.
+    fn find_project(&self, id: &str) -> Option<(AccountId, Option<i64>)> {
+        self.projects.get(id).and_then(|(number, account)| account.map(|account| (account, Some(*number))))
     }
 
     /// The account that pays, and the project. An account that was deleted before bursar came is made known from its
@@ -216,19 +412,15 @@ impl Owners {
         &mut self,
         tx: &mut Tx,
         owner: &Owner,
-        names: &HashMap<Owner, SeenAccount>,
         now: Timestamp,
     ) -> Result<Option<(AccountId, Option<i64>)>, StoreError> {
         match owner {
-            Owner::Project(id) => Ok(self
-                .projects
-                .get(id.as_ref())
-                .and_then(|(number, account)| account.map(|account| (account, Some(*number))))),
+            Owner::Project(id) => Ok(self.find_project(id)),
             Owner::Account(id) => {
                 if let Some(number) = self.accounts.get(id.as_ref()) {
                     return Ok(Some((*number, None)));
                 }
-                let Some(seen) = names.get(owner) else { return Ok(None) };
+                let Some(seen) = self.names.get(id.as_ref()) else { return Ok(None) };
                 let (number, _) = cloud::put_account(tx, seen, now).await?;
                 cloud::mark_account_gone(tx, number, now).await?;
                 self.accounts.insert(id.to_string(), number);
@@ -256,15 +448,11 @@ async fn number_resources(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<Stri
     Ok(bulk::number_resources(tx, &list).await?.into_iter().collect())
 }
 
-/// Numbers the distinct attributes of a span: few, whatever its length.
-async fn number_attributes(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<[u8; 16], i64>, StoreError> {
-    let mut wanted: BTreeMap<[u8; 16], &Shared> = BTreeMap::new();
-    for shared in judged.iter().filter_map(|row| row.record.attributes.as_deref()) {
-        wanted.entry(shared.digest).or_insert(shared);
-    }
-    let list: Vec<NewAttributes> = wanted
-        .into_values()
-        .map(|Shared { digest, attributes }| NewAttributes {
+impl Shared {
+    /// Ready to be numbered.
+    pub(super) fn to_new(&self) -> NewAttributes {
+        let Self { digest, attributes } = self;
+        NewAttributes {
             digest: *digest,
             zone_id: attributes.zone_id.clone(),
             template_id: attributes.template_id.clone(),
@@ -273,72 +461,16 @@ async fn number_attributes(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<[u8
             cpu_speed: attributes.cpu_speed,
             memory_mib: attributes.memory_mib,
             tags: (!attributes.tags.is_empty()).then(|| serde_json::json!(attributes.tags).to_string()),
-        })
-        .collect();
+        }
+    }
+}
+
+/// Numbers the distinct attributes of a span: few, whatever its length.
+async fn number_attributes(tx: &mut Tx, judged: &[Judged]) -> Result<HashMap<[u8; 16], i64>, StoreError> {
+    let mut wanted: BTreeMap<[u8; 16], &Shared> = BTreeMap::new();
+    for shared in judged.iter().filter_map(|row| row.record.attributes.as_deref()) {
+        wanted.entry(shared.digest).or_insert(shared);
+    }
+    let list: Vec<NewAttributes> = wanted.into_values().map(Shared::to_new).collect();
     Ok(bulk::number_attributes(tx, &list).await?.into_iter().collect())
-}
-
-/// Rows that wait for a person.
-#[derive(Default)]
-struct Aside {
-    rows: HashMap<[u8; 16], NewQuarantined>,
-}
-
-impl Aside {
-    fn add(&mut self, row: &UsageRow, reason: String, spans: Spans) {
-        let start = row.start_date.as_deref().and_then(Timestamp::parse_cloudstack);
-        if start.is_some_and(|start| !spans.span.contains(start)) {
-            return;
-        }
-        let raw = serde_json::to_string(row).unwrap_or_default();
-        let day = Day::of(start.unwrap_or(spans.span.start()), Tz::UTC).unwrap_or(Day::from_number(0));
-        self.put(raw, reason, day, row.usage_type.map(i64::from), 1);
-    }
-
-    fn add_judged(&mut self, row: &Judged) {
-        let record = &row.record;
-        let raw = format!("{record:?}");
-        let day = Day::of(record.window.start(), Tz::UTC).unwrap_or(Day::from_number(0));
-        let reason = "it belongs to a project whose owner is not known: the project was deleted before bursar saw it";
-        self.put(raw, reason.to_owned(), day, Some(i64::from(record.usage_type)), i64::from(row.seen));
-    }
-
-    fn put(&mut self, raw: String, reason: String, day: Day, usage_type: Option<i64>, seen: i64) {
-        let hash = blake3::hash(raw.as_bytes());
-        let mut key = [0_u8; 16];
-        for (target, source) in key.iter_mut().zip(hash.as_bytes()) {
-            *target = *source;
-        }
-        self.rows.entry(key).and_modify(|row| row.seen += seen).or_insert(NewQuarantined {
-            key,
-            account_id: None,
-            usage_type,
-            day,
-            reason,
-            raw,
-            seen,
-        });
-    }
-
-    async fn store(
-        mut self,
-        tx: &mut Tx,
-        unreadable: u64,
-        spans: Spans,
-        run: RunId,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        if unreadable > 0 {
-            let day = Day::of(spans.span.start(), Tz::UTC).unwrap_or(Day::from_number(0));
-            let raw = format!("span {} to {}", spans.span.start(), spans.span.end());
-            let reason = "CloudStack's answer held rows that are not JSON (facts 1.5: names with escaped characters)";
-            self.put(raw, reason.to_owned(), day, None, i64::try_from(unreadable).unwrap_or(i64::MAX));
-        }
-        let mut count = 0;
-        for row in self.rows.values() {
-            count += u64::try_from(row.seen).unwrap_or(0);
-            rows::quarantine(tx, row, run, now).await?;
-        }
-        Ok(count)
-    }
 }

@@ -6,12 +6,11 @@ use rust_decimal::{Decimal, prelude::ToPrimitive};
 
 use super::{
     record::{Attributes, Owner, Record, Shared, Words, digest_of},
+    review_kind::Kind,
     types::{Quantity, UsageType},
 };
 use crate::cloudstack::UsageRow;
 
-/// CloudStack's hours carry the noise of 32-bit floats (facts 3.2): so much more than the window is still the window.
-const HOURS_TOLERANCE_MICROS: i64 = 1_000;
 /// Millionths in one.
 const MICROS: i64 = 1_000_000;
 
@@ -36,17 +35,28 @@ pub enum Unreadable {
     /// A quantity below zero or beyond all measure.
     #[error("its quantity {0} is negative or absurd")]
     AbsurdQuantity(Decimal),
-    /// More hours than the window holds.
-    #[error("it reports {hours} h in a window of {window} h")]
-    MoreThanTheWindow {
-        /// Reported.
-        hours: Decimal,
-        /// Possible.
-        window: Decimal,
-    },
     /// Nothing that says which resource it is about.
     #[error("nothing in it says which resource it is about")]
     NoResource,
+}
+
+impl Unreadable {
+    /// The kind of review item that it belongs to.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownType(_) => Kind::UnknownType,
+            _ => Kind::Unreadable,
+        }
+    }
+
+    /// Why, without the figures of the single row: what an item is made by.
+    pub fn group(&self) -> String {
+        match self {
+            Self::BadQuantity(_) => "its quantity can not be read".to_owned(),
+            Self::AbsurdQuantity(_) => "its quantity is negative or absurd".to_owned(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// The identity of the resource, by usage type (design 7.2): never a name, a tag or free text.
@@ -107,15 +117,6 @@ pub fn normalise(row: &UsageRow, words: &mut Words) -> Result<Record, Unreadable
         .and_then(|scaled| scaled.to_i64())
         .filter(|scaled| *scaled >= 0)
         .ok_or(Unreadable::AbsurdQuantity(amount))?;
-    if kind.quantity == Quantity::Hours && !kind.may_exceed_window {
-        let window_micros = window.seconds().saturating_mul(MICROS) / 3_600;
-        if quantity > window_micros.saturating_add(HOURS_TOLERANCE_MICROS) {
-            return Err(Unreadable::MoreThanTheWindow {
-                hours: amount,
-                window: Decimal::new(window_micros, 6).normalize(),
-            });
-        }
-    }
     let shape = [row.cpu_number, row.cpu_speed, row.memory].iter().any(Option::is_some).then(|| {
         let part = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
         words.text(&format!("{}x{}/{}", part(row.cpu_number), part(row.cpu_speed), part(row.memory)))
@@ -246,7 +247,6 @@ mod tests {
     #[test]
     fn what_can_not_be_charged_says_why() {
         assert_eq!(normalise(&row(99, "1")), Err(Unreadable::UnknownType(99)));
-        assert!(matches!(normalise(&row(1, "1.5")), Err(Unreadable::MoreThanTheWindow { .. })));
         assert!(matches!(normalise(&row(1, "-1")), Err(Unreadable::AbsurdQuantity(_))));
         assert!(matches!(normalise(&row(1, "1.000,5")), Err(Unreadable::BadQuantity(_))));
         let mut dates = row(1, "1");

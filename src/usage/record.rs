@@ -109,8 +109,16 @@ pub struct Record {
 
 impl Record {
     /// The identity of the resource over all windows and offerings: what may be charged once at an instant.
-    pub fn resource_identity(&self) -> (&Owner, i32, &Arc<str>) {
-        (&self.owner, self.usage_type, &self.resource)
+    pub fn resource_identity(&self) -> (&Owner, i32, &str, Option<&str>) {
+        (&self.owner, self.usage_type, &self.resource, self.zone_of_copy())
+    }
+
+    /// The zone, for what is there once a zone under one id: templates, ISO images, snapshots, volumes on secondary storage.
+    fn zone_of_copy(&self) -> Option<&str> {
+        if !matches!(self.usage_type, 7 | 8 | 9 | 26) {
+            return None;
+        }
+        self.attributes.as_ref().and_then(|shared| shared.attributes.zone_id.as_deref())
     }
 
     /// The key of this very row: identity, window, quantity, and an ordinal among equal rows of one emission.
@@ -129,20 +137,21 @@ impl Record {
             self.size_bytes.unwrap_or(-1),
             i64::from(ordinal),
         ];
-        for text in [
+        let texts = [
             owner_kind,
             owner,
             &self.resource,
             self.offering.as_deref().unwrap_or_default(),
             self.shape.as_deref().unwrap_or_default(),
-        ] {
+        ];
+        for text in texts.into_iter().chain(self.zone_of_copy()) {
             hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
             hasher.update(text.as_bytes());
         }
         for number in numbers {
             hasher.update(&number.to_be_bytes());
         }
-        RecordKey::new(self.window.start().as_seconds().div_euclid(3600), hasher.finalize().as_bytes())
+        RecordKey::of_window(self.window, &hasher)
     }
 }
 
@@ -159,6 +168,28 @@ impl RecordKey {
             *target = *source;
         }
         Self(bytes)
+    }
+
+    /// The key of something in a window, by a hash over what identifies it.
+    pub fn of_window(window: Period, hasher: &blake3::Hasher) -> Self {
+        Self::new(window.start().as_seconds().div_euclid(3600), hasher.finalize().as_bytes())
+    }
+
+    /// The key of a stored record.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key as people copy it: 32 hex digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0_u8; 16];
+        if text.len() != 32 || !text.is_ascii() {
+            return None;
+        }
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(at * 2..at * 2 + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
     }
 
     /// The bytes.
@@ -187,6 +218,8 @@ pub enum Standing {
     Part,
     /// Waits for a person.
     Quarantined,
+    /// A person decided that it is never charged.
+    Rejected,
 }
 
 impl Standing {
@@ -197,6 +230,7 @@ impl Standing {
             Self::Superseded => 1,
             Self::Part => 2,
             Self::Quarantined => 3,
+            Self::Rejected => 4,
         }
     }
 }

@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use super::{
     fetch::{Source, Target},
     ingest::Stored,
+    review_watch,
 };
 use crate::{
     cloudstack::{self, Client},
@@ -20,8 +21,7 @@ use crate::{
     time::{Clock, Day, Period, Timestamp},
 };
 
-/// A span with more rows is halved, so that memory stays flat: a row takes some two kilobytes until it is stored, and one span
-/// is stored while the next one comes in.
+/// A span with more rows is halved, so that memory and transactions stay small: one span is stored while the next comes in.
 pub const SPAN_ROWS: u64 = 20_000;
 /// Spans of late records looked into in one run; the rest waits for the next run.
 const MAX_LATE_DAYS: usize = 62;
@@ -101,8 +101,10 @@ pub struct SyncReport {
     pub changed_records: u64,
     /// Raw rows that repeat another one.
     pub repeats: u64,
-    /// Raw rows put aside for a person in this run.
+    /// Raw rows that newly wait for a person.
     pub quarantined: u64,
+    /// Raw rows that waited and no longer do, because their reason no longer holds.
+    pub cured: u64,
     /// Days fetched again because the count differed.
     pub late_days: u64,
     /// Raw rows that CloudStack no longer has though they are stored; reported, never reversed.
@@ -164,6 +166,10 @@ pub async fn sync_usage(
 
     fetch.spans(fetch.days(from, fetch.window.closed_until)?, true, &mut report).await?;
     fetch.late(first_fetched, lookback, &mut report).await?;
+    let mut tx = store.begin().await?;
+    let window = &fetch.window;
+    review_watch::note_usage_job(&mut tx, window.closed_until, window.range_minutes, run, clock.now()).await?;
+    tx.commit().await?;
     Ok(report)
 }
 
@@ -242,6 +248,8 @@ impl Fetch<'_> {
             report.changed_records += stored.changed_records;
             report.repeats += stored.repeats;
             report.quarantined += stored.quarantined;
+            report.cured += stored.cured;
+            report.removed_rows += stored.removed;
         };
         self.source.store_all(spans, &target, noted).await
     }
@@ -263,6 +271,14 @@ impl Fetch<'_> {
             }
         } else {
             days = self.differing(first, last, until, report).await?;
+            // And days on which something waits that could be charged now.
+            let mut tx = self.store.read().await?;
+            let first_day = utc_day(first_fetched)?;
+            let curable = review_watch::list_curable_days(&mut tx).await?;
+            tx.commit().await?;
+            days.extend(curable.into_iter().filter(|day| *day >= first_day && *day <= last));
+            days.sort_unstable();
+            days.dedup();
         }
         let mut spans = Vec::new();
         for day in days.iter().take(MAX_LATE_DAYS) {

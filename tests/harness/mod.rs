@@ -30,6 +30,8 @@ pub const READER: &[&str] = &[
     "listNetworkOfferings",
     "listZones",
     "listVirtualMachines",
+    "listVolumes",
+    "listPublicIpAddresses",
     "listCapabilities",
     "listConfigurations",
     "listApis",

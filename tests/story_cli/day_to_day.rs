@@ -177,7 +177,12 @@ async fn holds(desk: &Desk<'_>, cloud: &Cloud) {
     assert!(count(cloud, "hold").await >= 1);
     assert!(desk.json(&["notice"]).await.is_array());
     assert!(desk.json(&["notice", "bob"]).await.is_array());
-    assert!(desk.json(&["quarantine"]).await["rows"].is_array());
+    for words in [&["review"][..], &["review", "list", "--all", "--kind", "overlap"], &["quarantine"]] {
+        assert!(desk.json(words).await["items"].is_array());
+    }
+    assert!(desk.json(&["review", "rule", "list"]).await.is_array());
+    desk.run(&["review", "show", "4711"]).await.refused(&["no review item 4711"]);
+    desk.run(&["review", "release", "--reason", "all of it"]).await.refused(&["name an item"]);
 }
 
 async fn people(desk: &Desk<'_>) {

@@ -17,11 +17,18 @@ const RUNNING: &str = "type = \"running-vm\"\nunit = \"hour\"\n";
 #[test]
 fn the_documented_example_is_a_book() {
     let documentation = include_str!("../../../docs/price-book.md");
-    let (_, rest) = documentation.split_once("```toml\n").unwrap();
-    let (example, _) = rest.split_once("```").unwrap();
-    let book = PriceBook::parse(example, VIENNA).unwrap();
-    assert_eq!((book.currency().code(), book.tariffs().len()), ("EUR", 9));
+    let mut examples = documentation.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    let book = PriceBook::parse(examples.next().unwrap(), VIENNA).unwrap();
+    assert_eq!((book.currency().code(), book.tariffs().len()), ("EUR", 11));
+    assert_eq!((book.discounts().len(), book.taxes().len()), (1, 1));
     assert!(book.is_free(7) && !book.is_free(1));
+    // The pieces further down are right too.
+    let pieces: Vec<PriceBook> = examples.map(super::book).collect();
+    assert_eq!(pieces.len(), 3);
+    // 100 GB free, 900 at 0.10, 4000 at 0.08, 1000 at 0.05
+    let month = period("2026-11-02", "2026-11-03");
+    let found = nanos(&pieces[0], &usage(4, "6000000000000", month));
+    assert_eq!(found, [0, 90_000_000_000, 320_000_000_000, 50_000_000_000]);
 }
 
 #[test]

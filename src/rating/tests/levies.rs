@@ -124,3 +124,40 @@ fn the_most_specific_tax_rate_of_the_day_counts() {
     assert_eq!(rate(&Customer::default(), "2026-11-12").as_deref(), Some("20 %"));
     assert_eq!(one("vpc", "hour", "1").tax(&carol(), Day::from_number(0)), None);
 }
+
+#[test]
+fn an_estimate_adds_up_as_the_bill_does() {
+    use crate::rating::estimate::{Wanted, estimate};
+    let text = "free = [\"iso\"]\n\
+        [[tariff]]\ntype = \"ip-address\"\nunit = \"month\"\nprice = \"3\"\n\
+        [[tariff]]\ntype = \"running-vm\"\nunit = \"hour\"\nprice = \"0.1\"\nfree_amount = \"100\"\n\
+        [[discount]]\npercent = \"10\"\ntype = \"ip-address\"\n\
+        [[tax]]\npercent = \"20\"\nfrom = \"2026-12-16\"\n";
+    let month = period("2026-12-01", "2027-01-01");
+    let thing = |id, hours: &str| Wanted { usage: usage(id, hours, month), features: Features::default() };
+    let wanted = [thing(3, "744"), thing(1, "744"), thing(8, "744"), thing(31, "744")];
+    let book = book(text);
+    let found = estimate(&book, &carol(), VIENNA, &wanted, &mut TierUse::new(), TaxRate::ZERO).unwrap();
+    assert_eq!((found.free.as_slice(), found.unpriced.as_slice()), (&[2][..], &[3][..]));
+    let lines: Vec<_> = found
+        .lines
+        .iter()
+        .map(|line| (line.item, line.tier, line.quantity, line.list.to_string(), line.net.to_string()))
+        .collect();
+    let expected = [
+        (0, None, 744_000_000, "3.00", "2.70"),
+        (1, Some(0), 100_000_000, "0.00", "0.00"),
+        (1, Some(1), 644_000_000, "64.40", "64.40"),
+    ];
+    assert_eq!(
+        lines,
+        expected.map(|(item, tier, quantity, list, net)| (item, tier, quantity, list.to_owned(), net.to_owned()))
+    );
+    // 31 days of 2.70 ÷ 31 = 0.087097 each, rounded to money as each day's charge is; the machine 64.40. From the sixteenth
+    // on there is tax: 16 × 0.087097 + 16 × 2.40
+    assert_eq!(found.net.to_string(), "67.100007");
+    let taxed = crate::money::Money::parse("39.793552").unwrap();
+    let tax = TaxRate::parse("20").unwrap();
+    assert_eq!(found.taxes[1], (tax, taxed, tax.of(taxed).unwrap()));
+    assert_eq!(found.gross, found.net.plus(tax.of(taxed).unwrap()).unwrap());
+}

@@ -17,6 +17,12 @@ use crate::{
     },
 };
 
+/// What `details=servoff` adds to a machine.
+const OFFERING_FIELDS: [&str; 5] = ["serviceofferingid", "serviceofferingname", "cpunumber", "cpuspeed", "memory"];
+/// What `details=tmpl` adds to a machine.
+const TEMPLATE_FIELDS: [&str; 5] =
+    ["templateid", "templatename", "templatetype", "templateformat", "templatedisplaytext"];
+
 fn in_domain_order(call: &Call<'_>, owner: CloudId) -> (u64, u64) {
     let account = call.world.accounts.get(owner);
     let domain = account.and_then(|account| call.world.domains.get(account.domain));
@@ -31,7 +37,11 @@ pub(super) fn list(call: &mut Call<'_>) -> Result<Value> {
     };
     let name = call.filled("name");
     let admin = call.caller.role == RoleKind::Admin;
-    let minimal = call.filled("details").is_some_and(|details| details == "min");
+    // Nothing said is everything; else what is named, beside the least.
+    let details: Option<Vec<String>> =
+        call.filled("details").map(|text| text.split(',').map(|word| word.trim().to_lowercase()).collect());
+    let named = |word: &str| details.as_ref().is_none_or(|words| words.iter().any(|known| known == word));
+    let (full, offering, template) = (named("all"), named("servoff"), named("tmpl"));
     let mut rows: Vec<&Vm> = call
         .world
         .vms
@@ -45,10 +55,16 @@ pub(super) fn list(call: &mut Call<'_>) -> Result<Value> {
         .collect();
     rows.sort_by_key(|vm| (in_domain_order(call, vm.owner), vm.number));
     call.paged("virtualmachine", &rows, |call, vm| {
-        if minimal {
-            return Value::Object(call.world.vm_view(vm, admin));
+        if full {
+            return call.world.full_vm_view(vm.id, None);
         }
-        call.world.full_vm_view(vm.id, None)
+        let mut view = call.world.vm_view(vm, admin);
+        let parts = [(offering, &OFFERING_FIELDS[..]), (template, &TEMPLATE_FIELDS[..])];
+        if let Value::Object(everything) = call.world.full_vm_view(vm.id, None) {
+            let wanted = |key: &str| parts.iter().any(|(named, fields)| *named && fields.contains(&key));
+            view.extend(everything.into_iter().filter(|(key, _)| wanted(key)));
+        }
+        Value::Object(view)
     })
 }
 

@@ -68,7 +68,12 @@ pub(crate) enum Scope {
     Account(CloudId),
     Domain(CloudId),
     Tree(CloudId),
+    /// What belongs to projects, and nothing of accounts (`projectid=-1`).
+    Projects,
 }
+
+/// The value of `projectid` that means every project.
+const ALL_PROJECTS: &str = "-1";
 
 type Result<T> = std::result::Result<T, Failure>;
 
@@ -163,6 +168,9 @@ impl Call<'_> {
 
     /// Which rows a list is about: by account and domain, by project, by domain, everything, else the caller's own.
     pub(crate) fn scope(&self) -> Result<Scope> {
+        if self.filled("projectid") == Some(ALL_PROJECTS) {
+            return Ok(Scope::Projects);
+        }
         if let Some(project) = self.project("projectid")? {
             let account = self.world.owner_account(project);
             self.check_access(account)?;
@@ -199,6 +207,9 @@ impl Call<'_> {
             Scope::Account(id) => account.id == id,
             Scope::Domain(domain) => account.domain == domain && account.kind != PROJECT_ACCOUNT,
             Scope::Tree(domain) => self.world.in_tree(account.domain, domain) && account.kind != PROJECT_ACCOUNT,
+            Scope::Projects => {
+                account.kind == PROJECT_ACCOUNT && self.world.may_access(self.caller.account, account.id)
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The quota plugin, as far as bursar meets it: whether it is on, its tariffs, and the credit that unlocks accounts.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -7,9 +9,15 @@ use super::{Call, Result};
 use crate::{
     ids::CloudId,
     standin::{
-        envelope::{Failure, double},
+        dates::Edge,
+        envelope::{self, Failure, double},
         usage::TYPES,
-        world::{RoleKind, State, World, entities::PROJECT_ACCOUNT},
+        world::{
+            RoleKind, State, World,
+            entities::PROJECT_ACCOUNT,
+            machines::object,
+            quota::{QuotaCredit, QuotaTariff},
+        },
     },
 };
 
@@ -93,39 +101,119 @@ pub(super) fn balance(call: &mut Call<'_>) -> Result<Value> {
     }}))
 }
 
+/// The plugin's unit of a type and its discriminator.
+fn unit(usage_type: u8) -> (&'static str, &'static str) {
+    match usage_type {
+        1 | 2 => ("Compute*Month", ""),
+        3 => ("IP*Month", ""),
+        4 | 5 => ("GB", ""),
+        6..=9 | 25 => ("GB*Month", ""),
+        21 | 22 => ("IOPS", "1"),
+        23 | 24 => ("Bytes", "1"),
+        _ => ("Policy*Month", ""),
+    }
+}
+
+/// A tariff as it is listed: one that somebody made, or the plugin's own of nothing.
+fn tariff_view(call: &Call<'_>, number: u8, own: Option<&QuotaTariff>) -> Value {
+    let (name, description) = TYPES
+        .iter()
+        .find(|(known, _, _)| *known == number)
+        .map_or(("", ""), |(_, name, description)| (*name, *description));
+    let (unit, discriminator) = unit(number);
+    let mut view = object(json!({
+        "usageType": number,
+        "usageName": name,
+        "usageUnit": unit,
+        "usageDiscriminator": discriminator,
+        "tariffValue": java_double(own.map_or(0, |own| own.value_micros)),
+        "effectiveDate": own.map_or_else(|| "2010-05-04T00:00:00+0000".to_owned(), |own| call.world.date(own.from)),
+        "usageTypeDescription": description,
+        "currency": symbol(call),
+        "name": own.map_or(name, |own| own.name.as_str()),
+        "id": own.map_or_else(|| World::tariff_id(number), |own| own.id),
+        "position": 1,
+    }));
+    if let Some(own) = own {
+        if let Some(last) = own.last {
+            view.insert("endDate".to_owned(), json!(call.world.date(last)));
+        }
+        if let Some(rule) = &own.rule {
+            view.insert("activationRule".to_owned(), json!(rule));
+        }
+    }
+    Value::Object(view)
+}
+
 pub(super) fn tariffs(call: &mut Call<'_>) -> Result<Value> {
     let wanted = call.number("usagetype")?;
-    let rows: Vec<_> = TYPES
-        .iter()
-        .rev()
-        .filter(|(number, _, _)| !UNPRICED.contains(number))
-        .filter(|(number, _, _)| wanted.is_none_or(|wanted| i64::from(*number) == wanted))
-        .map(|row| (row, World::tariff_id(row.0)))
-        .collect();
-    call.paged("quotatariff", &rows, |call, ((number, name, description), id)| {
-        let (unit, discriminator) = match number {
-            1 | 2 => ("Compute*Month", ""),
-            3 => ("IP*Month", ""),
-            4 | 5 => ("GB", ""),
-            6..=9 | 25 => ("GB*Month", ""),
-            21 | 22 => ("IOPS", "1"),
-            23 | 24 => ("Bytes", "1"),
-            _ => ("Policy*Month", ""),
-        };
-        json!({
-            "usageType": number,
-            "usageName": name,
-            "usageUnit": unit,
-            "usageDiscriminator": discriminator,
-            "tariffValue": java_double(0),
-            "effectiveDate": "2010-05-04T00:00:00+0000",
-            "usageTypeDescription": description,
-            "currency": symbol(call),
-            "name": name,
-            "id": id,
-            "position": 1,
+    let mut rows: Vec<(u8, Option<QuotaTariff>)> = Vec::new();
+    for (number, _, _) in TYPES.iter().rev() {
+        if wanted.is_some_and(|wanted| i64::from(*number) != wanted) {
+            continue;
+        }
+        let own: Vec<_> = call.world.quota.tariffs.iter().filter(|row| row.usage_type == *number).cloned().collect();
+        if own.is_empty() && !UNPRICED.contains(number) {
+            rows.push((*number, None));
+        }
+        rows.extend(own.into_iter().map(|row| (*number, Some(row))));
+    }
+    call.paged("quotatariff", &rows, |call, (number, own)| tariff_view(call, *number, own.as_ref()))
+}
+
+/// What the plugin charged an account from the first day to the last, both whole.
+pub(super) fn statement(call: &mut Call<'_>) -> Result<Value> {
+    let account = target(call)?;
+    let (Some(from), Some(last)) = (call.date("startdate", Edge::Start)?, call.date("enddate", Edge::End)?) else {
+        return Err(Failure::missing(call.command.name, "startdate"));
+    };
+    let charges = call.world.quota.charges.iter().filter(|row| row.account == account);
+    let mut sums: BTreeMap<u8, i64> = BTreeMap::new();
+    for row in charges.filter(|row| row.at >= from && row.at <= last) {
+        *sums.entry(row.usage_type).or_default() += row.micros;
+    }
+    if sums.is_empty() {
+        return Err(Failure::invalid("There is no usage data for the account and period given."));
+    }
+    let total = sums.values().sum();
+    let name = |number: u8| TYPES.iter().find(|(known, _, _)| *known == number).map_or("", |(_, name, _)| *name);
+    let items: Vec<Value> = sums
+        .into_iter()
+        .map(|(number, micros)| {
+            json!({"type": number, "name": name(number), "unit": unit(number).0, "quota": java_double(micros)})
         })
-    })
+        .collect();
+    Ok(json!({"statement": {
+        "quotausage": items,
+        "totalquota": java_double(total),
+        "startdate": call.world.date(from),
+        "enddate": call.world.date(last),
+        "currency": symbol(call),
+    }}))
+}
+
+/// The credits that an account was given.
+pub(super) fn credits_list(call: &mut Call<'_>) -> Result<Value> {
+    let account = call.account("accountid")?.unwrap_or(call.caller.account);
+    call.check_access(account)?;
+    let from = call.date("startdate", Edge::Start)?;
+    let rows: Vec<Value> = call
+        .world
+        .quota
+        .credits
+        .iter()
+        .filter(|row| row.account == account && from.is_none_or(|from| row.at >= from))
+        .map(|row| {
+            json!({
+                "credit": java_double(row.micros),
+                "creditoruserid": row.by,
+                "creditorusername": call.world.users.get(row.by).map(|user| &user.username),
+                "creditedon": call.world.date(row.at),
+                "currency": symbol(call),
+            })
+        })
+        .collect();
+    Ok(envelope::list("credit", rows.len(), rows))
 }
 
 /// Credits an account. With enforcement on, any locked account whose balance is not negative is enabled, whoever locked
@@ -141,6 +229,8 @@ pub(super) fn credits(call: &mut Call<'_>) -> Result<Value> {
     let enforced = call.world.settings.global("quota.enable.enforcement") == "true";
     let enforce = call.flag("quota_enforce");
     let user = call.world.users.get(call.caller.user).map(|user| user.username.clone());
+    let credit = QuotaCredit { account, by: call.caller.user, at: call.world.now, micros };
+    call.world.quota.credits.push(credit);
     let mut lock = false;
     if let Some(row) = call.world.accounts.get_mut(account) {
         row.quota_micros = row.quota_micros.saturating_add(micros);

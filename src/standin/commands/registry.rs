@@ -453,7 +453,27 @@ static COMMANDS: &[Command] = &[
     sync("createZone", ADMIN, "Creates a Zone.", &[("name", "string", true)], |_| {
         Err(Failure::runtime("The stand-in has one zone"))
     }),
-    sync("quotaCreditsList", ALL, "Lists quota credits of an account.", &[ACCOUNT_ID], |_| Ok(json!({}))),
+    sync(
+        "quotaCreditsList",
+        ALL,
+        "Lists quota credits of an account.",
+        &[ACCOUNT_ID, DOMAIN, PROJECT, RECURSIVE, ("startdate", "date", false), ("enddate", "date", false)],
+        quota::credits_list,
+    ),
+    sync(
+        "quotaStatement",
+        ALL,
+        "Create a quota statement",
+        &[
+            ("account", "string", true),
+            ("domainid", "uuid", true),
+            ACCOUNT_ID,
+            ("type", "integer", false),
+            ("startdate", "date", true),
+            ("enddate", "date", true),
+        ],
+        quota::statement,
+    ),
     sync("listWebhooks", ALL, "Lists Webhooks", &[PAGE, SIZE], |_| Ok(json!({}))),
 ];
 

@@ -101,6 +101,7 @@ impl World {
             icons: HashMap::new(),
             api_keys: HashMap::new(),
             received: Vec::new(),
+            quota: super::quota::Quota::default(),
             throttle: HashMap::new(),
             faults: Faults::default(),
             job_delay_polls: 1,
@@ -328,6 +329,13 @@ impl World {
         }
         row.secret_key = Some(secret_key.clone());
         self.api_keys.insert(api_key.to_owned(), user);
+    }
+
+    /// Puts a rule before all others of a role.
+    pub fn add_first_rule(&mut self, role: CloudId, pattern: &str, allow: bool) {
+        if let Some(row) = self.roles.get_mut(role) {
+            row.rules.insert(0, Rule { pattern: pattern.to_owned(), allow });
+        }
     }
 
     /// Adds a role; rules are tried in the given order, `true` allows. A rule may hold `*`.

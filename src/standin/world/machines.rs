@@ -110,6 +110,15 @@ impl World {
         }
     }
 
+    /// Brings a destroyed machine back, stopped, as an admin does who recovers it before it is expunged.
+    pub fn recover_vm(&mut self, vm: CloudId, at: Timestamp) {
+        let Some(machine) = self.vms.get_mut(vm).filter(|machine| machine.power == Power::Destroyed) else { return };
+        machine.power = Power::Stopped;
+        machine.expunged = None;
+        machine.updated = at;
+        self.open_vm_span(vm, kind::ALLOCATED_VM, at);
+    }
+
     /// Makes a machine that can not be stopped, or one that can again.
     pub fn set_stubbornness(&mut self, vm: CloudId, stubbornness: Stubbornness) {
         if let Some(machine) = self.vms.get_mut(vm) {

@@ -10,6 +10,7 @@ pub(crate) mod jobs;
 pub(crate) mod limits;
 pub(crate) mod lookups;
 pub(crate) mod machines;
+pub(crate) mod quota;
 pub(crate) mod settings;
 pub(crate) mod table;
 
@@ -126,6 +127,7 @@ pub struct World {
     pub(crate) icons: HashMap<(String, String), String>,
     pub(crate) api_keys: HashMap<String, CloudId>,
     pub(crate) received: Vec<Received>,
+    pub(crate) quota: quota::Quota,
     pub(crate) throttle: HashMap<CloudId, (Timestamp, u32)>,
     pub(crate) faults: Faults,
     pub(crate) job_delay_polls: u32,
