@@ -65,6 +65,19 @@ pub(super) struct Target<'a> {
     pub advance: bool,
 }
 
+impl Piece {
+    /// Whether a row is of the span or near enough to help judge what is: no further away than it is long itself. The rest came
+    /// only because the span was asked for wider. What can not be read is kept, for whoever puts it aside.
+    fn wants(&self, row: &UsageRow) -> bool {
+        if self.asked == self.span {
+            return true;
+        }
+        let Some(window) = row.period() else { return true };
+        let length = Duration::from_secs(u64::try_from(window.seconds()).unwrap_or(0));
+        window.start() < self.span.end().plus(length) && window.end() > self.span.start().minus(length)
+    }
+}
+
 impl Target<'_> {
     async fn begin(&self, piece: Piece) -> Result<Arriving, Error> {
         let spans = Spans { span: piece.span, zone: self.settings.zone, advance: self.advance };
@@ -186,7 +199,7 @@ impl Source {
         span.steady &= page.count.unwrap_or(0) == span.piece.count;
         span.rows += page.rows() as u64;
         let mut rows = page.items;
-        rows.retain(|row| self.window.matters(row, span.piece));
+        rows.retain(|row| span.piece.wants(row));
         span.reader.push(Downloaded { rows, unreadable: page.unreadable as u64 });
     }
 
@@ -243,17 +256,6 @@ impl Window {
         let second = if self.aligned { (windows / 2) * range_ms } else { length / 2 / 1_000 * 1_000 };
         let middle = span.end().minus(Duration::from_millis(u64::try_from(second).ok()?));
         Some((Period::new(span.start(), middle)?, Period::new(middle, span.end())?))
-    }
-
-    /// Whether a row is of the span or near enough to help judge what is: no further away than it is long itself. The rest came
-    /// only because the span was asked for wider. What can not be read is kept, for whoever puts it aside.
-    fn matters(&self, row: &UsageRow, piece: Piece) -> bool {
-        if piece.asked == piece.span {
-            return true;
-        }
-        let Some(window) = row.period() else { return true };
-        let length = Duration::from_secs(u64::try_from(window.seconds()).unwrap_or(0));
-        window.start() < piece.span.end().plus(length) && window.end() > piece.span.start().minus(length)
     }
 }
 
@@ -357,11 +359,11 @@ mod tests {
         for (from, until) in
             [(1_440, 1_500), (1_400, 1_460), (1_380, 1_440), (2_820, 2_880), (2_880, 2_940), (500, 1_940)]
         {
-            assert!(unknown.matters(&row(from, until), piece), "{from}");
+            assert!(piece.wants(&row(from, until)), "{from}");
         }
         for (from, until) in [(1_320, 1_380), (2_940, 3_000), (0, 60)] {
-            assert!(!unknown.matters(&row(from, until), piece), "{from}");
+            assert!(!piece.wants(&row(from, until)), "{from}");
         }
-        assert!(unknown.matters(&UsageRow::default(), piece), "what can not be read is put aside by others");
+        assert!(piece.wants(&UsageRow::default()), "what can not be read is put aside by others");
     }
 }
