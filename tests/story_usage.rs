@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use bursar::{
+    cloudstack::{Client, Credentials},
+    ids::RunId,
     jobs::work,
     money::Money,
     progress::Quiet,
     rating::changes,
-    standin::{Fault, FaultKind},
+    secrets::Secret,
+    standin::{Fault, FaultKind, Gate, World},
     store::{cloud, ledger, rating, usage},
     time::{Clock, Day, Timestamp},
+    usage::sync::{SyncReport, SyncSettings, sync_usage},
 };
 use chrono_tz::Tz;
 use serde_json::{Map, json};
@@ -699,6 +703,139 @@ async fn a_price_changes_inside_a_day() {
         let machine: Vec<Money> =
             posted(&cloud, "bob").await.into_iter().filter(|(_, kind, _)| *kind == 1).map(|(_, _, net)| net).collect();
         assert_eq!(machine, [money("2.4"), money("3.6"), money("4.8")]);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+/// A client as bursar's own, but patient and without pauses, for `reads` at once.
+fn patient_client(cloud: &Cloud, reads: usize) -> Client {
+    let mut settings = cloud.app.client_settings().unwrap();
+    settings.read_retries = 20;
+    settings.retry_pause = Duration::ZERO;
+    settings.reads_at_once = reads;
+    let key = |half: &str| Secret::new(cloud.env[&format!("BURSAR_CLOUDSTACK_READER_{half}_KEY")].clone());
+    let credentials = Credentials { api_key: key("API"), secret_key: key("SECRET") };
+    Client::new(settings, credentials, cloud.app.clock.clone()).unwrap()
+}
+
+async fn sync_with(cloud: &Cloud, client: &Client, settings: &SyncSettings) -> SyncReport {
+    let clock = cloud.app.clock.as_ref();
+    sync_usage(client, &cloud.app.store, clock, settings, RunId::new(1), &Quiet).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_busy_cloudstack_is_asked_less_and_then_more_again() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..50 {
+            cloud.pass(HOUR);
+        }
+        let client = patient_client(&cloud, 4);
+        let settings = SyncSettings { concurrency: 4, page_size: 7, ..cloud.app.sync_settings(false) };
+        cloud.standin.with(|world| {
+            for status in [429, 503] {
+                let kind = FaultKind::Status(status);
+                world.faults().push(Fault { command: Some("listUsageRecords".to_owned()), calls: 4, kind });
+            }
+        });
+        let report = sync_with(&cloud, &client, &settings).await;
+        assert_eq!((report.new_records, report.missing_rows), (300, 0), "on {}", cloud.database.kind);
+        let pace = client.read_pace();
+        assert!(pace.halved >= 2 && pace.fewest == 1, "{pace:?}");
+        assert_eq!((pace.at_once, pace.most), (4, 4), "it is restored when the trouble is over");
+        assert_eq!(sync(&cloud, true).await.new_records, 0);
+        rate(&cloud).await;
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_big_day_of_an_odd_range_is_fetched_in_pieces() {
+    on_each_database(|database| async {
+        let cloud = Cloud::start(database, NOVEMBER, |world| {
+            world.set_configuration("usage.stats.job.aggregation.range", "35");
+            let bob = tenant(world, "bob");
+            let offering = world.find_offering("Small Instance").unwrap();
+            let now = world.now();
+            world.deploy_vm(bob, "bob-vm", offering, now);
+        })
+        .await;
+        cloud.pass(Duration::from_mins(20));
+        for _ in 0..100 {
+            cloud.pass(Duration::from_mins(35));
+        }
+        let settings = SyncSettings { page_size: 10, span_rows: 40, ..cloud.app.sync_settings(false) };
+        cloud.standin.with(World::forget_calls);
+        let report = sync_with(&cloud, &patient_client(&cloud, 2), &settings).await;
+        let windows = 101;
+        assert_eq!((report.new_records, report.missing_rows, report.removed_rows), (windows * 6, 0, 0));
+        let downloads: Vec<Duration> = cloud
+            .standin
+            .calls()
+            .into_iter()
+            .filter(|call| call.parameters.get("page").is_some_and(|number| number == "2"))
+            .map(|call| {
+                let date = |name: &str| Timestamp::parse_cloudstack(&call.parameters[name]).unwrap();
+                date("enddate").since(date("startdate"))
+            })
+            .collect();
+        // A piece of three hours and its margins holds some seven windows of six records.
+        let longest = downloads.iter().max().unwrap();
+        assert!(*longest < HOUR * 6, "{longest:?}");
+        let whole = sync(&cloud, true).await;
+        assert_eq!((whole.new_records, whole.changed_records, whole.missing_rows), (0, 0, 0));
+        rate(&cloud).await;
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sync_that_is_dropped_in_the_middle_keeps_whole_spans_and_goes_on() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        for _ in 0..72 {
+            cloud.pass(HOUR);
+        }
+        let client = patient_client(&cloud, 2);
+        let settings =
+            SyncSettings { page_size: 50, span_rows: 50, lookback_days: 3, ..cloud.app.sync_settings(false) };
+        let gate = Gate::default();
+        cloud.standin.with(|world| {
+            for _ in 0..24 {
+                world.faults().push(Fault::once("listUsageRecords", FaultKind::DelayFor(Duration::ZERO)));
+            }
+            let kind = FaultKind::DelayUntil(gate.clone());
+            world.faults().push(Fault { command: Some("listUsageRecords".to_owned()), calls: 1_000, kind });
+        });
+        let cut_off = tokio::spawn({
+            let (client, app, settings) = (client.clone(), cloud.app.clone(), settings.clone());
+            async move { sync_usage(&client, &app.store, app.clock.as_ref(), &settings, RunId::new(1), &Quiet).await }
+        });
+        // What came in before the server fell silent is stored, though pages behind it are awaited.
+        let mut stored = 0;
+        for _ in 0..100_000 {
+            stored = standings(&cloud).await[0];
+            if stored > 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(stored > 0 && stored < 432, "{stored} on {}", cloud.database.kind);
+        cut_off.abort();
+        assert!(cut_off.await.unwrap_err().is_cancelled());
+        cloud.standin.with(|world| world.faults().clear());
+        gate.open();
+        rate(&cloud).await;
+        cloud.verify().await;
+        let report = sync_with(&cloud, &client, &settings).await;
+        assert!(report.new_records > 0 && report.new_records < 432, "{report:?}");
+        assert_eq!(standings(&cloud).await, [432, 0, 0, 0]);
+        assert_eq!(sync(&cloud, true).await.new_records, 0);
+        rate(&cloud).await;
+        assert_eq!(posted_total(&cloud, "bob").await, money("7.704"), "on {}", cloud.database.kind);
         cloud.verify().await;
     })
     .await;

@@ -200,7 +200,7 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Measure ingest, rating and posting; prints records a second.
+    /// Measure sync, ingest, rating and decisions: figures of this machine beside their aims.
     Bench(BenchArgs),
     /// The whole product on this machine, without a CloudStack.
     Demo(DemoArgs),
@@ -648,9 +648,12 @@ pub enum MetricsCommand {
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// How many usage records.
-    #[arg(long, default_value_t = 50_000)]
-    pub records: u64,
+    /// How many usage records (default: 1,000,000 for re-rate, 8,600 at most for sync-real, else 100,000).
+    #[arg(long)]
+    pub records: Option<u64>,
+    /// Measure only this.
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<super::bench::Measure>,
     /// A PostgreSQL server to measure too; a database of its own is made and dropped.
     #[arg(long, value_name = "URL")]
     pub postgres: Option<String>,

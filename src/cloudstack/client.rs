@@ -18,6 +18,7 @@ use super::{
     ClientSettings, Credentials, Error,
     envelope::{self, Entry, Page, Rejection},
     error::scrubbed,
+    pace::{Pace, ReadPace},
     params::Params,
     signing,
     transport::{Exchange, Http},
@@ -71,6 +72,7 @@ struct Inner {
     settings: ClientSettings,
     page_size: AtomicU32,
     page_size_known: AtomicBool,
+    pace: Arc<Pace>,
 }
 
 impl fmt::Debug for Client {
@@ -97,6 +99,7 @@ impl Client {
             http: Http::new(&settings)?,
             credentials,
             clock,
+            pace: Arc::new(Pace::new(settings.reads_at_once)),
             settings,
             page_size: AtomicU32::new(FIRST_PAGE_SIZE),
             page_size_known: AtomicBool::new(false),
@@ -142,13 +145,24 @@ impl Client {
         Ok(self.0.page_size.load(Ordering::Relaxed))
     }
 
-    /// A read: retried with growing pauses, a bounded number of times.
+    /// How many reads may be under way at once, and whether that had to be lowered.
+    pub fn read_pace(&self) -> ReadPace {
+        self.0.pace.now()
+    }
+
+    /// A read: retried with growing pauses, a bounded number of times, and no more at once than the server bears.
     pub(crate) async fn read(&self, command: &str, params: &Params) -> Result<Answer, Error> {
         let mut attempt = 0;
         loop {
+            // Only while it is under way: who pauses leaves room for others.
+            let passage = self.0.pace.pass().await;
             let (error, after) = match self.counted(command, params).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    passage.went_well();
+                    return Ok(answer);
+                }
                 Err(Rejection { error: Error::Retry { code, after, text }, .. }) => {
+                    passage.went_badly();
                     (Error::Retry { code, after, text }, after)
                 }
                 Err(Rejection { error, .. }) => return Err(error),

@@ -15,6 +15,8 @@ const DEFAULT_MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 const DEFAULT_READ_RETRIES: u32 = 4;
 /// The first pause between tries; it doubles each time.
 const DEFAULT_RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// Reads under way at once, where nothing says otherwise.
+const DEFAULT_READS_AT_ONCE: usize = 8;
 /// How long a signed request stays valid. CloudStack allows at most 15 minutes where it enforces a limit (facts 1.2).
 const DEFAULT_EXPIRES_AFTER: Duration = Duration::from_mins(10);
 
@@ -31,6 +33,8 @@ pub struct ClientSettings {
     pub read_retries: u32,
     /// The first pause between tries, doubled each time. Zero: no pause at all, not even one that the server asks for.
     pub retry_pause: Duration,
+    /// Reads under way at once, at most. Fewer while the server says that it is too busy; writes are sent one by one.
+    pub reads_at_once: usize,
     /// Further certificate authorities (PEM), besides those of the system.
     pub ca_file: Option<PathBuf>,
     /// How long a signed request stays valid.
@@ -46,6 +50,7 @@ impl ClientSettings {
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             read_retries: DEFAULT_READ_RETRIES,
             retry_pause: DEFAULT_RETRY_PAUSE,
+            reads_at_once: DEFAULT_READS_AT_ONCE,
             ca_file: None,
             expires_after: DEFAULT_EXPIRES_AFTER,
         }

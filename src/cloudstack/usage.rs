@@ -209,6 +209,12 @@ impl Client {
         self.read_list("listUsageRecords", &query.params().with("page", page).with("pagesize", page_size)).await
     }
 
+    /// Downloads one page without reading it, and gives its length in bytes: what a sync is measured against.
+    pub async fn usage_page_bytes(&self, range: Period, page: u32, page_size: u32) -> Result<usize, Error> {
+        let params = UsageQuery::all(range).params().with("page", page).with("pagesize", page_size);
+        Ok(self.read("listUsageRecords", &params).await?.body.len())
+    }
+
     /// How many usage records there are in a range, for the price of one.
     pub async fn usage_count(&self, range: Period) -> Result<u64, Error> {
         self.usage_count_for(&UsageQuery::all(range)).await

@@ -11,7 +11,7 @@ mod plan;
 mod recover;
 pub mod run;
 
-pub use plan::{Plan, PlannedAccount, protection};
+pub use plan::{Plan, PlannedAccount, plan, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, enforce};
 
 /// Settings that steer enforcement.

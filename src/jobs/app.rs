@@ -18,7 +18,7 @@ use crate::{
     secrets::Secret,
     store::{Store, StoreError, StoreSettings, Tx, runs},
     time::{Clock, Day, Timestamp},
-    usage::sync::{SyncSettings, settings},
+    usage::sync::{SPAN_ROWS, SyncSettings, settings},
 };
 
 /// The setting with the first billing day, where the configuration names none: the day of the first sync.
@@ -156,6 +156,7 @@ impl App {
             begins: self.config.billing.start.and_then(|day| day.start(self.config.billing.zone)),
             concurrency: usize::try_from(self.config.cloudstack.concurrency).unwrap_or(1),
             page_size: self.config.cloudstack.page_size,
+            span_rows: SPAN_ROWS,
             full,
             tags: false,
         }
@@ -255,6 +256,7 @@ pub fn client_settings(config: &Config) -> Result<ClientSettings, AppError> {
     settings.timeout = config.cloudstack.timeout;
     settings.read_retries = config.cloudstack.read_retries;
     settings.ca_file.clone_from(&config.cloudstack.ca_file);
+    settings.reads_at_once = usize::try_from(config.cloudstack.concurrency).unwrap_or(1);
     Ok(settings)
 }
 

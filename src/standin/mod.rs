@@ -14,6 +14,7 @@ mod dates;
 mod envelope;
 mod faults;
 mod guesses;
+mod kept;
 mod server;
 mod signature;
 #[cfg(test)]
@@ -58,6 +59,9 @@ pub struct Options {
     pub page_limit: usize,
     /// Rows a second of listUsageRecords, for benchmarks at CloudStack's real speed (some 430); None is unlimited.
     pub usage_rows_per_second: Option<u32>,
+    /// Keeps the answers of listUsageRecords and gives them again without a look at the signature, for benchmarks in which
+    /// the stand-in shall cost next to nothing.
+    pub keep_usage_answers: bool,
     /// Sees the world after each call, before its answer goes out: for keeping it over a restart.
     pub on_answer: Option<OnAnswer>,
 }
@@ -72,6 +76,7 @@ impl Default for Options {
             job_delay_polls: 1,
             page_limit: 500,
             usage_rows_per_second: None,
+            keep_usage_answers: false,
             on_answer: None,
         }
     }
@@ -115,8 +120,7 @@ impl StandIn {
         world.job_delay_polls = options.job_delay_polls;
         world.page_limit = options.page_limit;
         world.set_configuration("default.page.size", &options.page_limit.to_string());
-        let shared =
-            Arc::new(server::Shared::new(world, options.clock, options.usage_rows_per_second, options.on_answer));
+        let shared = Arc::new(server::Shared::new(world, &options));
         let service =
             server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Connection>();
         let stop = CancellationToken::new();

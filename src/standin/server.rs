@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
@@ -18,12 +18,14 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::{
+    Options,
     commands::{Incoming, answer},
     connection::Connection,
     dates,
     envelope::Reply,
     faults::FaultKind,
     guesses,
+    kept::{self, Kept},
     signature::read_parameters,
     world::World,
 };
@@ -45,22 +47,19 @@ pub(crate) struct Shared {
     /// Rows of usage that one list gives a second; None is as fast as it goes.
     pub usage_rows_per_second: Option<u32>,
     usage_lists: Semaphore,
+    kept: Option<Kept>,
     on_answer: Option<OnAnswer>,
 }
 
 impl Shared {
-    pub(crate) fn new(
-        world: World,
-        clock: Arc<dyn Clock>,
-        usage_rows_per_second: Option<u32>,
-        on_answer: Option<OnAnswer>,
-    ) -> Self {
+    pub(crate) fn new(world: World, options: &Options) -> Self {
         Self {
             world: Mutex::new(world),
-            clock,
-            usage_rows_per_second,
+            clock: Arc::clone(&options.clock),
+            usage_rows_per_second: options.usage_rows_per_second,
             usage_lists: Semaphore::new(USAGE_LISTS_AT_ONCE),
-            on_answer,
+            kept: options.keep_usage_answers.then(Kept::default),
+            on_answer: options.on_answer.clone(),
         }
     }
 
@@ -116,6 +115,13 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
         cookies: cookies(&parts.headers),
         remote: connection.remote.ip(),
     };
+    let question =
+        shared.kept.as_ref().and_then(|kept| Some((kept, kept::question(incoming.command(), &incoming.parameters)?)));
+    if let Some((kept, question)) = &question
+        && let Some(body) = kept.find(question, shared.with(|world| world.usage_version()))
+    {
+        return respond(StatusCode::OK, JSON, Body::from(body));
+    }
     let fault = shared.with(|world| world.faults.take(incoming.command()));
     let outgoing = act(&shared, &connection, &incoming, fault).await;
     let xml = !incoming.parameters.get("response").is_some_and(|format| format.eq_ignore_ascii_case("json"));
@@ -124,6 +130,10 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
         Outgoing::Raw { status, content_type, body } => respond(status_of(status), content_type, Body::from(body)),
         Outgoing::Reply(Some(reply)) => {
             pace(&shared, &incoming, &reply).await;
+            if let (Some((kept, question)), 200) = (question, reply.status) {
+                let body = Bytes::from(reply.body.to_string());
+                kept.keep(question, shared.with(|world| world.usage_version()), body);
+            }
             written(reply, xml)
         }
     };

@@ -5,6 +5,7 @@
 
 pub mod correct;
 pub mod emission;
+mod fetch;
 pub mod ingest;
 pub mod normalise;
 pub mod record;

@@ -1,29 +1,28 @@
 //! Fetches usage by closed windows, finds late records by counting, and stores what is true.
 //!
 //! Every span is one transaction with its cursor: cut off anywhere, the next run goes on where this one stopped, and
-//! fetching a span again changes nothing when nothing changed.
+//! fetching a span again changes nothing when nothing changed. How spans are downloaded while others are stored is
+//! `usage::fetch`'s business.
 
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    ingest::{self, Spans},
+    fetch::{Source, Target},
+    ingest::Stored,
     review_watch,
 };
 use crate::{
-    cloudstack::{self, Client, UsageRow},
+    cloudstack::{self, Client},
     ids::RunId,
     progress::Progress,
     store::{Store, StoreError, runs, usage as rows},
     time::{Clock, Day, Period, Timestamp},
 };
 
-/// A span with more rows is halved, so that memory stays flat.
-const MAX_SPAN_ROWS: u64 = 40_000;
-/// How often a span is fetched again because its count changed while it was fetched.
-const SPAN_TRIES: u32 = 4;
+/// A span with more rows is halved, so that memory and transactions stay small: one span is stored while the next comes in.
+pub const SPAN_ROWS: u64 = 20_000;
 /// Spans of late records looked into in one run; the rest waits for the next run.
 const MAX_LATE_DAYS: usize = 62;
 /// The usage job's range where CloudStack does not tell it: its own default, a day.
@@ -58,6 +57,8 @@ pub struct SyncSettings {
     pub concurrency: usize,
     /// Page size; the server's maximum where that is smaller.
     pub page_size: u32,
+    /// A span with more rows is halved where it can be: [`SPAN_ROWS`].
+    pub span_rows: u64,
     /// Fetch the whole look-back again, whatever the counts say.
     pub full: bool,
     /// Ask for the tags that resources have now.
@@ -83,6 +84,9 @@ pub enum Error {
         "the usage of {0} changed each time it was fetched; the usage job may be running. The next sync goes on there"
     )]
     Unsteady(String),
+    /// A task of the download or of the store ended without an answer.
+    #[error("fetching usage was cut off ({0}). The next sync goes on there")]
+    CutOff(String),
     /// A date that no calendar has.
     #[error("the usage server's date {0} makes no sense")]
     BadDate(Timestamp),
@@ -113,12 +117,14 @@ pub struct SyncReport {
     pub closed_until: Option<Timestamp>,
 }
 
-struct Window {
-    closed_until: Timestamp,
-    range_minutes: i64,
-    aggregation_zone: Tz,
+/// What CloudStack tells about the windows of its usage job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub closed_until: Timestamp,
+    pub range_minutes: i64,
+    pub aggregation_zone: Tz,
     /// Whether no window crosses the midnight of the aggregation zone, as far as CloudStack tells.
-    aligned: bool,
+    pub aligned: bool,
 }
 
 /// Fetches what is new and what came late.
@@ -133,7 +139,8 @@ pub async fn sync_usage(
     let window = read_window(client).await?;
     let mut report = SyncReport { closed_until: Some(window.closed_until), ..SyncReport::default() };
     let page_size = client.page_size().await?.min(settings.page_size).max(1);
-    let fetch = Fetch { client, store, clock, settings, run, progress, page_size, window };
+    let source = Source::new(client, window, page_size, settings);
+    let fetch = Fetch { client, store, clock, settings, run, progress, source, window };
 
     let mut tx = store.begin().await?;
     let now = clock.now();
@@ -159,9 +166,7 @@ pub async fn sync_usage(
     }
     tx.commit().await?;
 
-    for span in fetch.days(from, fetch.window.closed_until)? {
-        fetch.span(span, true, &mut report).await?;
-    }
+    fetch.spans(fetch.days(from, fetch.window.closed_until)?, true, &mut report).await?;
     fetch.late(first_fetched, lookback, &mut report).await?;
     let mut tx = store.begin().await?;
     let window = &fetch.window;
@@ -215,7 +220,7 @@ struct Fetch<'a> {
     settings: &'a SyncSettings,
     run: RunId,
     progress: &'a dyn Progress,
-    page_size: u32,
+    source: Source,
     window: Window,
 }
 
@@ -234,86 +239,21 @@ impl Fetch<'_> {
         Ok(spans)
     }
 
-    /// How far windows may cross the edges of days: so much wider a span is asked for, and filtered (design 7.4).
-    fn margin(&self) -> Duration {
-        if self.window.aligned {
-            return Duration::ZERO;
-        }
-        Duration::from_secs(u64::try_from(self.window.range_minutes).unwrap_or(0).saturating_mul(60))
-    }
-
-    /// Fetches, judges and stores one span; too large ones in halves. `advance`: the cursor moves to its end.
-    async fn span(&self, span: Period, advance: bool, report: &mut SyncReport) -> Result<(), Error> {
-        let mut todo = vec![span];
-        while let Some(span) = todo.pop() {
-            let asked = self.asked(span);
-            let count = self.client.usage_count(asked).await?;
-            let middle = self.middle(span);
-            if count > MAX_SPAN_ROWS
-                && let Some((first, second)) = middle
-            {
-                todo.push(second);
-                todo.push(first);
-                continue;
-            }
-            let downloaded = self.download(asked, count).await?;
-            report.rows += downloaded.rows.len() as u64 + downloaded.unreadable;
-            self.progress.step("usage records", report.rows, None);
-            let spans = Spans { span, zone: self.settings.zone, advance };
-            let stored = ingest::store_span(self.store, downloaded, spans, self.run, self.clock.now()).await?;
+    /// Fetches, judges and stores spans in their order. `advance`: the cursor moves to the end of each.
+    async fn spans(&self, spans: Vec<Period>, advance: bool, report: &mut SyncReport) -> Result<(), Error> {
+        let Self { store, clock, settings, run, progress, .. } = *self;
+        let target = Target { store, clock, settings, run, advance };
+        let noted = |rows, stored: Stored| {
+            report.rows += rows;
+            progress.step("usage records", report.rows, None);
             report.new_records += stored.new_records;
             report.changed_records += stored.changed_records;
             report.repeats += stored.repeats;
             report.quarantined += stored.quarantined;
             report.cured += stored.cured;
             report.removed_rows += stored.removed;
-        }
-        Ok(())
-    }
-
-    fn asked(&self, span: Period) -> Period {
-        let margin = self.margin();
-        let end = span.end().plus(margin).min(self.window.closed_until).max(span.end());
-        Period::new(span.start().minus(margin), end).unwrap_or(span)
-    }
-
-    /// Two halves on a window's edge, if the span has one inside.
-    fn middle(&self, span: Period) -> Option<(Period, Period)> {
-        let range_ms = self.window.range_minutes.checked_mul(60_000)?;
-        let length = span.end().as_ms() - span.start().as_ms();
-        let windows = length / range_ms;
-        if windows < 2 || !self.margin().is_zero() {
-            return None;
-        }
-        // Ranges that divide a day end on whole multiples counted from the day's end, whatever the first one is.
-        let middle = Timestamp::from_ms(span.end().as_ms() - (windows / 2) * range_ms);
-        Some((Period::new(span.start(), middle)?, Period::new(middle, span.end())?))
-    }
-
-    /// All pages of a range in the server's order; again from the start if the count moved meanwhile.
-    async fn download(&self, range: Period, expected: u64) -> Result<ingest::Downloaded, Error> {
-        let mut expected = expected;
-        for _ in 0..SPAN_TRIES {
-            if expected == 0 {
-                return Ok(ingest::Downloaded::default());
-            }
-            let pages = expected.div_ceil(u64::from(self.page_size));
-            let numbers = 1..=u32::try_from(pages).unwrap_or(u32::MAX);
-            let fetched: Vec<cloudstack::Page<UsageRow>> = stream::iter(numbers)
-                .map(|page| self.client.usage_page(range, page, self.page_size))
-                .buffered(self.settings.concurrency.max(1))
-                .try_collect()
-                .await?;
-            let counts_agree = fetched.iter().all(|page| page.count.unwrap_or(0) == expected);
-            let received: u64 = fetched.iter().map(|page| page.rows() as u64).sum();
-            if counts_agree && received == expected {
-                let unreadable = fetched.iter().map(|page| page.unreadable as u64).sum();
-                let rows = fetched.into_iter().flat_map(|page| page.items).collect();
-                return Ok(ingest::Downloaded { rows, unreadable });
-            }
-            expected = self.client.usage_count(range).await?;
-        }
-        Err(Error::Unsteady(range.start().to_string()))
+        };
+        self.source.store_all(spans, &target, noted).await
     }
 
     /// Late records by counting (design 7.4): one call over the look-back; where it differs, bisect to the day.
@@ -342,6 +282,7 @@ impl Fetch<'_> {
             days.sort_unstable();
             days.dedup();
         }
+        let mut spans = Vec::new();
         for day in days.iter().take(MAX_LATE_DAYS) {
             let Some(period) = day.period(Tz::UTC) else { continue };
             report.late_days += 1;
@@ -353,10 +294,11 @@ impl Fetch<'_> {
                 .and_then(|day| day.next().start(self.window.aggregation_zone))
                 .ok_or(Error::BadDate(period.end()))?
                 .min(until);
-            for span in self.days(from, whole_days_end)? {
-                self.span(span, false, report).await?;
-            }
+            spans.extend(self.days(from, whole_days_end)?);
         }
+        // Days of the aggregation zone lie across two of ours: neighbours ask for the same one.
+        spans.dedup();
+        self.spans(spans, false, report).await?;
         if !days.is_empty() {
             let mut check = SyncReport::default();
             self.differing(first, last, until, &mut check).await?;

@@ -130,6 +130,16 @@ impl World {
         }
     }
 
+    /// The usage job is done up to an instant (the first one that is not covered any more), whatever it wrote.
+    pub fn close_usage_until(&mut self, end: Timestamp) {
+        self.usage.last_end = Some(Timestamp::from_ms(end.as_ms() - 1));
+    }
+
+    /// Changes whenever a usage record is added or removed.
+    pub(crate) fn usage_version(&self) -> u64 {
+        self.usage.last_id.wrapping_mul(1_000_003).wrapping_add(self.usage.records.len() as u64)
+    }
+
     /// How many usage records there are.
     pub fn usage_record_count(&self) -> usize {
         self.usage.records.len()
