@@ -338,3 +338,34 @@ async fn a_charge_that_was_changed_by_hand_is_found() {
     })
     .await;
 }
+
+/// CloudStack tells tags only when asked (facts 3.2), and it is asked only where a price depends on them.
+#[tokio::test]
+async fn a_price_by_tag_asks_for_tags_and_finds_the_tagged_machine() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        let asked = |cloud: &Cloud| {
+            let mut calls = cloud.standin.calls().into_iter();
+            calls.any(|call| call.command == "listUsageRecords" && call.parameters.contains_key("includetags"))
+        };
+        hours(&cloud, 24).await;
+        assert!(!asked(&cloud));
+        cloud.standin.with(|world| {
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            let vm = world.machines_of(bob)[0];
+            world.tag_resource(vm, "backup", "gold");
+        });
+        write_prices(
+            &cloud,
+            &format!(
+                "{PRICES}\n[[tariff]]\ntype = \"running-vm\"\nunit = \"hour\"\nprice = \"0.30\"\ntag = \"backup=gold\"\n"
+            ),
+        );
+        hours(&cloud, 26).await;
+        assert!(asked(&cloud));
+        let days = posted(&cloud, "bob").await;
+        assert_eq!(days, [(day(0), money("2.568")), (day(1), money("7.368"))], "on {}", cloud.database.kind);
+        cloud.verify().await;
+    })
+    .await;
+}

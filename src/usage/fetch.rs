@@ -15,7 +15,7 @@ use super::{
     sync::{Error, SyncSettings, Window},
 };
 use crate::{
-    cloudstack::{self, Client, UsageRow},
+    cloudstack::{self, Client, UsageQuery, UsageRow},
     ids::RunId,
     store::Store,
     time::{Clock, Period},
@@ -34,6 +34,7 @@ pub(super) struct Source {
     page_size: u32,
     concurrency: usize,
     span_rows: u64,
+    tags: bool,
 }
 
 /// A span that is small enough, or can not be cut.
@@ -93,6 +94,7 @@ impl Source {
             page_size,
             concurrency: settings.concurrency.max(1),
             span_rows: settings.span_rows.max(1),
+            tags: settings.tags,
         }
     }
 
@@ -177,7 +179,8 @@ impl Source {
     /// A page, read on a task of its own: the rows of one are made while others arrive.
     async fn page(&self, asked: Period, number: u32) -> Result<cloudstack::Page<UsageRow>, Error> {
         let (client, page_size) = (self.client.clone(), self.page_size);
-        own_task(async move { Ok(client.usage_page(asked, number, page_size).await?) }).await
+        let query = UsageQuery { tags: self.tags, ..UsageQuery::all(asked) };
+        own_task(async move { Ok(client.usage_page_for(&query, number, page_size).await?) }).await
     }
 
     /// A span in pieces that are small enough.

@@ -202,6 +202,11 @@ impl World {
         }
     }
 
+    /// Puts a tag on a resource, of whatever kind.
+    pub fn tag_resource(&mut self, resource: CloudId, key: &str, value: &str) {
+        self.resource_tags.entry(resource.to_string()).or_default().push((key.to_owned(), value.to_owned()));
+    }
+
     /// Adds a domain below another one.
     pub fn add_domain(&mut self, parent: CloudId, name: &str) -> CloudId {
         let (id, number) = (self.ids.id(), next(&mut self.numbers.domain));
