@@ -1,0 +1,96 @@
+//! How much room records, charges and daily sums take: the figures of docs/sizes.md.
+
+use super::*;
+
+/// Machines of the measurement; each has six records an hour: running, allocated, disk, address, network, its share.
+const MACHINES: i64 = 24;
+const DAYS: i64 = 30;
+const TYPES: [i32; 6] = [1, 2, 6, 3, 13, 30];
+
+/// Bytes in use, without what is free for new rows.
+async fn bytes(cloud: &Cloud) -> i64 {
+    match &cloud.app.store {
+        Store::Sqlite { writer, .. } => {
+            let of = async |pragma: &'static str| -> i64 {
+                let sql = sqlx::AssertSqlSafe(format!("select {pragma} from pragma_{pragma}"));
+                sqlx::query_scalar(sql).fetch_one(writer).await.unwrap()
+            };
+            (of("page_count").await - of("freelist_count").await) * of("page_size").await
+        }
+        Store::Postgres(pool) => {
+            sqlx::query("vacuum full").execute(pool).await.unwrap();
+            sqlx::query_scalar(
+                "select cast(sum(pg_total_relation_size(oid)) as bigint) from pg_class where relkind = 'r'",
+            )
+            .fetch_one(pool)
+            .await
+            .unwrap()
+        }
+    }
+}
+
+fn rows(number: i64) -> Vec<UsageRow> {
+    let mut rows = Vec::new();
+    for hour in 0..24 {
+        let start = at(number * 24 + hour);
+        for machine in 0..MACHINES {
+            for usage_type in TYPES {
+                rows.push(UsageRow {
+                    account: Some(format!("sizes-{}", machine / 4)),
+                    account_id: Some(format!("00000000-0000-4000-8000-{:012}", machine / 4)),
+                    domain_id: Some("00000000-0000-4000-8000-000000000000".to_owned()),
+                    domain_path: Some("ROOT".to_owned()),
+                    zone_id: Some("00000000-0000-4000-a000-000000000001".to_owned()),
+                    usage_type: Some(usage_type),
+                    raw_usage: Some("1".to_owned()),
+                    usage_id: Some(format!("00000000-0000-4000-9000-{machine:06}{usage_type:06}")),
+                    virtual_machine_id: Some(format!("00000000-0000-4000-9000-{machine:012}")),
+                    offering_id: Some(format!("00000000-0000-4000-b000-{usage_type:012}")),
+                    description: Some(format!("Id: 00000000-0000-4000-9000-{machine:06}{usage_type:06}")),
+                    size: (usage_type == 6).then_some(53_687_091_200),
+                    start_date: Some(start.to_cloudstack()),
+                    end_date: Some(Timestamp::from_seconds(start.as_seconds() + 3_599).to_cloudstack()),
+                    ..UsageRow::default()
+                });
+            }
+        }
+    }
+    rows
+}
+
+#[tokio::test]
+#[ignore = "a measurement for docs/sizes.md: cargo test --test stories sizes -- --ignored --nocapture"]
+async fn sizes_of_records_charges_and_sums() {
+    on_each_database(|database| async {
+        let mut cloud = with_tenants(database).await;
+        let empty = bytes(&cloud).await;
+        for number in 0..DAYS {
+            let spans = Spans { span: day(number).period(Tz::UTC).unwrap(), zone: Tz::UTC, advance: true };
+            let downloaded = Downloaded { rows: rows(number), unreadable: 0 };
+            ingest::store_span(&cloud.app.store, downloaded, spans, RunId::new(1), at(number * 24)).await.unwrap();
+        }
+        let records = story_cli::count(&cloud, "usage_record").await;
+        let stored = bytes(&cloud).await;
+        cloud.clock.advance(DAY * 31);
+        cloud.reconfigure("BILLING_KEEP_RECORDS_DAYS", "400").await;
+        rate(&cloud).await;
+        let (charges, rated) = (story_cli::count(&cloud, "charge_day").await, bytes(&cloud).await);
+        cloud.clock.advance(DAY * 400);
+        while rate(&cloud).await.compacted.days > 0 {}
+        cloud.verify().await;
+        let (left, sums) = (story_cli::count(&cloud, "usage_record").await, story_cli::count(&cloud, "usage_daily").await);
+        let compacted = bytes(&cloud).await;
+        println!(
+            "{}: empty {empty}; {records} records {}, {} a record; {charges} charges {}, {} a charge; {left} records left, \
+             {sums} sums, {} bytes less; {} a sum",
+            cloud.database.kind,
+            stored - empty,
+            (stored - empty) / records,
+            rated - stored,
+            (rated - stored) / charges,
+            rated - compacted,
+            (compacted - (rated - (stored - empty))) / sums,
+        );
+    })
+    .await;
+}
