@@ -20,7 +20,8 @@ async fn bytes(cloud: &Cloud) -> i64 {
         Store::Postgres(pool) => {
             sqlx::query("vacuum full").execute(pool).await.unwrap();
             sqlx::query_scalar(
-                "select cast(sum(pg_total_relation_size(oid)) as bigint) from pg_class where relkind = 'r'",
+                "select cast(sum(pg_total_relation_size(oid)) as bigint) from pg_class \
+                 where relkind = 'r' and relnamespace = 'public'::regnamespace",
             )
             .fetch_one(pool)
             .await
@@ -33,8 +34,10 @@ fn rows(number: i64) -> Vec<UsageRow> {
     let mut rows = Vec::new();
     for hour in 0..24 {
         let start = at(number * 24 + hour);
-        for machine in 0..MACHINES {
-            for usage_type in TYPES {
+        // As the server sends them: by account, and by type within it.
+        let accounts = 0..MACHINES / 4;
+        for (account, usage_type) in accounts.flat_map(|account| TYPES.map(|usage_type| (account, usage_type))) {
+            for machine in account * 4..account * 4 + 4 {
                 rows.push(UsageRow {
                     account: Some(format!("sizes-{}", machine / 4)),
                     account_id: Some(format!("00000000-0000-4000-8000-{:012}", machine / 4)),
