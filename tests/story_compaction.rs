@@ -24,8 +24,9 @@ use bursar::{
     time::{Clock as _, Day, Timestamp},
     usage::{
         compact,
+        correct::{self, Correction},
         ingest::{self, Downloaded, Spans},
-        review::{self, Author, Choice, NewRule},
+        review::{self, Author, Choice, NewRule, RowRef},
         review_kind::Kind,
     },
 };
@@ -390,6 +391,31 @@ async fn what_waits_keeps_the_records_of_its_account_and_of_nobody_else() {
         assert_eq!(machines, 26_000_000);
         tx.commit().await.unwrap();
         assert_eq!(story_cli::count(&cloud, "record_verdict").await, 0);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_can_not_be_read_keeps_its_day_and_is_no_record_any_more_afterwards() {
+    on_each_database(|database| async {
+        let cloud = forty_days_later(database).await;
+        assert_eq!(store_row(&cloud, 30, late_row(&cloud, 30, "much").await).await.quarantined, 1);
+        let compacted = rate(&cloud).await.compacted;
+        assert_eq!((compacted.days, compacted.held_accounts), (4, 1), "on {}: {compacted:?}", cloud.database.kind);
+        assert_eq!(compacted.held[0].reason, "rows of it that could not be read wait in review");
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let filter = Filter { kind: Some(Kind::Unreadable), ..Filter::default() };
+        let row = RowRef::Raw(review_rows::list_waiting_raw(&mut tx, &filter, 10).await.unwrap()[0].id);
+        let now = cloud.clock.now();
+        review::decide(&mut tx, &filter, Choice::Reject, ADMIN, Tz::UTC, now).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(rate(&cloud).await.compacted.days, 2);
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let correction = Correction { quantity: "0.1".parse().unwrap(), usage_type: None, account: None };
+        let refused = correct::correct(&mut tx, row, correction, ADMIN, Tz::UTC, now).await;
+        assert!(matches!(refused, Err(review::Error::SummedUp(_))), "{refused:?}");
+        drop(tx);
         cloud.verify().await;
     })
     .await;
