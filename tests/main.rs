@@ -11,6 +11,7 @@ mod harness;
 mod real_cloudstack;
 mod standin_replay;
 mod story_cli;
+mod story_compaction;
 mod story_enforcement;
 mod story_ledger;
 mod story_live;

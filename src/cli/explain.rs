@@ -323,11 +323,19 @@ fn day_text(day_lines: &DayLines, account: &str, day: Day, zone: Tz) -> String {
         }
     }
     let book = day_lines.book.map_or_else(|| "no price book yet".to_owned(), |book| format!("price book {book}"));
-    format!(
-        "{account} on {day}, by {book}\n{}\nNet, all lines together: {}. The charge of a type is the exact sum of its lines, rounded once.",
-        output::table(["from", "until", "type", "resource", "quantity", "standing", "net", "price line"], rows),
-        nanos(sum)
-    )
+    let closing = match day_lines.summed_up {
+        Some(net) => format!(
+            "Net, as charged: {}. The day is older than [billing] keep_records_days: its usage records are summed up by what was \
+             used, and it is not priced again.",
+            nanos(net)
+        ),
+        None => format!(
+            "Net, all lines together: {}. The charge of a type is the exact sum of its lines, rounded once.",
+            nanos(sum)
+        ),
+    };
+    let table = output::table(["from", "until", "type", "resource", "quantity", "standing", "net", "price line"], rows);
+    format!("{account} on {day}, by {book}\n{table}\n{closing}")
 }
 
 /// Billionths as a decimal without needless zeros.

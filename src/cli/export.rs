@@ -28,14 +28,17 @@ use crate::{
     money::Money,
     store::{
         Tx, cloud,
-        export::{self as rows, Whose},
+        export::{self as rows, UsageRow, Whose},
         payers::list_payer_rows,
     },
     time::{Day, Timestamp},
-    usage::types::{Quantity, UsageType},
+    usage::{
+        compact,
+        types::{Quantity, UsageType},
+    },
 };
 
-const USAGE: [&str; 19] = [
+const USAGE: [&str; 21] = [
     "record",
     "payer_id",
     "payer",
@@ -55,6 +58,8 @@ const USAGE: [&str; 19] = [
     "unit",
     "size_bytes",
     "raw_rows",
+    "records",
+    "summed_up",
 ];
 const CHARGES: [&str; 15] = [
     "billing_day",
@@ -217,16 +222,68 @@ impl<W: Write> Sheet<'_, W> {
 
     async fn usage(&mut self, tx: &mut Tx) -> anyhow::Result<()> {
         self.csv.write_record(USAGE)?;
+        self.sums(tx).await?;
         let (from, until) = self.instants()?;
+        for rest in rows::list_rests(tx, self.whose, from, until).await? {
+            // What came before stands in the sums.
+            let (row, begins) = (rest.record, Timestamp::from_ms(rest.until_ms));
+            let before = compact::share_before(row.quantity, (row.start_ms, row.end_ms), begins);
+            let rest = UsageRow { start_ms: rest.until_ms, quantity: row.quantity - before, ..row };
+            self.record(&rest)?;
+        }
         let mut last = None;
         loop {
             let page = rows::list_usage(tx, self.whose, from, until, last.as_ref()).await?;
             for row in &page {
-                let known = i32::try_from(row.usage_type).ok().and_then(UsageType::from_id);
-                let quantity = known.map(|known| known.quantity);
-                let (start, end) = (Timestamp::from_ms(row.start_ms), Timestamp::from_ms(row.end_ms));
+                self.record(row)?;
+            }
+            match page.into_iter().next_back() {
+                Some(row) => last = Some(row),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn record(&mut self, row: &UsageRow) -> anyhow::Result<()> {
+        let quantity = quantity_of(row.usage_type);
+        let (start, end) = (Timestamp::from_ms(row.start_ms), Timestamp::from_ms(row.end_ms));
+        self.row(&[
+            hex(&row.key).into(),
+            row.payer_id.to_string().into(),
+            text(&row.payer),
+            text(&row.account_id),
+            text(&row.domain),
+            text(&row.account),
+            text(row.project.as_deref().unwrap_or_default()),
+            row.usage_type.to_string().into(),
+            work::slug_of(row.usage_type).into(),
+            text(&row.resource_id),
+            text(&row.resource),
+            text(row.offering_id.as_deref().unwrap_or_default()),
+            instant(start).into(),
+            instant(end).into(),
+            self.billing_day(start),
+            amount_of(row.quantity, quantity).into(),
+            quantity.map_or("", Quantity::word).into(),
+            row.size_bytes.map_or_else(String::new, |bytes| bytes.to_string()).into(),
+            row.seen.to_string().into(),
+            "1".into(),
+            yes(false),
+        ])
+    }
+
+    /// The daily sums in place of records that are gone.
+    async fn sums(&mut self, tx: &mut Tx) -> anyhow::Result<()> {
+        let zone = self.app.config.billing.zone;
+        let mut last = None;
+        loop {
+            let page = rows::list_sums(tx, self.whose, self.days.0, self.days.1, last.as_ref()).await?;
+            for row in &page {
+                let quantity = quantity_of(row.usage_type);
+                let day = Day::from_number(row.day);
+                let period = day.period(zone).context("the period is in no calendar")?;
                 self.row(&[
-                    hex(&row.key).into(),
+                    format!("sum-{}-{day}-{}", row.account_row, row.line).into(),
                     row.payer_id.to_string().into(),
                     text(&row.payer),
                     text(&row.account_id),
@@ -238,13 +295,15 @@ impl<W: Write> Sheet<'_, W> {
                     text(&row.resource_id),
                     text(&row.resource),
                     text(row.offering_id.as_deref().unwrap_or_default()),
-                    instant(start).into(),
-                    instant(end).into(),
-                    self.billing_day(start),
+                    instant(period.start()).into(),
+                    instant(period.end()).into(),
+                    day.to_string().into(),
                     amount_of(row.quantity, quantity).into(),
                     quantity.map_or("", Quantity::word).into(),
                     row.size_bytes.map_or_else(String::new, |bytes| bytes.to_string()).into(),
-                    row.seen.to_string().into(),
+                    "".into(),
+                    row.records.to_string().into(),
+                    yes(true),
                 ])?;
             }
             match page.into_iter().next_back() {
@@ -369,6 +428,10 @@ impl<W: Write> Sheet<'_, W> {
         }
         Ok(())
     }
+}
+
+fn quantity_of(usage_type: i64) -> Option<Quantity> {
+    i32::try_from(usage_type).ok().and_then(UsageType::from_id).map(|known| known.quantity)
 }
 
 fn yes(is: bool) -> Cow<'static, str> {

@@ -193,6 +193,18 @@ pub fn rate_text(summary: &RateSummary) -> String {
             proposal.item,
             proposal.item
         ));
+        if proposal.summed_up > 0 {
+            text.push_str(&format!(
+                "\n{} older account days are left out: their usage records are summed up, and they keep what they cost.",
+                proposal.summed_up
+            ));
+        }
+    }
+    if summary.compacted.days > 0 {
+        text.push_str(&format!(
+            "\n{} account days summed up: {} usage records are gone, {} daily sums stand in their place.",
+            summary.compacted.days, summary.compacted.records, summary.compacted.sums
+        ));
     }
     for row in &summary.unpriced {
         text.push_str(&format!(
@@ -336,10 +348,17 @@ pub async fn verify(context: &Context) -> anyhow::Result<ExitCode> {
     let well = report.findings.is_empty();
     context.show(&report, |report| {
         if report.findings.is_empty() {
-            format!(
+            let mut text = format!(
                 "Everything agrees: {} charges compared with their entries; {} records on {} account days priced again.",
                 report.charges, report.records, report.days
-            )
+            );
+            if report.summed_up > 0 {
+                text.push_str(&format!(
+                    "\n{} older account days, whose usage records are summed up, compared with their daily sums.",
+                    report.summed_up
+                ));
+            }
+            text
         } else {
             let rows = report.findings.iter().map(|row| [row.check.to_owned(), row.detail.clone()]).collect();
             format!(

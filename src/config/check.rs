@@ -149,6 +149,7 @@ fn billing(r: &mut Reading) -> Option<Billing> {
     let price_book = r.path("billing.price_book");
     let correction_limit = r.optional("billing.correction_limit", amount);
     let lookback_days = r.number("billing.lookback_days", &(1..=400));
+    let keep_records_days = keep_records_days(r, lookback_days);
     Some(Billing {
         currency: currency?,
         zone: zone?,
@@ -157,7 +158,29 @@ fn billing(r: &mut Reading) -> Option<Billing> {
         price_book: price_book?,
         correction_limit: correction_limit?,
         lookback_days: lookback_days?,
+        keep_records_days: keep_records_days?,
     })
+}
+
+/// Days in which an invoice may still be questioned, which needs the records of its month.
+const INVOICE_REVIEW_DAYS: u32 = 35;
+
+/// Records stay as long as late ones are looked for and invoices are reviewed (design 7.5).
+fn keep_records_days(r: &mut Reading, lookback_days: Option<u32>) -> Option<u32> {
+    let days = r.number("billing.keep_records_days", &(1..=36_500))?;
+    let least = lookback_days?.saturating_add(INVOICE_REVIEW_DAYS);
+    if days < least {
+        r.complain(
+            "billing.keep_records_days",
+            &format!(
+                "is {days} and must be at least {least}: lookback_days ({}), in which late records are looked for, and \
+                 {INVOICE_REVIEW_DAYS} days in which invoices are reviewed",
+                least - INVOICE_REVIEW_DAYS
+            ),
+        );
+        return None;
+    }
+    Some(days)
 }
 
 fn policy(r: &mut Reading) -> Option<Policy> {

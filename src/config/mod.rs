@@ -151,6 +151,8 @@ pub struct Billing {
     pub price_book: PathBuf,
     /// How many days back late records are looked for.
     pub lookback_days: u32,
+    /// For how many days usage records are kept before they become daily sums.
+    pub keep_records_days: u32,
     /// Corrections of one payer and run beyond this sum wait for a person; None: none do.
     pub correction_limit: Option<Money>,
 }

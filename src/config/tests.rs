@@ -630,3 +630,13 @@ fn the_documentation_lists_what_there_is() {
         "docs/configuration.md is old; run: cargo run -- config reference > docs/configuration.md"
     );
 }
+
+#[test]
+fn records_are_kept_for_as_long_as_they_may_be_asked_for() {
+    let loaded = load("[billing]\nlookback_days = 40\nkeep_records_days = 75\n");
+    assert_eq!(loaded.billing.keep_records_days, 75);
+    let told = problems("[billing]\nlookback_days = 40\nkeep_records_days = 74\n");
+    assert!(told.contains("billing.keep_records_days is 74 and must be at least 75"), "{told}");
+    assert!(told.contains("lookback_days (40)"), "{told}");
+    assert_eq!(Config::load(&Sources::none()).unwrap().billing.keep_records_days, 400);
+}

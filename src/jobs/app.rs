@@ -18,7 +18,10 @@ use crate::{
     secrets::Secret,
     store::{Store, StoreError, StoreSettings, Tx, runs},
     time::{Clock, Day, Timestamp},
-    usage::sync::{SPAN_ROWS, SyncSettings, settings},
+    usage::{
+        compact::CompactSettings,
+        sync::{SPAN_ROWS, SyncSettings, settings},
+    },
 };
 
 /// The setting with the first billing day, where the configuration names none: the day of the first sync.
@@ -146,6 +149,11 @@ impl App {
     /// How far back usage may still come or change.
     pub fn lookback(&self) -> std::time::Duration {
         std::time::Duration::from_hours(u64::from(self.config.billing.lookback_days) * 24)
+    }
+
+    /// For how long usage records are kept.
+    pub fn compact_settings(&self) -> CompactSettings {
+        CompactSettings { zone: self.config.billing.zone, keep_days: self.config.billing.keep_records_days }
     }
 
     /// How usage is fetched.

@@ -27,7 +27,10 @@ use crate::{
     store::{StoreError, rating as rating_rows, runs, usage as usage_rows},
     telemetry::metrics::{self, RunOutcome},
     time::{Day, Timestamp},
-    usage::sync::{self, SyncReport, SyncSettings},
+    usage::{
+        compact::{self, CompactReport},
+        sync::{self, SyncReport, SyncSettings},
+    },
 };
 
 /// How often a run shows that it is alive.
@@ -104,6 +107,8 @@ pub struct RateSummary {
     pub proposal: Option<Proposal>,
     /// Usage types without a price.
     pub unpriced: Vec<UnpricedType>,
+    /// Old days summed up.
+    pub compacted: CompactReport,
 }
 
 /// A usage type without a price.
@@ -307,7 +312,8 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
             .collect();
         tx.commit().await?;
         metrics::unpriced_records(unpriced.iter().map(|row| u64::try_from(row.records).unwrap_or(0)).sum());
-        Ok(RateSummary { rated, posted, lapsed, proposal, unpriced })
+        let compacted = compact::compact_days(&app.store, app.compact_settings(), now).await?;
+        Ok(RateSummary { rated, posted, lapsed, proposal, unpriced, compacted })
     })
     .await
 }
@@ -370,6 +376,8 @@ pub struct VerifySummary {
     pub days: u64,
     /// Records on them.
     pub records: u64,
+    /// Account days whose records are summed up: compared with their sums, not priced again.
+    pub summed_up: u64,
     /// Everything that does not agree; empty is well.
     pub findings: Vec<Finding>,
 }
@@ -385,9 +393,23 @@ pub async fn verify(app: &App) -> Result<VerifySummary, JobError> {
     let checked = check::check_charges(&app.store, &settings).await?;
     summary.days = checked.days;
     summary.records = checked.records;
+    summary.summed_up = checked.summed_up;
+    summary.findings.extend(checked.wrong_digests.iter().map(|(account, usage_type, gone, summed)| Finding {
+        check: "compaction",
+        detail: format!(
+            "account {account}, usage type {usage_type}: {gone} usage records are gone, {summed} are summed up"
+        ),
+    }));
     summary.findings.extend(checked.mismatches.into_iter().map(|found| {
         let place = format!("account {}, {}", found.account, found.day);
         match found.usage_type {
+            Some(usage_type) if found.summed_up => Finding {
+                check: "charge-sums",
+                detail: format!(
+                    "{place}, usage type {usage_type}: the day's charge is for {} records, its daily sums are of {}",
+                    found.stored.1, found.priced.1
+                ),
+            },
             Some(usage_type) => Finding {
                 check: "charge-records",
                 detail: format!(

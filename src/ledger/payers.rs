@@ -20,7 +20,7 @@ use crate::{
     store::{
         StoreError, Tx,
         cloud::Account,
-        grants as grant_rows,
+        compaction, grants as grant_rows,
         ledger::{self as rows, LedgerAccount},
         payers::{self, PayerRow},
     },
@@ -258,8 +258,14 @@ pub async fn set_billing_start(
     // Only days from the earlier of the two on change; the cloud's own start is not known here, so without one it is every day.
     let first = before.zip(day).map(|(before, day)| before.min(day));
     let mut marked = 0;
+    let mut spans = Vec::new();
     for (account, begins, ends) in payers::list_usage_spans(tx, payer).await? {
-        let (Some(mut at), Some(last)) = (Day::of(begins, zone), Day::of(ends, zone)) else { continue };
+        let (Some(at), Some(last)) = (Day::of(begins, zone), Day::of(ends, zone)) else { continue };
+        spans.push((account, at, last));
+    }
+    // Days that are summed up keep what they cost: rating takes them off the list again, and says so.
+    spans.extend(compaction::list_summed_days(tx, payer).await?);
+    for (account, mut at, last) in spans {
         if let Some(first) = first {
             at = at.max(first);
         }

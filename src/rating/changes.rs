@@ -43,6 +43,8 @@ pub struct Proposal {
     pub charges: u64,
     /// Accounts that they belong to.
     pub accounts: u64,
+    /// Account days that were left out: their usage records are summed up, and they keep what they cost.
+    pub summed_up: u64,
     /// What all of them together would cost more (less: below zero), net, in billionths.
     pub difference_nanos: i128,
 }
@@ -75,6 +77,7 @@ pub async fn propose(
     let (_, month, _) = month_of(span.from)?;
     let first = if book.has_tiers() { month } else { span.from };
     let days = rows::list_closed_days(&mut tx, first, span.until).await?;
+    let summed_up = count_summed_up(&desk, &days, span.from)?;
     tx.commit().await?;
     desk.keep_book(book_id, book);
     let mut charges: Vec<Differing> = Vec::new();
@@ -101,6 +104,12 @@ pub async fn propose(
     drop(batches);
     let mut tx = store.begin().await?;
     close_older(&mut tx, now).await?;
+    if summed_up > 0 {
+        tracing::info!(
+            days = summed_up,
+            "closed days whose usage records are summed up were left out: they keep what they cost"
+        );
+    }
     if charges.is_empty() {
         tx.commit().await?;
         return Ok(None);
@@ -108,7 +117,12 @@ pub async fn propose(
     let charges = number_terms(&mut tx, charges).await?;
     let key = format!("price-change/{book_id}/{run}");
     let first = charges.iter().map(|charge| charge.day).min().map_or(span.from, Day::from_number);
-    let reason = format!("closed days from {first} on would cost something else by price book {book_id}");
+    let mut reason = format!("closed days from {first} on would cost something else by price book {book_id}");
+    if summed_up > 0 {
+        reason.push_str(&format!(
+            "; {summed_up} older account days are left out, because their usage records are summed up"
+        ));
+    }
     let item = NewItem { key: &key, kind: PRICE_CHANGE, reason: &reason, run };
     let opened = rows::open_item(&mut tx, &item, &charges, now).await?;
     tx.commit().await?;
@@ -117,11 +131,22 @@ pub async fn propose(
         item,
         charges: charges.len() as u64,
         accounts: accounts.len() as u64,
+        summed_up,
         difference_nanos: charges
             .iter()
             .map(|charge| i128::from(charge.new_net_nanos) - i128::from(charge.old_net_nanos))
             .sum(),
     }))
+}
+
+/// How many of the days from `from` on have no records any more, and can not be priced again.
+fn count_summed_up(desk: &Desk, days: &[(i64, i64)], from: Day) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for (account, day) in days {
+        let day = Day::from_number(*day);
+        count += u64::from(day >= from && desk.is_summed_up(AccountId::new(*account), day)?);
+    }
+    Ok(count)
 }
 
 /// Numbers the terms that the charges would be kept with.
@@ -152,6 +177,9 @@ async fn compare_batch(
     let mut differing = Vec::new();
     for (account, day) in &batch {
         let (account, day) = (AccountId::new(*account), Day::from_number(*day));
+        if desk.is_summed_up(account, day)? {
+            continue;
+        }
         let stored = rating::list_charge_days(&mut tx, account, day).await?;
         let priced =
             desk.price_day(&mut tx, book, (account, day), &stored, (TierUse::default(), Under::Revised)).await?;
@@ -177,6 +205,14 @@ async fn price_in_order(
         let (month, _, _) = month_of(day)?;
         let payer = desk.payer(account)?;
         let so_far = used.entry((payer, month)).or_default();
+        if desk.is_summed_up(account, day)? {
+            // What it used of each step is known, as it was charged.
+            for (key, nanos) in rating::list_tier_use(&mut tx, account, day).await? {
+                let sum = so_far.entry(key).or_default();
+                *sum = sum.saturating_add(nanos);
+            }
+            continue;
+        }
         let mut before = TierUse::default();
         for (key, nanos) in so_far.iter() {
             if !before.add(month, TierKey::new(*key), *nanos) {

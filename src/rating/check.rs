@@ -1,9 +1,10 @@
 //! Prices every day again and compares: that each charge is that of its records, and that each record has its charge.
 //!
-//! Reads only. Days that wait to be rated are left out: what they cost is not worked out yet.
+//! Reads only. Days that wait to be rated are left out: what they cost is not worked out yet. Days whose records are summed up
+//! are not priced again: their charges are compared with the number of records in the sums.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -13,7 +14,8 @@ use super::desk::{Desk, Error, RateSettings, Under};
 use crate::{
     ids::{AccountId, PriceBookId},
     store::{
-        Store,
+        Store, StoreError, Tx,
+        compaction::{self, Marks},
         rating::{self as rows, ChargeDay},
     },
     time::{Day, Timestamp},
@@ -35,8 +37,10 @@ pub struct Mismatch {
     pub usage_type: Option<i64>,
     /// Net and records as stored.
     pub stored: (i64, i64),
-    /// Net in billionths and records as priced again.
+    /// Net in billionths and records as priced again; the records in the sums where the day is summed up.
     pub priced: (i64, i64),
+    /// Whether its records are summed up.
+    pub summed_up: bool,
 }
 
 /// What was checked.
@@ -46,8 +50,12 @@ pub struct CheckReport {
     pub days: u64,
     /// Records on them.
     pub records: u64,
+    /// Account days whose records are summed up.
+    pub summed_up: u64,
     /// What differs.
     pub mismatches: Vec<Mismatch>,
+    /// Where more or fewer records are gone than are summed up: (account, type, gone, summed up).
+    pub wrong_digests: Vec<(i64, i64, i64, i64)>,
 }
 
 /// Checks every charge.
@@ -63,8 +71,9 @@ pub async fn check_charges(store: &Store, settings: &RateSettings) -> Result<Che
             used.insert((account, day.number()));
         }
     }
+    let wrong_digests = compaction::list_wrong_digests(&mut tx).await?;
     tx.commit().await?;
-    let mut report = CheckReport::default();
+    let mut report = CheckReport { wrong_digests, ..CheckReport::default() };
     for (account, day) in used.difference(&charged).filter(|day| !waiting.contains(day)) {
         report.mismatches.push(Mismatch {
             account: AccountId::new(*account),
@@ -72,6 +81,7 @@ pub async fn check_charges(store: &Store, settings: &RateSettings) -> Result<Che
             usage_type: None,
             stored: (0, 0),
             priced: (0, 0),
+            summed_up: false,
         });
     }
     // What a tier costs depends on the days before, also on those that wait.
@@ -87,6 +97,7 @@ pub async fn check_charges(store: &Store, settings: &RateSettings) -> Result<Che
         let batch = batch.map_err(|error| Error::CutOff(error.to_string()))??;
         report.days += batch.days;
         report.records += batch.records;
+        report.summed_up += batch.summed_up;
         report.mismatches.extend(batch.mismatches);
     }
     Ok(report)
@@ -100,10 +111,17 @@ async fn check_batch(
 ) -> Result<CheckReport, Error> {
     let mut tx = store.read().await?;
     let mut report = CheckReport::default();
+    // As they are now: days may have been summed up since the check began.
+    let marks = Marks::load(&mut tx).await?;
     for (account, day) in batch {
         let (account, day) = (AccountId::new(account), Day::from_number(day));
         let stored = rows::list_charge_days(&mut tx, account, day).await?;
         let Some(first) = stored.first() else { continue };
+        if marks.cover(account, desk.period(day)?.start()) {
+            report.summed_up += 1;
+            report.mismatches.extend(check_sums(&mut tx, account, day, &stored).await?);
+            continue;
+        }
         let book_id = PriceBookId::new(first.book_id);
         let book = desk.book(&mut tx, book_id).await?;
         if book.has_tiers() && skip_tiers {
@@ -123,10 +141,40 @@ async fn check_batch(
                     usage_type: Some(new.usage_type),
                     stored: figures(old),
                     priced: figures(Some(new)),
+                    summed_up: false,
                 });
             }
         }
     }
     tx.commit().await?;
     Ok(report)
+}
+
+/// Compares the charges of a day whose records are gone with the sums in their place.
+async fn check_sums(
+    tx: &mut Tx,
+    account: AccountId,
+    day: Day,
+    stored: &[ChargeDay],
+) -> Result<Vec<Mismatch>, StoreError> {
+    let summed: BTreeMap<i64, i64> = compaction::list_sum_records(tx, account, day).await?.into_iter().collect();
+    let types: BTreeSet<i64> = stored.iter().map(|row| row.usage_type).chain(summed.keys().copied()).collect();
+    let mut mismatches = Vec::new();
+    for usage_type in types {
+        let charged = stored.iter().find(|row| row.usage_type == usage_type);
+        let figures = charged.map_or((0, 0), |row| (row.net_nanos, row.records));
+        let records = summed.get(&usage_type).copied().unwrap_or_default();
+        if figures.1 != records {
+            let priced = (figures.0, records);
+            mismatches.push(Mismatch {
+                account,
+                day,
+                usage_type: Some(usage_type),
+                stored: figures,
+                priced,
+                summed_up: true,
+            });
+        }
+    }
+    Ok(mismatches)
 }

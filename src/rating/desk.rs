@@ -18,6 +18,7 @@ use crate::{
     scope::Scope,
     store::{
         StoreError, Tx, cloud,
+        compaction::Marks,
         rating::{self as rows, ChargeDay, RatableRow},
         runs,
     },
@@ -50,6 +51,9 @@ pub enum Error {
     /// A book in the store can not be read any more.
     #[error("price book {0} in the store can not be read by this version: {1}")]
     OldBook(PriceBookId, String),
+    /// The records of the day are gone: priced again it would cost nothing.
+    #[error("the records of account {0} on {1} are summed up; the day keeps what it costs")]
+    SummedUp(AccountId, Day),
     /// A worker ended without an answer.
     #[error("pricing was cut off: {0}")]
     CutOff(String),
@@ -125,6 +129,7 @@ pub struct PricedDay {
 pub struct Desk {
     settings: RateSettings,
     reach_ms: i64,
+    closed: Marks,
     accounts: HashMap<AccountId, Present>,
     kept: Mutex<HashMap<i64, Arc<Terms>>>,
     books: Mutex<HashMap<PriceBookId, Arc<PriceBook>>>,
@@ -158,6 +163,7 @@ impl Desk {
         Ok(Self {
             settings,
             reach_ms,
+            closed: Marks::load(tx).await?,
             accounts,
             kept: Mutex::default(),
             books: Mutex::default(),
@@ -207,6 +213,11 @@ impl Desk {
                 (Arc::new(revised), None)
             }
         })
+    }
+
+    /// Whether the records of a day are summed up: it is not priced any more, and keeps what it costs.
+    pub fn is_summed_up(&self, account: AccountId, day: Day) -> Result<bool, StoreError> {
+        Ok(self.closed.cover(account, self.period(day)?.start()))
     }
 
     /// How long records get, ms.
@@ -284,6 +295,9 @@ impl Desk {
         stored: &[ChargeDay],
         (used, under): (TierUse, Under),
     ) -> Result<PricedDay, Error> {
+        if self.is_summed_up(account, day)? {
+            return Err(Error::SummedUp(account, day));
+        }
         let records = self.records(tx, account, day).await?;
         let (terms, terms_id) = self.terms(tx, account, stored, under).await?;
         let tax = self.tax(book, &terms, day, stored, under);

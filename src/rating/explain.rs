@@ -9,6 +9,7 @@ use crate::{
     ids::{AccountId, PriceBookId},
     store::{
         Tx,
+        compaction::{self, NamedSum},
         rating::{self as rows, NamedRow, RatableRow},
     },
     time::{Day, Period, Timestamp},
@@ -36,7 +37,7 @@ pub struct Line {
     pub reported: i64,
     /// What is charged of it, in the same measure.
     pub charged: i64,
-    /// current, superseded, part, quarantined, rejected: only current records are charged.
+    /// current, superseded, part, quarantined, rejected: only current records are charged. summed-up: a daily sum of charged ones.
     pub standing: &'static str,
     /// The priced pieces.
     pub parts: Vec<PartLine>,
@@ -70,8 +71,10 @@ pub struct PartLine {
 pub struct DayLines {
     /// The price book that it is rated with; None: no charge was worked out yet.
     pub book: Option<i64>,
-    /// Its records.
+    /// Its records, or the daily sums in their place.
     pub lines: Vec<Line>,
+    /// Where its records are summed up: what it costs, net, in billionths.
+    pub summed_up: Option<i64>,
 }
 
 /// The records of a day and what each costs; of one usage type or of all.
@@ -84,10 +87,20 @@ pub async fn explain_day(
 ) -> Result<DayLines, Error> {
     let stored = rows::list_charge_days(tx, account, day).await?;
     let period = desk.period(day)?;
+    if desk.is_summed_up(account, day)? {
+        let sums = compaction::list_sums(tx, account, day).await?;
+        let wanted = |its_type: i64| usage_type.is_none_or(|wanted| wanted == its_type);
+        let net = stored.iter().filter(|row| wanted(row.usage_type)).map(|row| row.net_nanos);
+        return Ok(DayLines {
+            book: stored.first().map(|row| row.book_id),
+            lines: sums.iter().filter(|sum| wanted(sum.usage_type)).map(|sum| sum_line(sum, period)).collect(),
+            summed_up: Some(net.fold(0, i64::saturating_add)),
+        });
+    }
     let records = rows::list_named(tx, account, period.start(), period.end(), desk.reach_ms()).await?;
     let Some(first) = stored.first() else {
         let lines = records.iter().map(|row| line(row, Some("not rated yet".to_owned()))).collect();
-        return Ok(DayLines { book: None, lines });
+        return Ok(DayLines { book: None, lines, summed_up: None });
     };
     let book_id = PriceBookId::new(first.book_id);
     let book = desk.book(tx, book_id).await?;
@@ -121,7 +134,29 @@ pub async fn explain_day(
             lines.push(line);
         }
     }
-    Ok(DayLines { book: Some(book_id.get()), lines })
+    Ok(DayLines { book: Some(book_id.get()), lines, summed_up: None })
+}
+
+/// What stands in place of records that are gone.
+fn sum_line(sum: &NamedSum, period: Period) -> Line {
+    let records = if sum.records == 1 { "1 record".to_owned() } else { format!("{} records", sum.records) };
+    Line {
+        key: String::new(),
+        usage_type: sum.usage_type,
+        resource: sum.resource.clone(),
+        name: sum.name.clone(),
+        offering: sum.offering_name.clone().filter(|name| !name.is_empty()).or_else(|| sum.offering.clone()),
+        start: period.start(),
+        end: period.end(),
+        reported: sum.quantity,
+        charged: sum.quantity,
+        standing: "summed-up",
+        parts: Vec::new(),
+        note: Some(match sum.size_bytes {
+            Some(size) => format!("{records} of {size} bytes held, summed up"),
+            None => format!("{records}, summed up"),
+        }),
+    }
 }
 
 fn line(row: &NamedRow, note: Option<String>) -> Line {

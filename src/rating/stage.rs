@@ -77,6 +77,7 @@ pub async fn rate_days(
         let in_order = newest.1.has_tiers() || rows::has_tier_use(&mut tx).await?;
         tx.commit().await?;
         desk.keep_book(newest.0, newest.1);
+        let days = drop_summed_up(store, &desk, days).await?;
         if in_order {
             for batch in days.chunks(DAYS_PER_BATCH) {
                 let mut tx = store.begin().await?;
@@ -108,6 +109,29 @@ pub async fn rate_days(
             progress.step("account days rated", report.days, Some(total));
         }
     }
+}
+
+/// Takes days off the list whose records are summed up: priced again they would cost nothing. They keep what they cost.
+async fn drop_summed_up(store: &Store, desk: &Desk, days: Vec<DayToRate>) -> Result<Vec<DayToRate>, StoreError> {
+    let mut kept = Vec::with_capacity(days.len());
+    let mut summed_up = Vec::new();
+    for day in days {
+        let is = desk.is_summed_up(AccountId::new(day.account_id), Day::from_number(day.day))?;
+        if is { summed_up.push(day) } else { kept.push(day) }
+    }
+    let Some(first) = summed_up.first() else { return Ok(kept) };
+    tracing::warn!(
+        days = summed_up.len(),
+        account = first.account_id,
+        day = %Day::from_number(first.day),
+        "days whose usage records are summed up are not rated again: they keep what they cost"
+    );
+    let mut tx = store.begin().await?;
+    for day in summed_up {
+        rows::clear_day_to_rate(&mut tx, day).await?;
+    }
+    tx.commit().await?;
+    Ok(kept)
 }
 
 async fn price_batch(

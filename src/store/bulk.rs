@@ -442,3 +442,96 @@ pub async fn put_charge_days(tx: &mut Tx, rows: &[ChargeDay]) -> Result<(), Stor
     }
     Ok(())
 }
+
+/// A daily sum of usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewSum {
+    /// The account that pays.
+    pub account_id: i64,
+    /// The billing day.
+    pub day: i64,
+    /// The place within the day.
+    pub line: i64,
+    /// The project, where it is a project's.
+    pub project_id: Option<i64>,
+    /// CloudStack's usage type.
+    pub usage_type: i64,
+    /// Number of the resource.
+    pub resource_id: i64,
+    /// Number of the offering.
+    pub offering_id: Option<i64>,
+    /// Number of the attributes.
+    pub attributes_id: Option<i64>,
+    /// Bytes held.
+    pub size_bytes: Option<i64>,
+    /// Charged records that touch the day.
+    pub records: i64,
+    /// Of them, those that end on it.
+    pub ended: i64,
+    /// What was charged.
+    pub quantity: i64,
+}
+
+/// Stores daily sums; none may be there already.
+pub async fn insert_sums(tx: &mut Tx, rows: &[NewSum]) -> Result<(), StoreError> {
+    for chunk in rows.chunks(ROWS_PER_STATEMENT) {
+        match tx {
+            Tx::Sqlite(conn) => {
+                let json: Vec<serde_json::Value> = chunk
+                    .iter()
+                    .map(|row| {
+                        serde_json::json!([
+                            row.account_id,
+                            row.day,
+                            row.line,
+                            row.project_id,
+                            row.usage_type,
+                            row.resource_id,
+                            row.offering_id,
+                            row.attributes_id,
+                            row.size_bytes,
+                            row.records,
+                            row.ended,
+                            row.quantity
+                        ])
+                    })
+                    .collect();
+                sqlx::query(
+                    "insert into usage_daily (account_id, day, line, project_id, usage_type, resource_id, offering_id, \
+                       attributes_id, size_bytes, records, ended, quantity) \
+                     select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, \
+                       value ->> 7, value ->> 8, value ->> 9, value ->> 10, value ->> 11 from json_each($1)",
+                )
+                .bind(serde_json::Value::Array(json).to_string())
+                .execute(&mut **conn)
+                .await?;
+            }
+            Tx::Postgres(conn) => {
+                let column = |get: fn(&NewSum) -> i64| chunk.iter().map(get).collect::<Vec<i64>>();
+                let optional = |get: fn(&NewSum) -> Option<i64>| chunk.iter().map(get).collect::<Vec<Option<i64>>>();
+                sqlx::query(
+                    "insert into usage_daily (account_id, day, line, project_id, usage_type, resource_id, offering_id, \
+                       attributes_id, size_bytes, records, ended, quantity) \
+                     select a, d, l, p, t, r, o, i, b, n, e, q from unnest($1::bigint[], $2::bigint[], $3::bigint[], \
+                       $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], \
+                       $11::bigint[], $12::bigint[]) as x(a, d, l, p, t, r, o, i, b, n, e, q)",
+                )
+                .bind(column(|row| row.account_id))
+                .bind(column(|row| row.day))
+                .bind(column(|row| row.line))
+                .bind(optional(|row| row.project_id))
+                .bind(column(|row| row.usage_type))
+                .bind(column(|row| row.resource_id))
+                .bind(optional(|row| row.offering_id))
+                .bind(optional(|row| row.attributes_id))
+                .bind(optional(|row| row.size_bytes))
+                .bind(column(|row| row.records))
+                .bind(column(|row| row.ended))
+                .bind(column(|row| row.quantity))
+                .execute(&mut **conn)
+                .await?;
+            }
+        }
+    }
+    Ok(())
+}

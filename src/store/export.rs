@@ -55,7 +55,7 @@ pub struct UsageRow {
     pub seen: i64,
 }
 
-/// Current usage records that start in `[from, until)`, after the last one of the page before.
+/// Current usage records that start in `[from, until)` and are not summed up, after the last one of the page before.
 pub async fn list_usage(
     tx: &mut Tx,
     whose: Whose,
@@ -73,12 +73,119 @@ pub async fn list_usage(
          from usage_record r join account a on a.id = r.account_id join payer y on y.id = a.payer_id \
            join resource s on s.id = r.resource_id left join resource o on o.id = r.offering_id \
            left join project p on p.id = r.project_id \
+           left join (select account_id, max(closed_until_ms) as until_ms from compaction group by account_id) m \
+             on m.account_id = r.account_id \
          where r.standing = 0 and r.start_ms >= $1 and r.start_ms < $2 and (r.start_ms > $1 or r.key > $3) \
-           and ($4 is null or a.payer_id = $4) and ($5 is null or a.id = $5) \
+           and (m.until_ms is null or r.start_ms >= m.until_ms) and ($4 is null or a.payer_id = $4) and ($5 is null or a.id = $5) \
          order by r.start_ms, r.key limit $6",
         start,
         until,
         key,
+        whose.payer,
+        whose.account,
+        PAGE
+    )
+}
+
+/// A record that began before its account's usage is summed up, and ends after it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct RestRow {
+    /// The record.
+    #[sqlx(flatten)]
+    pub record: UsageRow,
+    /// Where the rest begins.
+    pub until_ms: i64,
+}
+
+/// Records of which only the first part is summed up, where that ends in `[from, until)`: at most those of one day.
+pub async fn list_rests(
+    tx: &mut Tx,
+    whose: Whose,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<RestRow>, StoreError> {
+    all!(
+        tx,
+        RestRow,
+        "select r.key, a.payer_id, y.name as payer, a.cloud_id as account_id, a.domain_path as domain, a.name as account, \
+           p.name as project, r.usage_type, s.cloud_id as resource_id, s.name as resource, o.cloud_id as offering_id, \
+           r.start_ms, r.end_ms, coalesce(r.charged_quantity, r.quantity) as quantity, r.size_bytes, r.seen, m.until_ms \
+         from (select account_id, max(closed_until_ms) as until_ms from compaction group by account_id) m \
+           join usage_record r on r.account_id = m.account_id and r.start_ms < m.until_ms and r.end_ms > m.until_ms \
+           join account a on a.id = r.account_id join payer y on y.id = a.payer_id \
+           join resource s on s.id = r.resource_id left join resource o on o.id = r.offering_id \
+           left join project p on p.id = r.project_id \
+         where r.standing = 0 and m.until_ms >= $1 and m.until_ms < $2 \
+           and ($3 is null or a.payer_id = $3) and ($4 is null or a.id = $4) order by m.until_ms, r.key",
+        from,
+        until,
+        whose.payer,
+        whose.account
+    )
+}
+
+/// A daily sum in place of records that are gone.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct SumRow {
+    /// The billing day.
+    pub day: i64,
+    /// The account's number in the store.
+    pub account_row: i64,
+    /// The place within the day.
+    pub line: i64,
+    /// The payer's number.
+    pub payer_id: i64,
+    /// The payer's name.
+    pub payer: String,
+    /// The account's CloudStack id.
+    pub account_id: String,
+    /// The domain's path.
+    pub domain: String,
+    /// The account's name.
+    pub account: String,
+    /// The project's name.
+    pub project: Option<String>,
+    /// CloudStack's usage type.
+    pub usage_type: i64,
+    /// CloudStack's id of the resource.
+    pub resource_id: String,
+    /// The resource's name.
+    pub resource: String,
+    /// CloudStack's id of the offering.
+    pub offering_id: Option<String>,
+    /// Millionths of an hour, bytes or operations.
+    pub quantity: i64,
+    /// Bytes held.
+    pub size_bytes: Option<i64>,
+    /// Records that touched the day.
+    pub records: i64,
+}
+
+/// Daily sums of billing days in `[from, until)`, after the last one of the page before.
+pub async fn list_sums(
+    tx: &mut Tx,
+    whose: Whose,
+    from: Day,
+    until: Day,
+    after: Option<&SumRow>,
+) -> Result<Vec<SumRow>, StoreError> {
+    let (day, account, line) = after.map_or((from.number(), 0, -1), |row| (row.day, row.account_row, row.line));
+    all!(
+        tx,
+        SumRow,
+        "select d.day, a.id as account_row, d.line, a.payer_id, y.name as payer, a.cloud_id as account_id, \
+           a.domain_path as domain, a.name as account, p.name as project, d.usage_type, s.cloud_id as resource_id, \
+           s.name as resource, o.cloud_id as offering_id, d.quantity, d.size_bytes, d.records \
+         from usage_daily d join account a on a.id = d.account_id join payer y on y.id = a.payer_id \
+           join resource s on s.id = d.resource_id left join resource o on o.id = d.offering_id \
+           left join project p on p.id = d.project_id \
+         where d.day >= $1 and d.day < $2 \
+           and (d.day > $1 or d.account_id > $3 or (d.account_id = $3 and d.line > $4)) \
+           and ($5 is null or a.payer_id = $5) and ($6 is null or a.id = $6) order by d.day, d.account_id, d.line limit $7",
+        day,
+        until,
+        account,
+        line,
         whose.payer,
         whose.account,
         PAGE

@@ -6,6 +6,7 @@
 
 pub mod bulk;
 pub mod cloud;
+pub mod compaction;
 pub mod corrections;
 pub mod database;
 pub mod enforcement;

@@ -112,7 +112,8 @@ pub async fn put_class(tx: &mut Tx, payer: PayerId, class: Option<&str>) -> Resu
     Ok(())
 }
 
-/// The span of the usage that is stored for each account of a payer: (account, first instant, first instant after).
+/// The span of the usage records of each account of a payer: (account, first instant, first instant after). Days whose records
+/// are summed up: `compaction::list_summed_days`.
 pub async fn list_usage_spans(
     tx: &mut Tx,
     payer: PayerId,

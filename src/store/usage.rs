@@ -281,7 +281,7 @@ pub async fn count_quarantined_by_account(tx: &mut Tx) -> Result<HashMap<i64, i6
     Ok(rows.into_iter().collect())
 }
 
-/// Sets how many raw rows start on a day, from what is stored.
+/// Sets how many raw rows start on a day, from what is stored and what is gone into daily sums.
 pub async fn recount_day(
     tx: &mut Tx,
     day: Day,
@@ -298,15 +298,17 @@ pub async fn recount_day(
     )?;
     let quarantined =
         scalar!(tx, i64, "select cast(coalesce(sum(seen), 0) as bigint) from quarantine where day = $1", day)?;
+    let gone = maybe!(tx, (i64,), "select compacted from usage_day where day = $1", day)?.map_or(0, |(gone,)| gone);
+    let count = stored + quarantined + gone;
     exec!(
         tx,
         "insert into usage_day (day, raw_count, checked_ms) values ($1, $2, $3) \
          on conflict (day) do update set raw_count = excluded.raw_count, checked_ms = excluded.checked_ms",
         day,
-        stored + quarantined,
+        count,
         now
     )?;
-    Ok(stored + quarantined)
+    Ok(count)
 }
 
 /// Raw rows stored by start day, from `first` on.
@@ -419,7 +421,7 @@ pub async fn find_end_before(tx: &mut Tx, at: Timestamp) -> Result<Option<Timest
     Ok(row.and_then(|(ms,)| ms).map(Timestamp::from_ms))
 }
 
-/// Days whose count of raw rows differs from what is stored: (day, counted, stored). There must be none.
+/// Days whose count of raw rows differs from what is stored or gone into daily sums: (day, counted, stored). There must be none.
 pub async fn list_wrong_day_counts(tx: &mut Tx) -> Result<Vec<(i64, i64, i64)>, StoreError> {
     all!(
         tx,
@@ -427,7 +429,8 @@ pub async fn list_wrong_day_counts(tx: &mut Tx) -> Result<Vec<(i64, i64, i64)>, 
         "select day, raw_count, stored from (select d.day as day, d.raw_count as raw_count, \
            cast(coalesce((select sum(r.seen) from usage_record r \
              where r.start_ms >= d.day * 86400000 and r.start_ms < (d.day + 1) * 86400000), 0) \
-           + coalesce((select sum(q.seen) from quarantine q where q.day = d.day), 0) as bigint) as stored from usage_day d) as x \
+           + coalesce((select sum(q.seen) from quarantine q where q.day = d.day), 0) + d.compacted as bigint) as stored \
+           from usage_day d) as x \
          where raw_count <> stored order by day"
     )
 }

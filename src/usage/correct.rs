@@ -17,6 +17,7 @@ use crate::{
     store::{
         StoreError, Tx,
         bulk::{self, NewAttributes, NewRecord},
+        compaction::Marks,
         review::{self as rows, ReviewRaw, Verdict},
         usage,
     },
@@ -80,6 +81,9 @@ async fn make_record(
 ) -> Result<(), Error> {
     let record = read(raw, correction)?;
     let account = correction.account.map(AccountId::get).or(raw.account_id).ok_or(Error::NeedsAccount)?;
+    if Marks::load(tx).await?.cover(AccountId::new(account), record.window.start()) {
+        return Err(Error::SummedUp(RowRef::Raw(raw.id).to_string()));
+    }
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"made by a person of");
     hasher.update(&raw.key);

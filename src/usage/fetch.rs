@@ -155,7 +155,7 @@ impl Source {
                     None => target.begin(piece).await?,
                 };
                 if let Some(page) = page {
-                    self.take(&mut span, page);
+                    Self::take(&mut span, page);
                 }
                 if u64::from(number) >= self.page_count(piece.count) {
                     return Ok(Some((self.whole(span, target).await?, pages)));
@@ -198,7 +198,7 @@ impl Source {
         Ok(pieces)
     }
 
-    fn take(&self, span: &mut Arriving, page: cloudstack::Page<UsageRow>) {
+    fn take(span: &mut Arriving, page: cloudstack::Page<UsageRow>) {
         span.steady &= page.count.unwrap_or(0) == span.piece.count;
         span.rows += page.rows() as u64;
         let mut rows = page.items;
@@ -221,7 +221,7 @@ impl Source {
                 stream::iter(numbers).map(|number| self.page(piece.asked, number)).buffered(self.concurrency);
             span = target.begin(piece).await?;
             while let Some(page) = pages.try_next().await? {
-                self.take(&mut span, page);
+                Self::take(&mut span, page);
             }
         }
         if span.steady && span.rows == span.piece.count {

@@ -22,6 +22,7 @@ use crate::{
         Store, StoreError, Tx,
         bulk::{self, ChangedRecord, NewAttributes, NewRecord},
         cloud::{self, SeenAccount},
+        compaction::Marks,
         runs,
         usage::{self as rows, Known},
     },
@@ -181,7 +182,7 @@ struct Intake {
     numbers: HashMap<String, i64>,
     attributes: HashMap<[u8; 16], i64>,
     gone: HashMap<i64, Timestamp>,
-    closed: HashMap<(i64, i64), Timestamp>,
+    closed: Marks,
     verdicts: Verdicts,
     fresh: Vec<NewRecord>,
     changed: Vec<ChangedRecord>,
@@ -211,7 +212,7 @@ impl Intake {
                 .into_iter()
                 .map(|(id, at)| (id, at.plus(grace)))
                 .collect(),
-            closed: closed_marks(),
+            closed: Marks::load(tx).await?,
             verdicts: Verdicts::load(tx, spans, run, now).await?,
             fresh: Vec::new(),
             changed: Vec::new(),
@@ -228,8 +229,8 @@ impl Intake {
         let start = row.record.window.start();
         let before = self.verdicts.kind_of(known);
         let asked = |kind| known.is_none() || before == Some(kind);
-        let closed = self.closed.get(&(account.get(), i64::from(row.record.usage_type)));
-        if asked(Kind::BeforeCompaction) && closed.is_some_and(|until| start < *until) {
+        // The types of an account are closed together, also those that it has no record of (design 7.5).
+        if asked(Kind::BeforeCompaction) && self.closed.cover(account, start) {
             return Some(Kind::BeforeCompaction);
         }
         (asked(Kind::Gone) && self.gone.get(&resource).is_some_and(|gone| start >= *gone)).then_some(Kind::Gone)
@@ -340,12 +341,6 @@ impl Intake {
         }
         Ok(self.stored)
     }
-}
-
-/// Until when each account and type is closed and summed up: what starts before is never charged by itself (design 7.5).
-/// Nothing is, until records are compacted.
-fn closed_marks() -> HashMap<(i64, i64), Timestamp> {
-    HashMap::new()
 }
 
 /// Notes how long records get: rating looks back so far for records that reach into a day.

@@ -3,6 +3,7 @@
 //! Promises: no raw row is lost (each is stored, counted as a repeat, or quarantined with what CloudStack said), none is
 //! charged twice, and fetching a span again changes nothing when nothing changed. Must not: price anything, or act.
 
+pub mod compact;
 pub mod correct;
 pub mod emission;
 mod fetch;

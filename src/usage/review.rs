@@ -21,6 +21,7 @@ use crate::{
     store::{
         StoreError, Tx,
         bulk::{self, ChangedRecord},
+        compaction::Marks,
         review::{self as rows, By, Filter, Item, ReviewRaw, ReviewRecord, Rule, Verdict},
         runs::{self, AuditLine},
         usage,
@@ -54,6 +55,12 @@ pub enum Error {
     /// Raw rows have nothing that could be released.
     #[error("these rows can not be charged as they are: correct each (`bursar review correct`), or reject them")]
     NothingToRelease,
+    /// The time in which it begins is summed up.
+    #[error(
+        "row {0} begins in a time that is closed and summed up: it can not be charged by a record any more. Reject it; if money is \
+         owed, book it (`bursar adjustment add`)"
+    )]
+    SummedUp(String),
     /// A newer emission stands in its place.
     #[error("row {0} is not true any more: a newer run of the usage job reported its window")]
     Superseded(String),
@@ -200,6 +207,7 @@ impl<'a> Docket<'a> {
         verdict: &'static str,
         charged: impl Fn(&ReviewRecord) -> Option<i64>,
     ) -> Result<(), Error> {
+        let marks = Marks::load(tx).await?;
         let mut changed = Vec::with_capacity(records.len());
         let mut verdicts = Vec::with_capacity(records.len());
         for record in records {
@@ -207,6 +215,10 @@ impl<'a> Docket<'a> {
             let row = RowRef::Record(RecordKey::from_bytes(key));
             if record.standing == Standing::Superseded.code() {
                 return Err(Error::Superseded(row.to_string()));
+            }
+            let is_closed = marks.cover(AccountId::new(record.account_id), Timestamp::from_ms(record.start_ms));
+            if is_closed && (verdict != "reject" || record.standing == Standing::Current.code()) {
+                return Err(Error::SummedUp(row.to_string()));
             }
             let standing = if verdict == "reject" { Standing::Rejected } else { Standing::Current };
             let charged_quantity = charged(record);
@@ -436,7 +448,8 @@ pub struct NewRule {
 
 /// Makes a rule for rows that come from now on; what waits already is decided by [`decide`]. Gives its number.
 pub async fn add_rule(tx: &mut Tx, new: NewRule, author: Author<'_>, now: Timestamp) -> Result<i64, Error> {
-    if new.kind.is_told() || new.kind.is_raw() && new.choice == Choice::Release {
+    let can_be_charged = !new.kind.is_raw() && new.kind != Kind::BeforeCompaction;
+    if new.kind.is_told() || !can_be_charged && new.choice == Choice::Release {
         return Err(Error::NoRule { verdict: new.choice.name(), kind: new.kind.slug() });
     }
     let rule = Rule {
