@@ -840,3 +840,75 @@ async fn a_sync_that_is_dropped_in_the_middle_keeps_whole_spans_and_goes_on() {
     })
     .await;
 }
+
+/// The last Sunday of October has 25 hours in Vienna, whichever windows the usage job reports, and the day after 24 again.
+#[tokio::test]
+async fn a_day_of_twenty_five_hours_is_charged_for_twenty_five() {
+    for range in ["60", "1440"] {
+        on_each_database(|database| async {
+            // 24 October 2026, 22:00 UTC: midnight in Vienna.
+            let midnight = Timestamp::from_seconds(1_792_879_200);
+            let mut cloud = Cloud::start(database, midnight.as_seconds(), |world| {
+                world.set_configuration("usage.stats.job.aggregation.range", range);
+                world.set_configuration("usage.aggregation.timezone", "Europe/Vienna");
+                let bob = tenant(world, "bob");
+                let offering = world.find_offering("Small Instance").unwrap();
+                let now = world.now();
+                world.deploy_vm(bob, "bob-vm", offering, now);
+            })
+            .await;
+            cloud.reconfigure("BILLING_START", "2026-10-25").await;
+            cloud.reconfigure("BILLING_ZONE", "Europe/Vienna").await;
+            for _ in 0..50 {
+                cloud.pass(HOUR);
+            }
+            sync(&cloud, false).await;
+            rate(&cloud).await;
+            let machine: Vec<Money> = posted(&cloud, "bob")
+                .await
+                .into_iter()
+                .filter(|(_, kind, _)| *kind == 1)
+                .map(|(_, _, net)| net)
+                .collect();
+            assert_eq!(machine, [money("2.5"), money("2.4")], "{range} on {}", cloud.database.kind);
+            assert_eq!(sync(&cloud, true).await.new_records, 0);
+            assert_eq!(rate(&cloud).await.posted.transfers, 0);
+            cloud.verify().await;
+        })
+        .await;
+    }
+}
+
+/// The job's range is changed from an hour to a day and back: every hour is charged once.
+#[tokio::test]
+async fn changed_settings_of_the_usage_job_lose_and_double_nothing() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        let look = async |hours: u32| {
+            for _ in 0..hours {
+                cloud.pass(HOUR);
+            }
+            sync(&cloud, false).await;
+            rate(&cloud).await;
+        };
+        let set = |range: &str| {
+            cloud.standin.with(|world| world.set_configuration("usage.stats.job.aggregation.range", range));
+        };
+        look(30).await;
+        set("1440");
+        look(60).await;
+        set("60");
+        look(31).await;
+        assert_eq!(standings(&cloud).await[3], 0, "nothing waits");
+        let net: Vec<(Day, Money)> = posted(&cloud, "bob")
+            .await
+            .into_iter()
+            .filter(|(_, kind, _)| *kind == 1)
+            .map(|(day, _, net)| (day, net))
+            .collect();
+        assert_eq!(net, (0..5).map(|number| (day(number), money("2.4"))).collect::<Vec<_>>(), "{net:?}");
+        cloud.verify().await;
+        assert_eq!(sync(&cloud, true).await.new_records, 0);
+    })
+    .await;
+}
