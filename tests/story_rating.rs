@@ -159,6 +159,29 @@ async fn a_refused_change_of_prices_leaves_closed_days_and_an_ordered_look_offer
 }
 
 #[tokio::test]
+async fn a_new_book_proposes_prices_only_and_an_ordered_look_the_terms_of_now() {
+    on_each_database(|database| async {
+        let mut cloud = with_bob(database).await;
+        hours(&cloud, 26).await;
+        cloud.reconfigure("BILLING_TAX_PERCENT", "20").await;
+        write_prices(&cloud, &dearer_machines());
+        // The machine alone, and not the tax on disk and address.
+        let proposal = rate(&cloud, None).await.proposal.unwrap();
+        assert_eq!((proposal.charges, proposal.difference_nanos), (1, 2_400_000_000), "on {}", cloud.database.kind);
+        let ordered = rate(&cloud, Some(day(0))).await.proposal.unwrap();
+        assert_eq!((ordered.charges, ordered.difference_nanos), (3, 2_400_000_000));
+        assert_eq!(settle_prices(&cloud, ordered.item, true).await, 3);
+        rate(&cloud, None).await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let gross: i64 = ledger::list_posted(&mut tx).await.unwrap().iter().map(|(_, _, _, net, tax)| net + tax).sum();
+        assert_eq!(Money::from_micros(gross), money("5.9616"), "4.968 and a fifth");
+        tx.commit().await.unwrap();
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_account_that_moves_keeps_what_its_closed_days_cost() {
     on_each_database(|database| async {
         let cloud = with_bob(database).await;

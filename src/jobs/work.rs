@@ -21,7 +21,7 @@ use crate::{
         FirstDifference, PriceBook,
         changes::{self, Proposal, Span},
         check,
-        desk::{self, RateSettings},
+        desk::{self, RateSettings, Under},
         stage::{self, RateReport},
     },
     store::{StoreError, rating as rating_rows, runs, usage as usage_rows},
@@ -354,7 +354,9 @@ async fn propose(
     tx.commit().await?;
     let proposal = match (from, post::first_open_day(looked.closed_until, zone)) {
         (Some(from), Some(until)) if from < until => {
-            let span = Span { from, until };
+            // A new book speaks of prices only; who orders a look means everything as it is set now.
+            let under = if ordered.is_some() { Under::Revised } else { Under::Kept };
+            let span = Span { from, until, under };
             changes::propose(&app.store, looked.book, looked.settings, span, (run, app.clock.now()), progress).await?
         }
         _ => None,

@@ -59,6 +59,8 @@ pub struct Span {
     pub from: Day,
     /// First day that is not.
     pub until: Day,
+    /// Kept: only the prices differ. Revised: the first billing day, the scope and the tax rate of now too.
+    pub under: Under,
 }
 
 /// Prices the closed days of a span with a book and, where anything differs, opens a proposal. An older open proposal is
@@ -83,14 +85,14 @@ pub async fn propose(
     let mut charges: Vec<Differing> = Vec::new();
     let mut seen = 0_u64;
     let mut batches = if book.has_tiers() {
-        let priced = price_in_order(store, &desk, (book_id, book), &days, span.from, &mut charges).await?;
+        let priced = price_in_order(store, &desk, (book_id, book), &days, span, &mut charges).await?;
         seen += priced;
         stream::iter(Vec::new()).boxed()
     } else {
         stream::iter(days.chunks(DAYS_PER_BATCH).map(<[(i64, i64)]>::to_vec).collect::<Vec<_>>())
             .map(|batch| {
                 let (store, desk, book) = (store.clone(), Arc::clone(&desk), Arc::clone(book));
-                tokio::spawn(async move { compare_batch(&store, &desk, (book_id, &book), batch).await })
+                tokio::spawn(async move { compare_batch(&store, &desk, (book_id, &book), span.under, batch).await })
             })
             .buffered(WORKERS)
             .boxed()
@@ -171,6 +173,7 @@ async fn compare_batch(
     store: &Store,
     desk: &Desk,
     book: (PriceBookId, &PriceBook),
+    under: Under,
     batch: Vec<(i64, i64)>,
 ) -> Result<(u64, Vec<Differing>), Error> {
     let mut tx = store.read().await?;
@@ -181,8 +184,7 @@ async fn compare_batch(
             continue;
         }
         let stored = rating::list_charge_days(&mut tx, account, day).await?;
-        let priced =
-            desk.price_day(&mut tx, book, (account, day), &stored, (TierUse::default(), Under::Revised)).await?;
+        let priced = desk.price_day(&mut tx, book, (account, day), &stored, (TierUse::default(), under)).await?;
         differing.extend(differences(&stored, &priced));
     }
     tx.commit().await?;
@@ -195,7 +197,7 @@ async fn price_in_order(
     desk: &Desk,
     book: (PriceBookId, &Arc<PriceBook>),
     days: &[(i64, i64)],
-    from: Day,
+    span: Span,
     charges: &mut Vec<Differing>,
 ) -> Result<u64, Error> {
     let mut used: HashMap<(PayerId, Month), BTreeMap<i64, i64>> = HashMap::new();
@@ -223,13 +225,12 @@ async fn price_in_order(
             }
         }
         let stored = rating::list_charge_days(&mut tx, account, day).await?;
-        let priced =
-            desk.price_day(&mut tx, (book.0, book.1), (account, day), &stored, (before, Under::Revised)).await?;
+        let priced = desk.price_day(&mut tx, (book.0, book.1), (account, day), &stored, (before, span.under)).await?;
         for (key, nanos) in &priced.tiers {
             let sum = so_far.entry(*key).or_default();
             *sum = sum.saturating_add(*nanos);
         }
-        if day >= from {
+        if day >= span.from {
             charges.extend(differences(&stored, &priced));
         }
     }

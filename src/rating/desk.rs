@@ -209,7 +209,9 @@ impl Desk {
         Ok(match under {
             Under::Kept => (kept, Some(id)),
             Under::Revised => {
-                let revised = Terms { customer: kept.customer.clone(), ..Terms::clone(present) };
+                // The configured tax rate becomes one of the terms: it is what the day is kept with once that is approved.
+                let tax = present.tax.clone().unwrap_or_else(|| self.settings.tax.percent().normalize().to_string());
+                let revised = Terms { customer: kept.customer.clone(), tax: Some(tax), ..Terms::clone(present) };
                 (Arc::new(revised), None)
             }
         })
