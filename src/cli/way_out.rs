@@ -4,7 +4,7 @@ use crate::{
     access,
     cloudstack::Error,
     enforcement,
-    jobs::{AppError, keys, work::JobError},
+    jobs::{AppError, keys, quota, work::JobError},
     people::directory,
     setup::{check, init::InitError},
     usage::sync,
@@ -26,14 +26,10 @@ fn cloudstack_error(error: &anyhow::Error) -> Option<&Error> {
             return Some(error);
         }
         if let Some(error) = cause.downcast_ref::<JobError>() {
-            return match error {
-                JobError::CloudStack(error)
-                | JobError::App(AppError::CloudStack(error))
-                | JobError::Directory(directory::Error::CloudStack(error))
-                | JobError::Sync(sync::Error::CloudStack(error))
-                | JobError::Enforce(enforcement::Error::CloudStack(error)) => Some(error),
-                _ => None,
-            };
+            return cause_of_job(error);
+        }
+        if let Some(quota::Error::Job(error)) = cause.downcast_ref::<quota::Error>() {
+            return cause_of_job(error);
         }
         if let Some(error) = cause.downcast_ref::<keys::Error>() {
             return match error {
@@ -50,6 +46,17 @@ fn cloudstack_error(error: &anyhow::Error) -> Option<&Error> {
     })
 }
 
+fn cause_of_job(error: &JobError) -> Option<&Error> {
+    match error {
+        JobError::CloudStack(error)
+        | JobError::App(AppError::CloudStack(error))
+        | JobError::Directory(directory::Error::CloudStack(error))
+        | JobError::Sync(sync::Error::CloudStack(error))
+        | JobError::Enforce(enforcement::Error::CloudStack(error)) => Some(error),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +68,8 @@ mod tests {
         let text = sentence(&error);
         assert!(text.contains("listUsageRecords") && text.contains("docs/install.md"), "{text}");
         assert_eq!(sentence(&anyhow::anyhow!("something else")), "something else");
+        let silent = Error::Retry { code: None, after: None, text: "quotaTariffList: no connection".to_owned() };
+        let text = sentence(&quota::Error::from(JobError::CloudStack(silent)).into());
+        assert!(text.contains("quotaTariffList") && text.contains("What to do"), "{text}");
     }
 }

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     ids::{AccountId, PayerId},
     rating::{
-        Customer, PriceBook, Rated, TaxRate, TierUse,
-        desk::{Desk, Pricing, RateSettings, Under},
+        PriceBook, Rated, TaxRate, TierUse,
+        desk::{Desk, Pricing, RateSettings, Under, list_customers},
     },
     scope::Scope,
     store::{
@@ -26,9 +26,6 @@ use crate::{
 
 /// Longer spans are not compared: after an outage of days an old inventory says nothing about how good estimates are.
 const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_hours(48);
-
-/// Domains are nested no deeper.
-const MAX_DEPTH: usize = 64;
 
 /// Why there is no estimate.
 #[derive(Debug, thiserror::Error)]
@@ -71,28 +68,15 @@ pub struct Estimate {
 pub async fn terms(tx: &mut Tx, basis: &Basis<'_>) -> Result<BTreeMap<AccountId, Terms>, StoreError> {
     let payers: HashMap<PayerId, Payer> =
         cloud::list_payers(tx).await?.into_iter().map(|payer| (payer.id, payer)).collect();
-    let parents: HashMap<String, Option<String>> =
-        cloud::list_domains(tx).await?.into_iter().map(|domain| (domain.cloud_id, domain.parent_id)).collect();
+    let mut customers = list_customers(tx).await?;
     let mut terms = BTreeMap::new();
     for account in cloud::list_accounts(tx).await? {
         if !basis.scope.includes(&account.domain_path, &account.domain_id) {
             continue;
         }
-        let payer = payers.get(&account.payer_id);
-        let own = payer.and_then(|payer| payer.billing_start_day).map(Day::from_number);
+        let own = payers.get(&account.payer_id).and_then(|payer| payer.billing_start_day).map(Day::from_number);
         let Some(charged_from) = own.unwrap_or(basis.start).start(basis.zone) else { continue };
-        let mut domain_ids = vec![account.domain_id];
-        while domain_ids.len() < MAX_DEPTH
-            && let Some(Some(parent)) = domain_ids.last().and_then(|id| parents.get(id))
-        {
-            domain_ids.push(parent.clone());
-        }
-        let customer = Customer {
-            payer: payer.map(|payer| payer.name.clone()).unwrap_or_default(),
-            account_id: account.cloud_id,
-            domain_ids,
-            domain_path: account.domain_path,
-        };
+        let Some(customer) = customers.remove(&account.id) else { continue };
         terms.insert(account.id, Terms { charged_from, customer });
     }
     Ok(terms)

@@ -533,6 +533,20 @@ async fn parents(tx: &mut Tx) -> Result<HashMap<String, Option<String>>, StoreEr
     Ok(cloud::list_domains(tx).await?.into_iter().map(|domain| (domain.cloud_id, domain.parent_id)).collect())
 }
 
+/// Who every account is for the price book now.
+pub async fn list_customers(tx: &mut Tx) -> Result<HashMap<AccountId, Customer>, StoreError> {
+    let payers: HashMap<PayerId, cloud::Payer> =
+        cloud::list_payers(tx).await?.into_iter().map(|payer| (payer.id, payer)).collect();
+    let parents = parents(tx).await?;
+    let mut customers = HashMap::new();
+    for account in cloud::list_accounts(tx).await? {
+        if let Some(payer) = payers.get(&account.payer_id) {
+            customers.insert(account.id, customer(&parents, payer, &account));
+        }
+    }
+    Ok(customers)
+}
+
 /// Who one account is for the price book now.
 pub async fn customer_of(tx: &mut Tx, account: &cloud::Account) -> Result<Customer, StoreError> {
     let payer = cloud::get_payer(tx, account.payer_id).await?;
