@@ -11,6 +11,7 @@ use super::{
     Access, AccountRef, Billing, Cloudstack, Config, Database, DomainRef, Enforcement, Fuse, Jobs, KeyPair, Log,
     LogFormat, LogLevel, Metrics, Policy, Problems, Scope, Secrets, Sources, Store, Web,
     layers::{Values, cut},
+    mail,
     reading::Reading,
     show,
 };
@@ -22,9 +23,9 @@ use crate::{
     time::Day,
 };
 
-const SECONDS: u64 = 1;
-const MINUTES: u64 = 60;
-const HOURS: u64 = 3_600;
+pub(super) const SECONDS: u64 = 1;
+pub(super) const MINUTES: u64 = 60;
+pub(super) const HOURS: u64 = 3_600;
 
 /// Reads, checks and assembles.
 pub(super) fn load(sources: &Sources) -> Result<Config, Problems> {
@@ -48,6 +49,7 @@ fn assemble(r: &mut Reading) -> Option<Config> {
     let policy = policy(r);
     let fuse = fuse(r);
     let enforcement = enforcement(r);
+    let mail = mail::mail(r);
     let access = access(r);
     let web = web(r);
     let metrics = r.optional("metrics.listen", address).map(|listen| Metrics { listen });
@@ -76,6 +78,7 @@ fn assemble(r: &mut Reading) -> Option<Config> {
         policy: policy?,
         fuse: fuse?,
         enforcement: enforcement?,
+        mail: mail?,
         access: access?,
         web: web?,
         metrics: metrics?,
@@ -414,7 +417,7 @@ fn domain(text: &str) -> Result<DomainRef, String> {
     }
 }
 
-fn account(text: &str) -> Result<AccountRef, String> {
+pub(super) fn account(text: &str) -> Result<AccountRef, String> {
     text.rsplit_once('/')
         .filter(|(domain_path, name)| is_domain_path(domain_path) && !name.is_empty())
         .map(|(domain_path, name)| AccountRef { domain_path: domain_path.to_owned(), name: name.to_owned() })

@@ -7,6 +7,7 @@
 
 mod check;
 mod layers;
+mod mail;
 mod problem;
 mod reading;
 mod schema;
@@ -22,6 +23,7 @@ use url::Url;
 
 pub use self::{
     layers::{DEFAULT_FILE, Sources},
+    mail::{Mail, MailSecurity, MailServer, MailTransport},
     problem::{Origin, Problem, Problems},
     show::reference,
 };
@@ -50,6 +52,8 @@ pub struct Config {
     pub fuse: Fuse,
     /// What enforcement waits for.
     pub enforcement: Enforcement,
+    /// Mail to tenants and administrators.
+    pub mail: Mail,
     /// API keys for tenants.
     pub access: Access,
     /// The pages and the JSON API.
