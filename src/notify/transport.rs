@@ -87,7 +87,8 @@ pub struct Connection<'a> {
 }
 
 enum Way<'a> {
-    Smtp { smtp: Box<AsyncSmtpConnection>, server: &'a Server, used: bool },
+    /// `unfinished`: the server did not take the mail before, and still has its sender and recipient in mind.
+    Smtp { smtp: Box<AsyncSmtpConnection>, server: &'a Server, unfinished: bool },
     Folder(&'a Path),
 }
 
@@ -116,7 +117,7 @@ impl<'a> Connection<'a> {
                 return Err(TransportError::Settings("mail is switched off: [mail] transport is \"off\"".to_owned()));
             }
             Transport::Smtp(server) => {
-                Way::Smtp { smtp: Box::new(connect(server).await?), server, used: false }
+                Way::Smtp { smtp: Box::new(connect(server).await?), server, unfinished: false }
             }
             Transport::Folder(folder) => {
                 make_folder(folder).map_err(|error| TransportError::Folder(folder.display().to_string(), error.to_string()))?;
@@ -133,11 +134,13 @@ impl<'a> Connection<'a> {
             Err(error) => return Ok(Outcome::Refused(error.to_string())),
         };
         match &mut self.way {
-            Way::Smtp { smtp, server, used } => {
-                let first = !std::mem::replace(used, true);
-                let sending = hand_over(smtp, &ready, server, first);
+            Way::Smtp { smtp, server, unfinished } => {
+                let sending = hand_over(smtp, &ready, server, *unfinished);
                 match tokio::time::timeout(server.timeout, sending).await {
-                    Ok(outcome) => outcome,
+                    Ok(outcome) => {
+                        *unfinished = !matches!(outcome, Ok(Outcome::Accepted(_)));
+                        outcome
+                    }
                     Err(_) => Err(TransportError::Unreachable(
                         server.host.clone(),
                         format!("it took longer than {} seconds to take a mail", server.timeout.as_secs()),
@@ -230,7 +233,7 @@ async fn hand_over(
     smtp: &mut AsyncSmtpConnection,
     ready: &Ready,
     server: &Server,
-    first: bool,
+    unfinished: bool,
 ) -> Result<Outcome, TransportError> {
     let broken = |error: &lettre::transport::smtp::Error| {
         TransportError::Unreachable(server.host.clone(), said(error))
@@ -246,7 +249,7 @@ async fn hand_over(
             Err(broken(&error))
         }
     };
-    if !first {
+    if unfinished {
         smtp.command(Rset).await.map_err(|error| broken(&error))?;
     }
     let sender = MailFrom::new(ready.envelope.from().cloned(), Vec::new());
