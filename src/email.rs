@@ -15,7 +15,9 @@ const PLACEHOLDERS: &[&str] = &["admin@mailprovider.com"];
 
 /// Why a text is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an address is letters, digits and .!#$%&'*+/=?^_{{|}}~- in front of one @, and the name of a mail domain behind it")]
+#[error(
+    "an address is letters, digits and .!#$%&'*+/=?^_{{|}}~- in front of one @, and the name of a mail domain behind it"
+)]
 pub struct NotAnAddress;
 
 /// An address that mail can be sent to. Compared and stored with its domain in lower case.

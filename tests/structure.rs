@@ -237,9 +237,21 @@ fn the_stand_in_shares_nothing_with_what_it_is_to_test() {
     // What both misunderstood alike would not be noticed.
     let found = offences(|module, name| {
         within(module, "standin")
-            && ["cloudstack", "store", "usage", "rating", "ledger", "enforcement", "access", "people", "notify", "jobs", "web"]
-                .iter()
-                .any(|other| within(name, other))
+            && [
+                "cloudstack",
+                "store",
+                "usage",
+                "rating",
+                "ledger",
+                "enforcement",
+                "access",
+                "people",
+                "notify",
+                "jobs",
+                "web",
+            ]
+            .iter()
+            .any(|other| within(name, other))
     });
     assert_eq!(found, Vec::<String>::new());
 }
@@ -248,9 +260,22 @@ fn the_stand_in_shares_nothing_with_what_it_is_to_test() {
 fn the_client_of_cloudstack_knows_no_table() {
     let found = offences(|module, name| {
         within(module, "cloudstack")
-            && ["store", "usage", "rating", "ledger", "enforcement", "access", "people", "notify", "jobs", "web", "cli", "sqlx"]
-                .iter()
-                .any(|other| within(name, other))
+            && [
+                "store",
+                "usage",
+                "rating",
+                "ledger",
+                "enforcement",
+                "access",
+                "people",
+                "notify",
+                "jobs",
+                "web",
+                "cli",
+                "sqlx",
+            ]
+            .iter()
+            .any(|other| within(name, other))
     });
     assert_eq!(found, Vec::<String>::new());
 }

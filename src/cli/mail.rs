@@ -66,10 +66,8 @@ async fn send(context: &Context, app: &App) -> anyhow::Result<ExitCode> {
 
 fn send_text(summary: &MailSummary) -> String {
     let (queued, sent) = (&summary.queued, &summary.sent);
-    let mut text = format!(
-        "{} mails made; {} sent, {} put off, {} given up.",
-        queued.mails, sent.sent, sent.deferred, sent.dead
-    );
+    let mut text =
+        format!("{} mails made; {} sent, {} put off, {} given up.", queued.mails, sent.sent, sent.deferred, sent.dead);
     if queued.without_address > 0 {
         text.push_str(&format!(
             "\n{} notices found nobody to be written to; `bursar mail list` names the accounts.",
@@ -151,7 +149,8 @@ async fn list(context: &Context, app: &App, state: Option<&str>) -> anyhow::Resu
                 ]
             })
             .collect();
-        let mut text = output::table(["mail", "to", "subject", "state", "when", "tries", "what the server said"], lines);
+        let mut text =
+            output::table(["mail", "to", "subject", "state", "when", "tries", "what the server said"], lines);
         if mails.iter().any(|mail| mail.state == "dead") {
             text.push_str("\n`bursar mail retry MAIL` tries a dead one again, once its cause is mended.");
         }
@@ -168,7 +167,9 @@ async fn list(context: &Context, app: &App, state: Option<&str>) -> anyhow::Resu
                 .collect();
             text.push_str("\n\nNobody can be written to:\n");
             text.push_str(&output::table(["account", "newest notice", "since"], lines));
-            text.push_str("\nEnter an address at a user of the account in CloudStack, or add one to [mail] recipients.");
+            text.push_str(
+                "\nEnter an address at a user of the account in CloudStack, or add one to [mail] recipients.",
+            );
         }
         text
     })?;

@@ -124,9 +124,8 @@ pub(super) fn mail(r: &mut Reading) -> Option<Mail> {
     let server = server(r, named);
     let folder = r.optional("mail.folder", |text| Ok(PathBuf::from(text)));
     let from = r.optional("mail.from", |text| Mailbox::parse(text).map_err(|error| format!("is no sender: {error}")));
-    let reply_to = r.optional("mail.reply_to", |text| {
-        EmailAddress::parse(text).map_err(|error| format!("is no address: {error}"))
-    });
+    let reply_to = r
+        .optional("mail.reply_to", |text| EmailAddress::parse(text).map_err(|error| format!("is no address: {error}")));
     let admins = r.list("mail.admins", |text| {
         EmailAddress::parse(text).map_err(|error| format!("holds \"{}\", which is no address: {error}", cut(text)))
     });
@@ -211,7 +210,10 @@ fn server(r: &mut Reading, named: Option<Named>) -> Option<MailServer> {
         }
         // Whoever names a server means to use it.
         Some(Named::Nothing) if host.is_some() => {
-            r.complain("mail.transport", "is empty although mail.host is given; say \"smtp\", or \"off\" to send nothing");
+            r.complain(
+                "mail.transport",
+                "is empty although mail.host is given; say \"smtp\", or \"off\" to send nothing",
+            );
             return None;
         }
         _ => {}
@@ -242,9 +244,8 @@ fn host(text: &str) -> Result<String, String> {
     if text.contains(':') {
         return Err(format!("is \"{}\"; the port stands in mail.port", cut(text)));
     }
-    let label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
+    let label =
+        |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if text.split('.').all(label) {
         Ok(text.to_ascii_lowercase())
     } else {
@@ -258,10 +259,11 @@ fn is_loopback(host: &str) -> bool {
 
 fn recipient(text: &str) -> Result<(AccountRef, EmailAddress), String> {
     let wrong = |why: &str| format!("holds \"{}\": {why}", cut(text));
-    let (account, address) = text
-        .rsplit_once('=')
-        .ok_or_else(|| wrong("an account, an equals sign and an address are wanted"))?;
-    let account = check::account(account.trim()).map_err(|_| wrong("in front of = stands no account such as ROOT/acme/alice"))?;
-    let address = EmailAddress::parse(address).map_err(|error| wrong(&format!("behind = stands no address; {error}")))?;
+    let (account, address) =
+        text.rsplit_once('=').ok_or_else(|| wrong("an account, an equals sign and an address are wanted"))?;
+    let account =
+        check::account(account.trim()).map_err(|_| wrong("in front of = stands no account such as ROOT/acme/alice"))?;
+    let address =
+        EmailAddress::parse(address).map_err(|error| wrong(&format!("behind = stands no address; {error}")))?;
     Ok((account, address))
 }

@@ -23,7 +23,7 @@ pub(super) struct Section {
 
 impl Section {
     /// A list of at most `limit` lines; None where it is empty.
-    pub(super) fn new(title: &'static str, lines: Vec<String>, limit: usize) -> Option<Self> {
+    pub(super) fn new(title: &'static str, lines: &[String], limit: usize) -> Option<Self> {
         let more = lines.len().saturating_sub(limit);
         let mut lines: Vec<String> = lines.iter().take(limit).map(|line| plain(line, LINE_CHARS)).collect();
         if more > 0 {
@@ -62,7 +62,8 @@ struct Text<'a> {
 /// blanks, blanks become one.
 pub(super) fn plain(text: &str, limit: usize) -> String {
     let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     let blank: String = text.chars().map(|c| if steers(c) { ' ' } else { c }).collect();
     let line = blank.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -37,8 +37,8 @@ pub(super) fn ready(mail: &Mail, settings: &MailSettings) -> Result<Ready, NotAM
     let address = |address: &EmailAddress| address.as_str().parse::<lettre::Address>().map_err(|_| NotAMail::Address);
     let to = address(&EmailAddress::parse(&mail.recipient).map_err(|_| NotAMail::Address)?)?;
     let sender = address(from.address())?;
-    let envelope = Envelope::new(Some(sender.clone()), vec![to.clone()])
-        .map_err(|error| NotAMail::Parts(error.to_string()))?;
+    let envelope =
+        Envelope::new(Some(sender.clone()), vec![to.clone()]).map_err(|error| NotAMail::Parts(error.to_string()))?;
     let mut builder = Message::builder()
         .from(Mailbox::new(from.name().map(str::to_owned), sender))
         .to(Mailbox::new(None, to))
@@ -46,10 +46,7 @@ pub(super) fn ready(mail: &Mail, settings: &MailSettings) -> Result<Ready, NotAM
         .date(system_time(mail.created_ms))
         .message_id(Some(format!("<{}>", mail.message_id)))
         // RFC 3834: nobody's "out of office" answers it.
-        .raw_header(HeaderValue::new(
-            HeaderName::new_from_ascii_str("Auto-Submitted"),
-            "auto-generated".to_owned(),
-        ))
+        .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
         .envelope(envelope.clone());
     if let Some(reply_to) = &settings.reply_to {
         builder = builder.reply_to(Mailbox::new(None, address(reply_to)?));

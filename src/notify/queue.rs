@@ -5,13 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    digest,
-    letter::Letter,
-    recipients::Recipients,
-    settings::MailSettings,
-    words,
-};
+use super::{digest, letter::Letter, recipients::Recipients, settings::MailSettings, words};
 use crate::{
     email::EmailAddress,
     random::RandomSource,
@@ -36,7 +30,7 @@ const SINCE: &str = "mail.since-ms";
 /// The setting with the instant up to which the last digest told, in ms.
 const DIGEST_UNTIL: &str = "mail.digest-until-ms";
 
-/// Whether notices that wait for an address are looked at too.
+/// Whether notices that wait for an address, or for a better one, are looked at too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Looked {
     /// Only where something new is to be made or sent: cheap enough for every few seconds.
@@ -86,6 +80,9 @@ pub async fn queue(
     }
     let mut tx = store.begin().await?;
     done.dropped = rows::drop_settled_warnings(&mut tx, now).await?;
+    if looked == Looked::AtAll {
+        rows::take_up_undelivered(&mut tx).await?;
+    }
     rows::pass_over_unaddressed(&mut tx, now.minus(UNADDRESSED_FOR), now).await?;
     tx.commit().await?;
     notices(store, settings, random, &mut done, now).await?;

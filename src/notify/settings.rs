@@ -132,7 +132,13 @@ impl MailSettings {
                 if let Some((username, password)) = &server.credentials {
                     add(username);
                     let hash = blake3::hash(password.expose().as_bytes());
-                    add(&hash.as_bytes().iter().take(PASSWORD_HASH_BYTES).map(u8::to_string).collect::<Vec<_>>().join(" "));
+                    add(&hash
+                        .as_bytes()
+                        .iter()
+                        .take(PASSWORD_HASH_BYTES)
+                        .map(u8::to_string)
+                        .collect::<Vec<_>>()
+                        .join(" "));
                 }
             }
         }

@@ -86,15 +86,15 @@ pub(super) fn consequences(kind: &str) -> &'static [&'static str] {
             "From then on nothing new can be made in the account, neither on the pages nor with API keys. What runs goes on running.",
             "If it stays like this, the account is locked later: signing in stops working then, and API keys stop working too.",
         ],
-        "warning-lock" => {
-            &["Once the account is locked, signing in stops working, and API keys stop working too. Machines keep running."]
-        }
+        "warning-lock" => &[
+            "Once the account is locked, signing in stops working, and API keys stop working too. Machines keep running.",
+        ],
         "warning-stop" => {
             &["Then every machine of the account is stopped. Signing in stops working, and API keys stop working too."]
         }
-        "restricted" => {
-            &["Nothing new can be made in the account, neither on the pages nor with API keys. What runs goes on running."]
-        }
+        "restricted" => &[
+            "Nothing new can be made in the account, neither on the pages nor with API keys. What runs goes on running.",
+        ],
         "locked" => &["Signing in and API keys do not work. Machines keep running."],
         "stopped" => &["Machines are stopped. Signing in and API keys do not work."],
         "restored" => &["Signing in and API keys work again."],
@@ -174,6 +174,5 @@ pub(super) fn dead_letters() -> (&'static str, &'static str) {
 /// The test mail.
 pub(super) const TEST_SUBJECT: &str = "bursar: test mail";
 pub(super) const TEST_HEADLINE: &str = "Mail works";
-pub(super) const TEST_TEXT: &str =
-    "This mail was sent by `bursar mail test`. Warnings to tenants go the same way. If it lies among unwanted mail, look after \
+pub(super) const TEST_TEXT: &str = "This mail was sent by `bursar mail test`. Warnings to tenants go the same way. If it lies among unwanted mail, look after \
      SPF, DKIM and DMARC of the sender's domain.";

@@ -270,9 +270,27 @@ pub async fn pass_over_unaddressed(tx: &mut Tx, since: Timestamp, now: Timestamp
     )
 }
 
+/// Takes up standing warnings again of which every mail was given up and none arrived: somebody may have another address by
+/// now. Whoever was written to is not written to again, since the mail's key stays.
+pub async fn take_up_undelivered(tx: &mut Tx) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update notice set queued_ms = null where dry_run = 0 and queued_ms is not null and arrived_ms is null \
+           and id in (select m.notice_id from mail_notice m join mail d on d.id = m.mail_id where d.state = 'dead') \
+           and id not in (select m.notice_id from mail_notice m join mail o on o.id = m.mail_id where o.state = 'open') \
+           and id in (select n.id from notice n join watch w on w.payer_id = n.payer_id \
+             where n.event like 'warning-%' and n.event like '%-' || cast(w.over_since_ms / 1000 as text))"
+    )
+}
+
 /// Notes that a notice needs no further mails.
 pub async fn put_notice_queued(tx: &mut Tx, notice: i64, now: Timestamp) -> Result<(), StoreError> {
-    exec!(tx, "update notice set queued_ms = $1, no_address_ms = null where id = $2 and queued_ms is null", now, notice)?;
+    exec!(
+        tx,
+        "update notice set queued_ms = $1, no_address_ms = null where id = $2 and queued_ms is null",
+        now,
+        notice
+    )?;
     Ok(())
 }
 

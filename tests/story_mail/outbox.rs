@@ -163,7 +163,8 @@ async fn every_kind_of_notice_has_a_subject_of_its_own_and_keeps_the_inner_words
         for word in ["rung", "hold", "fuse", "quarantine", "standing"] {
             assert!(!text.contains(word), "{word} is in {text}");
         }
-        let warns = text.contains("will be locked on") || text.contains("will be stopped on") || text.contains("from 2026");
+        let warns =
+            text.contains("will be locked on") || text.contains("will be stopped on") || text.contains("from 2026");
         assert!(!warns || text.contains("api keys stop working too"), "{text}");
     }
 }

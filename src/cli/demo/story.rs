@@ -307,8 +307,7 @@ impl Story {
         }
         let usage_records: i64 =
             crate::store::usage::count_by_standing(&mut tx).await?.iter().map(|(_, count, _)| count).sum();
-        let states: std::collections::BTreeMap<String, i64> =
-            mails::count_mails(&mut tx).await?.into_iter().collect();
+        let states: std::collections::BTreeMap<String, i64> = mails::count_mails(&mut tx).await?.into_iter().collect();
         tx.commit().await?;
         let findings = work::verify(app).await?.findings;
         let rows = tenants

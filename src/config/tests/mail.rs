@@ -15,8 +15,7 @@ pub(super) fn set_up_without(name: &str) -> String {
     ]
     .iter()
     .filter(|(key, _)| *key != name)
-    .map(|(key, value)| format!("{key} = {value}\n"))
-    .collect()
+    .fold(String::new(), |lines, (key, value)| format!("{lines}{key} = {value}\n"))
 }
 
 fn mail(lines: &str) -> Mail {
@@ -64,7 +63,10 @@ fn plain_text_to_another_machine_is_refused_unless_it_is_said() {
 fn each_mistake_of_the_mail_section_is_told_with_what_to_do() {
     let with = |key: &str, line: &str| format!("{}{line}\n", set_up_without(key));
     for (lines, told) in [
-        (with("transport", "transport = \"mail\""), "mail.transport is \"mail\" and must be smtp, folder, off or empty"),
+        (
+            with("transport", "transport = \"mail\""),
+            "mail.transport is \"mail\" and must be smtp, folder, off or empty",
+        ),
         (with("transport", ""), "mail.transport is empty although mail.host is given"),
         (with("host", ""), "mail.host must be given with transport \"smtp\""),
         (with("host", "host = \"smtps://mail.example.com\""), "must be a name alone"),

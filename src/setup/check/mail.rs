@@ -16,8 +16,11 @@ pub(super) async fn look(config: &Config, report: &mut CheckReport) {
     let settings = mail::settings_of(config);
     match &settings.transport {
         Transport::NotSetUp => {
-            let line = Line::not_checked(AREA, "mail", "not set up: nobody is warned, and enforcement can not be armed");
-            report.add(line.with_way_out("fill in [mail] (docs/mail.md), or set [mail] transport = \"off\" if it is meant so"));
+            let line =
+                Line::not_checked(AREA, "mail", "not set up: nobody is warned, and enforcement can not be armed");
+            report.add(
+                line.with_way_out("fill in [mail] (docs/mail.md), or set [mail] transport = \"off\" if it is meant so"),
+            );
             return;
         }
         Transport::Off => {

@@ -54,8 +54,7 @@ async fn a_script_or_a_page_fetched_ahead_sees_nothing() {
     warn(&place, place.alice).await;
     for (mode, purpose) in [("cors", ""), ("navigate", "prefetch")] {
         let request = place.client.get(format!("{}{BASE}/", place.url)).header("cookie", &cookies);
-        let response =
-            request.header("sec-fetch-mode", mode).header("sec-purpose", purpose).send().await.unwrap();
+        let response = request.header("sec-fetch-mode", mode).header("sec-purpose", purpose).send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert!(response.text().await.unwrap().contains(WARNING));
     }
