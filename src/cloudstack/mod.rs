@@ -50,7 +50,7 @@ pub use events::{Event, EventFilter};
 pub use inventory::{Address, Inventory, LiveVm, LiveVolume, Owner};
 pub use jobs::JobState;
 pub use keys::{KeyPair, UserKeys};
-pub use limits::{LimitOwner, ResourceLimit};
+pub use limits::{LimitOwner, PRIMARY_STORAGE, ResourceLimit, ResourceUse};
 pub use machines::{VirtualMachine, VmFilter};
 pub use pace::ReadPace;
 pub use quota::{QuotaBalance, QuotaCredit, QuotaItem, QuotaTariff};

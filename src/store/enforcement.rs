@@ -107,7 +107,7 @@ pub struct IntentRow {
     pub run_id: i64,
     /// The account.
     pub account_id: AccountId,
-    /// lock, enable.
+    /// restrict, lock, stop, restore; enable before 0.2.
     pub action: String,
     /// open, done, failed, abandoned.
     pub state: String,
@@ -125,6 +125,8 @@ pub struct IntentRow {
     pub outcome: Option<String>,
     /// When it was written.
     pub created_ms: i64,
+    /// Why, where it is not the decision: an administrator's undo, leave.
+    pub cause: Option<String>,
 }
 
 /// Stores a decision.
@@ -146,6 +148,18 @@ pub async fn insert_decision(tx: &mut Tx, decision: &NewDecision, now: Timestamp
         now
     )?;
     Ok(DecisionId::new(id))
+}
+
+/// One decision by its number.
+pub async fn get_decision(tx: &mut Tx, id: DecisionId) -> Result<DecisionRow, StoreError> {
+    maybe!(
+        tx,
+        DecisionRow,
+        "select id, run_id, account_id, outcome, rung, reason, sentence, figures, dry_run, decided_ms from decision \
+         where id = $1",
+        id
+    )?
+    .ok_or_else(|| StoreError::Nonsense(format!("decision {id} is not there")))
 }
 
 /// The newest decision of every account.
@@ -305,6 +319,28 @@ pub async fn place_hold(
     Ok(true)
 }
 
+/// Raises the billing hold of an account to a further step of the ladder, or places it. Gives whether one stood before.
+pub async fn raise_hold(
+    tx: &mut Tx,
+    account: AccountId,
+    rung: &str,
+    reason: &str,
+    intent: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let raised = exec!(
+        tx,
+        "update hold set rung = $1, reason = $2 where account_id = $3 and owner = 'billing' and lifted_ms is null",
+        rung,
+        reason,
+        account
+    )?;
+    if raised == 0 {
+        place_hold(tx, account, "billing", rung, reason, Some(intent), "bursar", now).await?;
+    }
+    Ok(raised == 1)
+}
+
 /// Lifts an owner's standing hold.
 pub async fn lift_hold(
     tx: &mut Tx,
@@ -344,43 +380,26 @@ pub async fn insert_intent(
     account: AccountId,
     action: &str,
     state_before: &str,
+    cause: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // The rung that the action leads to, where it leads down.
+    let rung = Some(action).filter(|action| ["restrict", "lock", "stop"].contains(action));
     exec!(
         tx,
-        "insert into intent (id, decision_id, run_id, account_id, action, state, attempt, fence, state_before, created_ms) \
-         values ($1, $2, $3, $4, $5, 'open', 0, 0, $6, $7)",
+        "insert into intent (id, decision_id, run_id, account_id, action, rung, state, attempt, fence, state_before, cause, \
+           created_ms) values ($1, $2, $3, $4, $5, $6, 'open', 0, 0, $7, $8, $9)",
         id,
         decision,
         run,
         account,
         action,
+        rung,
         state_before,
+        cause,
         now
     )?;
     Ok(())
-}
-
-/// Claims an intent for its next attempt, under a fence that only grows; false where somebody newer has it.
-pub async fn claim_intent(
-    tx: &mut Tx,
-    id: &str,
-    attempt: i64,
-    fence: i64,
-    job_id: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    Ok(exec!(
-        tx,
-        "update intent set attempt = $1, fence = $2, job_id = $3, claimed_ms = $4 \
-         where id = $5 and state = 'open' and attempt = $6 and fence <= $2",
-        attempt,
-        fence,
-        job_id,
-        now,
-        id,
-        attempt - 1
-    )? == 1)
 }
 
 /// Ends an intent.
@@ -409,7 +428,7 @@ pub async fn list_open_intents(tx: &mut Tx) -> Result<Vec<IntentRow>, StoreError
         tx,
         IntentRow,
         "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
-           outcome, created_ms from intent where state = 'open' order by created_ms, id"
+           outcome, created_ms, cause from intent where state = 'open' order by created_ms, id"
     )
 }
 
@@ -419,7 +438,7 @@ pub async fn list_intents(tx: &mut Tx, account: Option<AccountId>, limit: i64) -
         tx,
         IntentRow,
         "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
-           outcome, created_ms from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
+           outcome, created_ms, cause from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
         account,
         limit
     )
