@@ -15,13 +15,14 @@ use crate::{
     ids::RunId,
     ledger::standing,
     money::{Currency, Money},
-    policy::{Block, Outcome, Policy, Reason},
+    policy::{Arming, Block, Outcome, Policy, Reason, Rung},
     random::RandomSource,
     rating::tax::TaxRate,
     scope::Scope,
     store::{
         Store, StoreError,
         enforcement::{self as rows, NewDecision},
+        policy::{self as policy_rows, ArmingRow},
         runs,
     },
     time::{Clock, Timestamp},
@@ -159,7 +160,8 @@ pub async fn enforce(enforcer: &Enforcer<'_>, run: RunId) -> Result<EnforceRepor
     let now = enforcer.clock.now();
     let mut report = EnforceReport::default();
     let mut tx = enforcer.store.begin().await?;
-    let armed = runs::find_setting(&mut tx, switches::ARMED).await?.as_deref() == Some("1");
+    let armed = runs::find_setting(&mut tx, switches::ARMED).await?.as_deref() == Some("1")
+        || !policy_rows::list_arming(&mut tx).await?.is_empty();
     report.paused = runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1");
     let fence = if settings.seize_lease {
         Some(runs::seize_lease(&mut tx, LEASE, enforcer.holder, settings.lease, now).await?)
@@ -199,7 +201,17 @@ async fn run_with_lease(
     let rehearsal = settings.dry_run || !armed;
     let mut tx = enforcer.store.begin().await?;
     // A rehearsal of an armed cloud counts the warnings that were really given: it tells what the run would do.
-    let plan = plan::plan(&mut tx, settings, &blocks, !armed, now).await?;
+    let mut arming = policy_rows::list_arming(&mut tx).await?;
+    if armed && arming.is_empty() {
+        // The one switch meant notices and locks.
+        for rung in [Rung::Notify, Rung::Lock] {
+            let (armed_by, domain_path) = ("the switch".to_owned(), String::new());
+            arming.push(ArmingRow { rung: rung.word().to_owned(), domain_path, armed_by, armed_ms: now });
+        }
+    }
+    let arming =
+        Arming::new(arming.into_iter().filter_map(|row| Rung::parse(&row.rung).map(|rung| (rung, row.domain_path))));
+    let plan = plan::plan(&mut tx, settings, &blocks, &arming, now).await?;
     let decisions = store_plan(&mut tx, &plan, run, rehearsal, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;
@@ -217,12 +229,14 @@ async fn run_with_lease(
     }
     for (planned, _) in decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers) {
         actor.forget_lock_by_others(planned.account.id).await?;
-        let opens_at = crate::policy::decide::opens_at(&settings.policy, planned.standing.per_day);
-        if planned.standing.figures.available >= opens_at {
+        if planned.standing.figures.available >= planned.opens_at {
             actor.drop_hold(planned).await?;
         }
     }
-    let locks: Vec<_> = decisions.iter().filter(|(planned, _)| planned.decision.outcome == Outcome::Lock).collect();
+    let locks: Vec<_> = decisions
+        .iter()
+        .filter(|(planned, _)| planned.decision.outcome == Outcome::Lock && !planned.is_rehearsal())
+        .collect();
     if let Some(why) =
         blown_fuse(enforcer, &actor, &plan, &locks.iter().map(|(planned, _)| *planned).collect::<Vec<_>>()).await?
     {
@@ -298,17 +312,18 @@ async fn store_plan<'p>(
     count_for_metrics(plan);
     crate::telemetry::metrics::intents_open(rows::list_open_intents(tx).await?.len() as u64);
     let newest = rows::list_newest_decisions(tx).await?;
-    let over = rows::list_over_since(tx).await?;
+    let reached = policy_rows::list_reached(tx).await?;
     let mut decisions = Vec::new();
     for planned in &plan.accounts {
         let decision = &planned.decision;
+        let only_rehearsed = rehearsal || planned.is_rehearsal();
         let (outcome, rung, reason) = (decision.outcome.word(), decision.rung.word(), decision.reason.word());
         let stored = newest.get(&planned.account.id.get());
         let same = stored.is_some_and(|row| {
             row.outcome == outcome
                 && row.rung == rung
                 && row.reason == reason
-                && (row.dry_run == 1) == rehearsal
+                && (row.dry_run == 1) == only_rehearsed
                 && Timestamp::from_ms(row.decided_ms).plus(DECISION_REPEATS_AFTER) > now
         });
         let id = match stored {
@@ -323,13 +338,16 @@ async fn store_plan<'p>(
                     reason,
                     sentence: decision.sentence.clone(),
                     figures: figures_json(planned),
-                    dry_run: rehearsal,
+                    dry_run: only_rehearsed,
                 };
                 rows::insert_decision(tx, &new, now).await?
             }
         };
-        if over.get(&planned.account.payer_id).copied() != decision.over_since {
-            rows::put_over_since(tx, planned.account.payer_id, decision.over_since, now).await?;
+        for rung in Rung::ACTING {
+            let since = decision.reached.get(rung);
+            if reached.get(&(planned.account.payer_id, rung.word().to_owned())).copied() != since {
+                policy_rows::put_reached(tx, planned.account.payer_id, rung.word(), since).await?;
+            }
         }
         for notice in &decision.notices {
             let given = rows::insert_notice(
@@ -340,7 +358,7 @@ async fn store_plan<'p>(
                 &notice.event,
                 &notice.sentence,
                 notice.acts_at,
-                rehearsal,
+                rehearsal || !planned.armed.has(notice.rung),
                 now,
             )
             .await?;
@@ -361,11 +379,7 @@ async fn store_plan<'p>(
             rung,
             reason,
             sentence: decision.sentence.clone(),
-            waits_for: if decision.outcome == Outcome::Wait {
-                planned.blocks.iter().map(Block::explain).collect()
-            } else {
-                Vec::new()
-            },
+            waits_for: decision.waits_for.clone(),
         });
         decisions.push((planned, id));
     }
