@@ -128,6 +128,9 @@ impl<'a> Actor<'a> {
         }
         let hold = self.billing_hold(account.id).await?;
         let state = read.state.as_str();
+        // Enabled by somebody else while it was stopped: it is locked first, as always.
+        let again = rung == Rung::Stop && state == "enabled" && hold.as_ref().is_some_and(|hold| hold.rung == "stop");
+        let rung = if again { Rung::Lock } else { rung };
         if let Some(why) = out_of_step(rung, state, hold.as_ref()) {
             return Ok(Done::No(why));
         }

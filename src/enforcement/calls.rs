@@ -96,7 +96,9 @@ impl Act {
             | Self::ActivateProject(id)
             | Self::StopMachine(id)
             | Self::StartMachine(id) => id.to_string(),
-            Self::SetLimit(LimitOwner::Account { name, .. }, resource_type, _) => format!("{name} limit {resource_type}"),
+            Self::SetLimit(LimitOwner::Account { name, .. }, resource_type, _) => {
+                format!("{name} limit {resource_type}")
+            }
             Self::SetLimit(LimitOwner::Project(id), resource_type, _) => format!("project {id} limit {resource_type}"),
         }
     }
@@ -229,7 +231,8 @@ impl Actor<'_> {
     async fn claim(&self, intent: &str, act: &Act, before: Option<&str>) -> Result<Option<(i64, Uuid)>, Error> {
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
-        let number = i64::try_from(rows::list_calls(&mut tx, intent).await?.len()).unwrap_or(i64::MAX).saturating_add(1);
+        let number =
+            i64::try_from(rows::list_calls(&mut tx, intent).await?.len()).unwrap_or(i64::MAX).saturating_add(1);
         let job = job_id(intent, number);
         let (target, job_text) = (act.target(), job.to_string());
         let call = NewCall {

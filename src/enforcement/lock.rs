@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    act::{Actor, Done, End, EVENT_TOLERANCE, Intent, cloud_id},
+    act::{Actor, Done, EVENT_TOLERANCE, End, Intent, cloud_id},
     calls::{Act, CallEnd},
     run::Error,
 };
@@ -11,7 +11,12 @@ use crate::{cloudstack::AccountState, store::cloud::Account, time::Timestamp};
 
 impl Actor<'_> {
     /// Locks, or finds out what came of it: what counts is the state as read back (facts 4.2: a failed job may have acted).
-    pub(super) async fn advance_lock(&self, intent: &Intent, account: &Account, patience: Duration) -> Result<Done, Error> {
+    pub(super) async fn advance_lock(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        patience: Duration,
+    ) -> Result<Done, Error> {
         let act = Act::Lock(cloud_id(account)?);
         let (ours, why) = match self.perform(&intent.id, &act, Some(&intent.state_before), patience).await? {
             CallEnd::Unknown(why) => return Ok(Done::Started(format!("{why}; the next run looks again"))),

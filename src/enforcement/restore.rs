@@ -78,7 +78,8 @@ impl Actor<'_> {
         let Some(read) = self.read_back(account).await? else {
             return Ok(Done::No("it is no longer in CloudStack".to_owned()));
         };
-        if hold.rung != "restrict"
+        if read.state != AccountState::Enabled
+            && hold.rung != "restrict"
             && let Some(why) = self.suspended_by_others_too(account, hold, &intents).await?
         {
             return Ok(Done::No(why));
@@ -363,7 +364,8 @@ impl Actor<'_> {
         let mut tx = self.enforcer.store.read().await?;
         let settled = acting::list_settled(&mut tx, account.id, intent.created).await?;
         tx.commit().await?;
-        let count = |kind: &str, state: &str| settled.iter().filter(|row| row.kind == kind && row.state == state).count();
+        let count =
+            |kind: &str, state: &str| settled.iter().filter(|row| row.kind == kind && row.state == state).count();
         let mut words = "opened again".to_owned();
         for (kind, state, what) in [
             ("limit", "restored", "limits put back"),

@@ -50,11 +50,15 @@ impl Actor<'_> {
         let mut changes = self.limit_changes_of(intent, account).await?;
         if changes.is_empty() {
             if drive == Drive::Conclude {
-                return self.give_up(intent, account, Some(state), "it was not begun; the decision is taken anew").await;
+                return self
+                    .give_up(intent, account, Some(state), "it was not begun; the decision is taken anew")
+                    .await;
             }
             // By name only enabled accounts are found (facts 4.4): there is no restricting afterwards.
             if state != "enabled" {
-                return self.give_up(intent, account, Some(state), &format!("it is {state} already, by somebody else")).await;
+                return self
+                    .give_up(intent, account, Some(state), &format!("it is {state} already, by somebody else"))
+                    .await;
             }
             self.note_limits(intent, account, &read).await?;
             changes = self.limit_changes_of(intent, account).await?;
@@ -67,7 +71,9 @@ impl Actor<'_> {
                 continue;
             };
             for change in changes.iter().filter(|change| change.project_id == owner && change.state == "noted") {
-                if let Some(why) = self.lower(intent, change, &named, (drive, now.get(&change.resource_type).copied())).await? {
+                if let Some(why) =
+                    self.lower(intent, change, &named, (drive, now.get(&change.resource_type).copied())).await?
+                {
                     waits = Some(why);
                 }
             }
@@ -86,13 +92,14 @@ impl Actor<'_> {
     pub(super) async fn end_restrict(&self, intent: &Intent, account: &Account) -> Result<Done, Error> {
         let changes = self.limit_changes_of(intent, account).await?;
         for change in changes.iter().filter(|change| change.state == "noted") {
-            let act = |owner| {
-                Act::SetLimit(owner, i32::try_from(change.resource_type).unwrap_or_default(), change.set_max)
-            };
+            let act =
+                |owner| Act::SetLimit(owner, i32::try_from(change.resource_type).unwrap_or_default(), change.set_max);
             let Some(read) = self.client.get_account(cloud_id(account)?).await? else { continue };
             let Some(owner) = limit_owner(&read, &change.project_id) else { continue };
             match self.last_call(&intent.id, &act(owner)).await? {
-                Some(call) if call.state != "failed" => return Ok(Done::Started("a changed limit is not known yet".to_owned())),
+                Some(call) if call.state != "failed" => {
+                    return Ok(Done::Started("a changed limit is not known yet".to_owned()));
+                }
                 _ => self.put_limit(change, "left", Some("not lowered"), true).await?,
             }
         }
@@ -267,7 +274,11 @@ impl Actor<'_> {
     }
 
     /// The account's projects that are active now, as CloudStack says: a project may have changed hands since the last sync.
-    pub(super) async fn active_projects(&self, account: &Account, name: &str) -> Result<Vec<cloudstack::Project>, Error> {
+    pub(super) async fn active_projects(
+        &self,
+        account: &Account,
+        name: &str,
+    ) -> Result<Vec<cloudstack::Project>, Error> {
         let mut tx = self.enforcer.store.read().await?;
         let mirrored = cloud::list_projects(&mut tx).await?;
         tx.commit().await?;

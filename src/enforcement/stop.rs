@@ -283,12 +283,14 @@ impl Actor<'_> {
         let own = |id: &str| id == intent.id;
         for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
             if own(&note.intent_id) {
-                acting::put_machine_state(&mut tx, note.id, "left", Some("the account was not stopped"), Some(now)).await?;
+                acting::put_machine_state(&mut tx, note.id, "left", Some("the account was not stopped"), Some(now))
+                    .await?;
             }
         }
         for note in acting::list_project_notes(&mut tx, Some(account.id)).await? {
             if own(&note.intent_id) {
-                acting::put_project_state(&mut tx, note.id, "left", Some("the account was not stopped"), Some(now)).await?;
+                acting::put_project_state(&mut tx, note.id, "left", Some("the account was not stopped"), Some(now))
+                    .await?;
             }
         }
         tx.commit().await?;

@@ -279,7 +279,8 @@ pub async fn place_hold(
     }
     exec!(
         tx,
-        "insert into hold (account_id, owner, rung, reason, intent_id, placed_by, placed_ms) values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into hold (account_id, owner, rung, reason, intent_id, placed_by, placed_ms, rung_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7, $7)",
         account,
         owner,
         rung,
@@ -302,9 +303,11 @@ pub async fn raise_hold(
 ) -> Result<bool, StoreError> {
     let raised = exec!(
         tx,
-        "update hold set rung = $1, reason = $2 where account_id = $3 and owner = 'billing' and lifted_ms is null",
+        "update hold set rung = $1, reason = $2, rung_ms = $3 \
+         where account_id = $4 and owner = 'billing' and lifted_ms is null",
         rung,
         reason,
+        now,
         account
     )?;
     if raised == 0 {
@@ -421,7 +424,7 @@ pub async fn count_locks_since(tx: &mut Tx, since: Timestamp) -> Result<i64, Sto
     scalar!(
         tx,
         i64,
-        "select count(distinct account_id) from intent where action = 'lock' and created_ms >= $1 \
+        "select count(distinct account_id) from intent where rung is not null and created_ms >= $1 \
            and state in ('open', 'done')",
         since
     )
