@@ -5,6 +5,7 @@
 //! cookies, or call `enableUser` (which would lift a suspension, facts 4.4).
 
 mod accounts;
+mod carrier;
 mod catalogue;
 mod client;
 mod directory;
@@ -40,6 +41,7 @@ pub(crate) mod testing;
 mod traps;
 
 pub use accounts::NewAccount;
+pub use carrier::{Carried, Carrier, NotCarried, OnItsWay};
 pub use catalogue::{Offering, Zone};
 pub use client::{Client, Listing};
 pub use directory::{Account, AccountState, ApiKeyAccess, Domain, Project, User};

@@ -9,6 +9,7 @@ pub mod bulk;
 pub mod cloud;
 pub mod compaction;
 pub mod corrections;
+pub mod crash;
 pub mod database;
 pub mod enforcement;
 pub mod explain;
