@@ -179,8 +179,9 @@ impl Actor<'_> {
         for ((note, _), end) in chunk.iter().zip(ends) {
             let why = match end {
                 CallEnd::Ended(why) if why.is_empty() => continue,
+                // It never arrived: the next look begins it anew.
+                CallEnd::NeverWas => continue,
                 CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::Unknown(why) => why,
-                CallEnd::NeverWas => "CloudStack knows no such job".to_owned(),
             };
             let why = format!("{} was not started: {why}", note.name);
             let mut tx = self.enforcer.store.begin().await?;

@@ -229,17 +229,22 @@ pub async fn list_noticed(tx: &mut Tx, dry_run: bool) -> Result<HashMap<(i64, i6
     Ok(noticed)
 }
 
-/// The newest warning of a lock for each account: when it was given, and the date it named.
-pub async fn list_warned(tx: &mut Tx, dry_run: bool) -> Result<HashMap<i64, (Timestamp, Timestamp)>, StoreError> {
+/// The warnings given: (account, event) to when it was given, and the date it named.
+pub async fn list_warnings(
+    tx: &mut Tx,
+    dry_run: bool,
+) -> Result<HashMap<(i64, String), (Timestamp, Timestamp)>, StoreError> {
     let rows = all!(
         tx,
-        (i64, i64, i64),
-        "select account_id, recorded_ms, acts_at_ms from notice where acts_at_ms is not null and dry_run = $1 order by id",
+        (i64, String, i64, i64),
+        "select account_id, event, recorded_ms, acts_at_ms from notice where acts_at_ms is not null and dry_run = $1 order by id",
         i64::from(dry_run)
     )?;
     Ok(rows
         .into_iter()
-        .map(|(account, given, named)| (account, (Timestamp::from_ms(given), Timestamp::from_ms(named))))
+        .map(|(account, event, given, named)| {
+            ((account, event), (Timestamp::from_ms(given), Timestamp::from_ms(named)))
+        })
         .collect())
 }
 
