@@ -15,6 +15,7 @@ mod export;
 mod grants;
 mod import;
 mod jobs;
+mod mail;
 mod output;
 mod payers;
 mod payments;
@@ -126,6 +127,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Token { command } => access::token(context, command).await,
         Command::Hold { command } => accounts::hold(context, command).await,
         Command::Notice { account } => accounts::notices(context, account.as_deref()).await,
+        Command::Mail { command } => mail::mail(context, command).await,
         Command::Review { command } => review::review(context, command).await,
         Command::Runs { job } => admin::runs(context, job.as_deref()).await,
         Command::Audit { subject } => admin::audit(context, subject.as_deref()).await,

@@ -127,7 +127,7 @@ pub struct UnpricedType {
 }
 
 /// Runs a job under a record of its own.
-async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
+pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
     app: &App,
     job: &'static str,
     cause: &str,

@@ -63,7 +63,7 @@ pub struct NoticeRow {
     pub id: i64,
     /// The account.
     pub account_id: i64,
-    /// used-80, days-left-7, lock-warning-….
+    /// used-80, days-left-7, warning-lock-….
     pub event: String,
     /// For the tenant.
     pub sentence: String,
