@@ -198,11 +198,15 @@ fn enforcement(r: &mut Reading) -> Option<Enforcement> {
     let clock_jump = r.span("enforcement.clock_jump_minutes", &(1..=1_440), MINUTES);
     let lease = r.span("enforcement.lease_seconds", &(10..=7_200), SECONDS);
     let intent_deadline = r.span("enforcement.intent_deadline_seconds", &(5..=3_600), SECONDS);
+    let starts_at_once = r.number("enforcement.starts_at_once", &(1..=100));
+    let restrict_backups = r.flag("enforcement.restrict_backups");
     Some(Enforcement {
         usage_grace: usage_grace?,
         clock_jump: clock_jump?,
         lease: lease?,
         intent_deadline: intent_deadline?,
+        starts_at_once: starts_at_once?,
+        restrict_backups: restrict_backups?,
     })
 }
 

@@ -223,6 +223,10 @@ pub struct Enforcement {
     pub lease: Duration,
     /// Time for an action to have its outcome. At least CloudStack's timeout.
     pub intent_deadline: Duration,
+    /// Machines that a restore starts side by side.
+    pub starts_at_once: u32,
+    /// Whether a restriction also stops snapshots and backups.
+    pub restrict_backups: bool,
 }
 
 /// API keys for tenants, on approved requests.

@@ -75,6 +75,10 @@ pub struct EnforceSettings {
     pub job_pause: Duration,
     /// Only decide and store, whatever the switches say.
     pub dry_run: bool,
+    /// Machines that a restore starts side by side.
+    pub starts_at_once: usize,
+    /// Whether a restriction also stops snapshots and backups.
+    pub restrict_backups: bool,
     /// Whether this process holds the data directory's lock, so that any other holder of the lease is dead.
     pub seize_lease: bool,
 }
@@ -128,6 +132,10 @@ pub struct EnforceReport {
     pub notices: u64,
     /// Accounts locked.
     pub locked: Vec<String>,
+    /// Accounts restricted.
+    pub restricted: Vec<String>,
+    /// Accounts disabled, with their machines.
+    pub stopped: Vec<String>,
     /// Accounts enabled again.
     pub restored: Vec<String>,
     /// Actions that did not come about, with the reason.
@@ -218,6 +226,7 @@ async fn run_with_lease(
 
     let Some(mut actor) = actor else { return Ok(()) };
     actor.carries_out_decisions_of(now);
+    report.recovered.extend(recover::follow_up(&actor, decisions.iter().map(|(planned, _)| *planned)).await?);
     // Opening an account never waits for the fuse, and comes first.
     for (planned, decision) in decisions.iter().filter(|(planned, _)| planned.decision.outcome == Outcome::Restore) {
         note(
@@ -227,15 +236,22 @@ async fn run_with_lease(
             &mut report.failed,
         );
     }
-    for (planned, _) in decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers) {
+    for (planned, decision) in
+        decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers)
+    {
         actor.forget_lock_by_others(planned.account.id).await?;
         if planned.standing.figures.available >= planned.opens_at {
-            actor.drop_hold(planned).await?;
+            note(
+                actor.restore(planned, *decision).await?,
+                &planned.account.full_name(),
+                &mut report.restored,
+                &mut report.failed,
+            );
         }
     }
     let locks: Vec<_> = decisions
         .iter()
-        .filter(|(planned, _)| planned.decision.outcome == Outcome::Lock && !planned.is_rehearsal())
+        .filter(|(planned, _)| planned.decision.outcome.step_down().is_some() && !planned.is_rehearsal())
         .collect();
     if let Some(why) =
         blown_fuse(enforcer, &actor, &plan, &locks.iter().map(|(planned, _)| *planned).collect::<Vec<_>>()).await?
@@ -245,10 +261,16 @@ async fn run_with_lease(
         return Ok(());
     }
     for (planned, decision) in locks {
+        let Some(rung) = planned.decision.outcome.step_down() else { continue };
+        let worked = match rung {
+            Rung::Restrict => &mut report.restricted,
+            Rung::Stop => &mut report.stopped,
+            _ => &mut report.locked,
+        };
         note(
-            actor.lock(planned, *decision).await?,
+            actor.step_down(planned, *decision, rung).await?,
             &planned.account.full_name(),
-            &mut report.locked,
+            worked,
             &mut report.failed,
         );
     }
@@ -258,7 +280,7 @@ async fn run_with_lease(
 fn note(done: Done, account: &str, worked: &mut Vec<String>, failed: &mut Vec<String>) {
     match done {
         Done::Yes => worked.push(account.to_owned()),
-        Done::No(why) => failed.push(format!("{account}: {why}")),
+        Done::No(why) | Done::Started(why) => failed.push(format!("{account}: {why}")),
     }
 }
 
@@ -453,7 +475,7 @@ async fn blown_fuse(
     if settings.allow.is_none() {
         let mut running = 0_u64;
         for planned in locks {
-            running += actor.running_machines(planned).await?;
+            running += actor.running_machines(&planned.account).await?.len() as u64;
         }
         if running > u64::from(settings.fuse_running_vms) {
             return Ok(Some(format!(
