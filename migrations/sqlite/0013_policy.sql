@@ -67,6 +67,7 @@ create index exemption_standing on exemption (payer_id) where ended_ms is null;
 -- Since when the hold has stood on its present rung. Null: since it was placed.
 alter table hold add column rung_ms bigint;
 create index hold_lifted on hold (account_id, lifted_ms) where owner = 'billing' and lifted_ms is not null;
+create index notice_by_payer on notice (payer_id, event);
 
 -- Warnings that stand: the rule they warn of has been reached since then without a break, and no suspension was lifted meanwhile.
 create view standing_warning as
