@@ -15,7 +15,7 @@ use crate::{
     ids::RunId,
     ledger::standing,
     money::{Currency, Money},
-    policy::{Arming, Block, Outcome, Policy, Reason, Rung},
+    policy::{Arming, Block, Ladders, Outcome, Reason, Rung},
     random::RandomSource,
     rating::tax::TaxRate,
     scope::Scope,
@@ -41,8 +41,10 @@ pub const LEASE: &str = "enforcer";
 /// How enforcement goes about it.
 #[derive(Debug, Clone)]
 pub struct EnforceSettings {
-    /// Thresholds and delays.
-    pub policy: Policy,
+    /// Thresholds and delays: the default and the classes.
+    pub ladders: Ladders,
+    /// Whether mail is switched off on purpose: a warning then counts from when it was written.
+    pub mail_is_off: bool,
     /// The cloud's currency.
     pub currency: Currency,
     /// Zone of billing days and of dates that tenants read.

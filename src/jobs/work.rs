@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::app::{App, AppError, Role};
 use crate::{
     cloudstack,
-    config::Database,
+    config::{Database, MailTransport},
     enforcement::{self, EnforceReport, EnforceSettings, run::Enforcer},
     ids::{PriceBookId, RunId},
     ledger::{
@@ -452,7 +452,8 @@ pub struct EnforceOptions {
 pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSettings, JobError> {
     let config = &app.config;
     Ok(EnforceSettings {
-        policy: app.policy(),
+        ladders: app.ladders(),
+        mail_is_off: matches!(config.mail.transport, MailTransport::Off),
         currency: config.billing.currency.clone(),
         zone: config.billing.zone,
         default_limit: app.default_limit(),

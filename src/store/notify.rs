@@ -250,9 +250,7 @@ pub async fn pass_over_notices(tx: &mut Tx, now: Timestamp) -> Result<u64, Store
     exec!(
         tx,
         "update notice set queued_ms = $1 where queued_ms is null and dry_run = 0 and id not in ( \
-           select n.id from notice n join rung_watch w on w.payer_id = n.payer_id \
-           where n.queued_ms is null and n.dry_run = 0 and n.event like 'warning-%' \
-             and n.event = 'warning-' || w.rung || '-' || cast(w.since_ms / 1000 as text))",
+           select notice_id from standing_warning)",
         now
     )
 }
@@ -262,9 +260,7 @@ pub async fn pass_over_unaddressed(tx: &mut Tx, since: Timestamp, now: Timestamp
     exec!(
         tx,
         "update notice set queued_ms = $1 where queued_ms is null and dry_run = 0 and no_address_ms < $2 and id not in ( \
-           select n.id from notice n join rung_watch w on w.payer_id = n.payer_id \
-           where n.queued_ms is null and n.dry_run = 0 and n.event like 'warning-%' \
-             and n.event = 'warning-' || w.rung || '-' || cast(w.since_ms / 1000 as text))",
+           select notice_id from standing_warning)",
         now,
         since
     )
@@ -459,8 +455,7 @@ pub async fn drop_settled_warnings(tx: &mut Tx, now: Timestamp) -> Result<u64, S
         tx,
         "update mail set state = 'dropped', ended_ms = $1 where state = 'open' \
            and (claim_ends_ms is null or claim_ends_ms <= $1) and kind like 'warning-%' and id not in ( \
-             select m.mail_id from mail_notice m join notice n on n.id = m.notice_id join rung_watch w on w.payer_id = n.payer_id \
-             where n.event = 'warning-' || w.rung || '-' || cast(w.since_ms / 1000 as text))",
+             select m.mail_id from mail_notice m join standing_warning s on s.notice_id = m.notice_id)",
         now
     )
 }
@@ -554,9 +549,8 @@ pub async fn list_standing_warnings(tx: &mut Tx, account: AccountId) -> Result<V
     all!(
         tx,
         StandingWarning,
-        "select n.id, n.event, n.sentence, n.acts_at_ms from notice n join rung_watch w on w.payer_id = n.payer_id \
-         where n.account_id = $1 and n.dry_run = 0 and n.event like 'warning-%' \
-           and n.event = 'warning-' || w.rung || '-' || cast(w.since_ms / 1000 as text) order by n.acts_at_ms, n.id",
+        "select n.id, n.event, n.sentence, n.acts_at_ms from notice n join standing_warning s on s.notice_id = n.id \
+         where n.account_id = $1 and n.dry_run = 0 order by n.acts_at_ms, n.id",
         account
     )
 }

@@ -10,9 +10,7 @@ const WARNING: &str = "Your account will be locked on 2026-11-25 17:00 UTC becau
 async fn warn(place: &Place, account: AccountId) {
     let mut tx = place.app.store.begin().await.unwrap();
     let payer = cloud::get_account(&mut tx, account).await.unwrap().payer_id;
-    for rung in ["lock", "stop"] {
-        policy::put_reached(&mut tx, payer, rung, Some(OVER_SINCE)).await.unwrap();
-    }
+    policy::put_reached(&mut tx, payer, "lock", Some(OVER_SINCE)).await.unwrap();
     for (event, sentence, dry_run) in [
         ("used-80", "80 % of your credit is used.", false),
         ("warning-lock-1795300000", WARNING, false),
