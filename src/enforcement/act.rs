@@ -78,12 +78,6 @@ impl<'a> Actor<'a> {
         self.planned_at = now;
     }
 
-    /// Machines that run in an account, as CloudStack counts them now.
-    pub async fn running_machines(&self, planned: &PlannedAccount) -> Result<u64, Error> {
-        let account = self.client.get_account(cloud_id(&planned.account)?).await?;
-        Ok(account.and_then(|account| account.vm_running).and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
-    }
-
     /// Whether acting may go on: not paused, the lease still ours, the decision still fresh.
     async fn may_act(&self) -> Result<Option<String>, Error> {
         let now = self.enforcer.clock.now();

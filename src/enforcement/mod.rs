@@ -6,10 +6,20 @@
 //! out figures (the ledger does) or decide (the policy does).
 
 mod act;
+mod carry;
+pub mod differences;
+pub mod fuse;
+mod guards;
+pub mod marker;
 mod others;
 mod plan;
+pub mod plans;
+mod record;
 mod recover;
 pub mod run;
+pub mod running;
+mod tell;
+pub mod undo;
 
 pub use plan::{Plan, PlannedAccount, plan, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, enforce};
@@ -22,6 +32,14 @@ pub mod switches {
     pub const PAUSED: &str = "enforce.paused";
     /// Up to when CloudStack's events were looked through for locks by others, ms.
     pub const EVENTS_UNTIL: &str = "enforce.events-until-ms";
+    /// This database's own id, as the file beside the data knows it.
+    pub const INSTANCE: &str = "store.instance";
+    /// Why nothing is enforced until an administrator has confirmed; empty: nothing to confirm.
+    pub const UNCONFIRMED: &str = "enforce.unconfirmed";
+    /// CloudStack's version that an administrator last looked at.
+    pub const VERSION: &str = "cloudstack.version-acknowledged";
+    /// Up to when CloudStack's events were looked through for acts by bursar's own user, ms.
+    pub const OWN_ACTS_UNTIL: &str = "enforce.own-acts-until-ms";
     /// The instant of the last run, ms: a clock that went backwards is seen here.
     pub const LAST_NOW: &str = "enforce.last-now-ms";
 }

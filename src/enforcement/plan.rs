@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::run::{EnforceSettings, Error};
+use super::{
+    guards,
+    run::{EnforceSettings, Error},
+};
 use crate::{
     ids::{AccountId, PayerId},
     ledger::standing::{self, Standing},
@@ -10,7 +13,7 @@ use crate::{
     store::{
         Tx,
         cloud::{self, Account},
-        enforcement as rows, runs, usage,
+        enforcement as rows, runs,
     },
     time::Timestamp,
     usage::sync::settings as usage_settings,
@@ -83,23 +86,22 @@ pub async fn plan(
     let over_since = rows::list_over_since(tx).await?;
     let noticed = rows::list_noticed(tx, rehearsed).await?;
     let warned = rows::list_warned(tx, rehearsed).await?;
-    let quarantined = usage::count_quarantined_by_account(tx).await?;
     let mut holds: HashMap<AccountId, Vec<String>> = HashMap::new();
     for hold in rows::list_holds(tx, None).await? {
         holds.entry(hold.account_id).or_default().push(hold.owner);
     }
     let nothing = BTreeSet::new();
     let mut plan = Plan::default();
-    for account in cloud::list_accounts(tx).await? {
+    let accounts = cloud::list_accounts(tx).await?;
+    let of_payers = guards::of_payers(tx, &accounts).await?;
+    for account in accounts {
         if account.gone_ms.is_some() {
             continue;
         }
         plan.account_count += 1;
         let Some(standing) = standings.get(&account.payer_id) else { continue };
         let mut own_blocks = blocks.to_vec();
-        if let Some(records) = quarantined.get(&account.id.get()) {
-            own_blocks.push(Block::Quarantine { records: *records });
-        }
+        own_blocks.extend(of_payers.get(&account.payer_id).into_iter().flatten().cloned());
         let held = holds.get(&account.id).map(Vec::as_slice).unwrap_or_default();
         let protected = protection(&account, &settings.protected);
         let facts = Facts {

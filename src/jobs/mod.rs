@@ -4,6 +4,7 @@ pub mod app;
 pub mod estimate;
 pub mod keys;
 pub mod lock;
+pub mod operations;
 pub mod quota;
 pub mod server;
 pub mod work;

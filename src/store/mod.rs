@@ -15,6 +15,7 @@ pub mod export;
 pub mod grants;
 pub mod ledger;
 pub mod live;
+pub mod operations;
 pub mod payers;
 pub mod people;
 pub mod promo;
