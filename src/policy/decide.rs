@@ -45,27 +45,6 @@ pub enum Block {
         /// How many.
         records: i64,
     },
-    /// What waits for a person is more of the whole cloud's charges than a limit allows.
-    QuarantineShare {
-        /// Its share, in percent, in words: "7.5".
-        percent: String,
-        /// The limit, in words.
-        limit: String,
-    },
-    /// Proposals of the rating, or corrections, wait for a person and concern this payer.
-    OpenProposal {
-        /// How many.
-        proposals: i64,
-    },
-    /// CloudStack's version changed, and nobody has looked yet.
-    VersionChanged {
-        /// As it was.
-        from: String,
-        /// As it is.
-        to: String,
-    },
-    /// The data was restored from a backup, and nobody has confirmed the differences yet.
-    RestoredBackup,
     /// An administrator paused enforcement.
     Paused,
 }
@@ -84,19 +63,6 @@ impl Block {
             }
             Self::Quarantine { records } => {
                 format!("{records} usage records that may be charged twice wait for a person (`bursar review`)")
-            }
-            Self::QuarantineShare { percent, limit } => format!(
-                "usage that waits for a person is {percent} % of the cloud's charges, and {limit} % is the limit (`bursar review`)"
-            ),
-            Self::OpenProposal { proposals } => format!(
-                "{proposals} corrections that would change what was charged wait for a person (`bursar review`)"
-            ),
-            Self::VersionChanged { from, to } => {
-                format!("CloudStack was {from} and is {to} now; run `bursar check`, then confirm with `bursar enforce confirm`")
-            }
-            Self::RestoredBackup => {
-                "the data was restored from a backup; look at the differences, then confirm them with `bursar enforce confirm`"
-                    .to_owned()
             }
             Self::Paused => "enforcement is paused (`bursar enforce resume` goes on)".to_owned(),
         }
@@ -148,12 +114,8 @@ pub enum Outcome {
     Keep,
     /// Give notices.
     Warn,
-    /// Set the resource limits to what is used now.
-    Restrict,
     /// Lock the account.
     Lock,
-    /// Disable the account, which stops its machines.
-    Stop,
     /// Enable it again.
     Restore,
     /// A step downwards is due and held back.
@@ -166,21 +128,9 @@ impl Outcome {
         match self {
             Self::Keep => "keep",
             Self::Warn => "warn",
-            Self::Restrict => "restrict",
             Self::Lock => "lock",
-            Self::Stop => "stop",
             Self::Restore => "restore",
             Self::Wait => "wait",
-        }
-    }
-
-    /// The rung to which it takes an account down, if it does.
-    pub const fn step_down(self) -> Option<Rung> {
-        match self {
-            Self::Restrict => Some(Rung::Restrict),
-            Self::Lock => Some(Rung::Lock),
-            Self::Stop => Some(Rung::Stop),
-            Self::Keep | Self::Warn | Self::Restore | Self::Wait => None,
         }
     }
 }
@@ -192,12 +142,8 @@ pub enum Rung {
     None,
     /// A notice was or is given.
     Notify,
-    /// Restricted.
-    Restrict,
     /// Locked.
     Lock,
-    /// Machines stopped.
-    Stop,
 }
 
 impl Rung {
@@ -206,15 +152,8 @@ impl Rung {
         match self {
             Self::None => "none",
             Self::Notify => "notify",
-            Self::Restrict => "restrict",
             Self::Lock => "lock",
-            Self::Stop => "stop",
         }
-    }
-
-    /// Reads the stored word.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::Notify, Self::Restrict, Self::Lock, Self::Stop].into_iter().find(|rung| rung.word() == word)
     }
 }
 
