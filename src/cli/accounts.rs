@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     Context,
-    args::{AccountCommand, HoldCommand, UserCommand},
+    args::{AccountCommand, UserCommand},
     author, output,
     payments::show_figures,
 };

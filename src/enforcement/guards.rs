@@ -42,7 +42,7 @@ const EVENT_PAGES: u32 = 20;
 const ACTS: [&str; 2] = ["ACCOUNT.DISABLE", "ACCOUNT.ENABLE"];
 
 /// Why nobody may be taken a step down in this run.
-pub(super) async fn gather(enforcer: &Enforcer<'_>, paused: bool, now: Timestamp) -> Result<Vec<Block>, Error> {
+pub async fn gather(enforcer: &Enforcer<'_>, paused: bool, now: Timestamp) -> Result<Vec<Block>, Error> {
     let settings = enforcer.settings;
     let mut blocks = Vec::new();
     if paused {

@@ -7,6 +7,7 @@
 
 mod act;
 mod carry;
+pub mod deletions;
 pub mod differences;
 pub mod fuse;
 mod guards;
@@ -21,13 +22,12 @@ pub mod running;
 mod tell;
 pub mod undo;
 
+pub use guards::gather as blocks;
 pub use plan::{Plan, PlannedAccount, plan, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, enforce};
 
 /// Settings that steer enforcement.
 pub mod switches {
-    /// "1" once an administrator has armed enforcement.
-    pub const ARMED: &str = "enforce.armed";
     /// "1" while an administrator has paused it.
     pub const PAUSED: &str = "enforce.paused";
     /// Up to when CloudStack's events were looked through for locks by others, ms.

@@ -9,11 +9,15 @@ use super::{
 use crate::{
     ids::{AccountId, PayerId},
     ledger::standing::{self, Standing},
-    policy::{self, Block, Decision, Facts},
+    money::Money,
+    policy::{
+        self, ArmedRungs, Arming, BillingHold, Block, Decision, Facts, Outcome, Policy, Reached, Rung, Warning,
+        Warnings, notices,
+    },
     store::{
         Tx,
         cloud::{self, Account},
-        enforcement as rows, runs,
+        enforcement as rows, policy as policy_rows, runs,
     },
     time::Timestamp,
     usage::sync::settings as usage_settings,
@@ -32,6 +36,27 @@ pub struct PlannedAccount {
     pub epoch: i64,
     /// Why a step downwards waits.
     pub blocks: Vec<Block>,
+    /// The rung that stands now: none, or that of bursar's hold.
+    pub rung: Rung,
+    /// What to pay so that the next step does not come, or the present one is lifted.
+    pub to_avoid: Money,
+    /// What must be available before the account gets back what was taken.
+    pub opens_at: Money,
+    /// The rungs that are armed for it: everything else is a rehearsal.
+    pub armed: ArmedRungs,
+    /// The policy that applies to it.
+    pub policy: Policy,
+}
+
+impl PlannedAccount {
+    /// Whether the decision is only rehearsed, because the rung it is about is not armed there. What gives back is never
+    /// rehearsed for want of arming.
+    pub fn is_rehearsal(&self) -> bool {
+        match self.decision.acts_for() {
+            Some(rung) => !self.armed.has(rung),
+            None => !self.armed.any() && self.decision.outcome != Outcome::Restore,
+        }
+    }
 }
 
 /// Everything that was decided in a run.
@@ -64,13 +89,12 @@ pub fn protection(account: &Account, listed: &[(String, String)]) -> Option<&'st
         .then_some("it is on the list of protected accounts")
 }
 
-/// Decides about every account, on one consistent state of the store. `blocks` hold for everybody; `rehearsed`: the
-/// warnings given so far are those of rehearsals.
+/// Decides about every account, on one consistent state of the store. `blocks` hold for everybody.
 pub async fn plan(
     tx: &mut Tx,
     settings: &EnforceSettings,
     blocks: &[Block],
-    rehearsed: bool,
+    arming: &Arming,
     now: Timestamp,
 ) -> Result<Plan, Error> {
     let until = runs::find_setting(tx, usage_settings::FETCHED_UNTIL)
@@ -83,12 +107,19 @@ pub async fn plan(
             .into_iter()
             .map(|standing| (standing.payer, standing))
             .collect();
-    let over_since = rows::list_over_since(tx).await?;
+    let reached = policy_rows::list_reached(tx).await?;
+    let rehearsed = !arming.any();
     let noticed = rows::list_noticed(tx, rehearsed).await?;
     let warned = rows::list_warned(tx, rehearsed).await?;
-    let mut holds: HashMap<AccountId, Vec<String>> = HashMap::new();
+    let mut holds: HashMap<AccountId, (Option<BillingHold>, bool)> = HashMap::new();
     for hold in rows::list_holds(tx, None).await? {
-        holds.entry(hold.account_id).or_default().push(hold.owner);
+        let (billing, others) = holds.entry(hold.account_id).or_default();
+        if hold.owner == "billing" {
+            let rung = Rung::parse(&hold.rung).unwrap_or(Rung::Lock);
+            *billing = Some(BillingHold { rung, since: Timestamp::from_ms(hold.placed_ms) });
+        } else {
+            *others = true;
+        }
     }
     let nothing = BTreeSet::new();
     let mut plan = Plan::default();
@@ -102,7 +133,16 @@ pub async fn plan(
         let Some(standing) = standings.get(&account.payer_id) else { continue };
         let mut own_blocks = blocks.to_vec();
         own_blocks.extend(of_payers.get(&account.payer_id).into_iter().flatten().cloned());
-        let held = holds.get(&account.id).map(Vec::as_slice).unwrap_or_default();
+        let (billing_hold, other_hold) = holds.get(&account.id).copied().unwrap_or_default();
+        let since = |rung: Rung| reached.get(&(account.payer_id, rung.word().to_owned())).copied();
+        let reached = Reached { restrict: since(Rung::Restrict), lock: since(Rung::Lock), stop: since(Rung::Stop) };
+        let mut warnings = Warnings::default();
+        if let (Some((given, named)), Some(since)) = (warned.get(&account.id.get()).copied(), reached.lock) {
+            let event = notices::warning_event(Rung::Lock, since);
+            let warning = Warning { event, given, arrived: Some(given), named, no_address: false };
+            warnings.set(Rung::Lock, warning);
+        }
+        let armed = arming.at(&account.domain_path);
         let protected = protection(&account, &settings.protected);
         let facts = Facts {
             now,
@@ -115,16 +155,24 @@ pub async fn plan(
             figures: standing.figures,
             per_day: standing.per_day,
             days_left: standing.days_left,
-            over_since: over_since.get(&account.payer_id).copied(),
-            billing_hold: held.iter().any(|owner| owner == "billing"),
-            other_hold: held.iter().any(|owner| owner != "billing"),
+            reached,
+            billing_hold,
+            other_hold,
+            lifted: None,
             noticed: noticed.get(&(account.id.get(), standing.epoch)).unwrap_or(&nothing),
-            warned: warned.get(&account.id.get()).copied(),
+            warned: &warnings,
+            exemption: None,
+            armed,
             blocks: &own_blocks,
         };
         let decision = policy::decide(&settings.policy, &facts);
         plan.accounts.push(PlannedAccount {
             epoch: standing.epoch,
+            rung: billing_hold.map_or(Rung::None, |hold| hold.rung),
+            to_avoid: policy::to_avoid(&settings.policy, &facts),
+            opens_at: policy::opens_at(&settings.policy, &facts),
+            armed,
+            policy: settings.policy.clone(),
             standing: *standing,
             decision,
             account,

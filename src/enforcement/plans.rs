@@ -198,10 +198,10 @@ fn notes_of(rung: Rung, projects: &[&str]) -> Vec<String> {
 
 /// What it would take to avoid a step.
 pub(super) fn to_avoid(settings: &EnforceSettings, planned: &PlannedAccount) -> String {
-    let needed = crate::policy::decide::opens_at(&settings.policy, planned.standing.per_day);
-    match needed.minus(planned.standing.figures.available) {
-        Ok(missing) if missing.is_positive() => format!("a payment or a higher limit of {}", settings.currency.format(missing)),
-        _ => "nothing is missing any more".to_owned(),
+    if planned.to_avoid.is_positive() {
+        format!("a payment or a higher limit of {}", settings.currency.format(planned.to_avoid))
+    } else {
+        "nothing is missing any more".to_owned()
     }
 }
 

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use super::{
+    deletions,
     plan::{Plan, PlannedAccount},
     run::{EnforceReport, Error, ReportLine},
 };
 use crate::{
     ids::{DecisionId, RunId},
-    policy::{Block, Outcome},
+    policy::Rung,
     store::{
         Tx,
         enforcement::{self as rows, NewDecision},
+        policy as policy_rows,
     },
     time::Timestamp,
 };
@@ -31,17 +33,18 @@ pub(super) async fn store_plan<'p>(
     count_for_metrics(plan);
     crate::telemetry::metrics::intents_open(rows::list_open_intents(tx).await?.len() as u64);
     let newest = rows::list_newest_decisions(tx).await?;
-    let over = rows::list_over_since(tx).await?;
+    let reached = policy_rows::list_reached(tx).await?;
     let mut decisions = Vec::new();
     for planned in &plan.accounts {
         let decision = &planned.decision;
+        let only_rehearsed = rehearsal || planned.is_rehearsal();
         let (outcome, rung, reason) = (decision.outcome.word(), decision.rung.word(), decision.reason.word());
         let stored = newest.get(&planned.account.id.get());
         let same = stored.is_some_and(|row| {
             row.outcome == outcome
                 && row.rung == rung
                 && row.reason == reason
-                && (row.dry_run == 1) == rehearsal
+                && (row.dry_run == 1) == only_rehearsed
                 && Timestamp::from_ms(row.decided_ms).plus(DECISION_REPEATS_AFTER) > now
         });
         let id = match stored {
@@ -56,13 +59,16 @@ pub(super) async fn store_plan<'p>(
                     reason,
                     sentence: decision.sentence.clone(),
                     figures: figures_json(planned),
-                    dry_run: rehearsal,
+                    dry_run: only_rehearsed,
                 };
                 rows::insert_decision(tx, &new, now).await?
             }
         };
-        if over.get(&planned.account.payer_id).copied() != decision.over_since {
-            rows::put_over_since(tx, planned.account.payer_id, decision.over_since, now).await?;
+        for rung in Rung::ACTING {
+            let since = decision.reached.get(rung);
+            if reached.get(&(planned.account.payer_id, rung.word().to_owned())).copied() != since {
+                policy_rows::put_reached(tx, planned.account.payer_id, rung.word(), since).await?;
+            }
         }
         for notice in &decision.notices {
             let given = rows::insert_notice(
@@ -73,7 +79,7 @@ pub(super) async fn store_plan<'p>(
                 &notice.event,
                 &notice.sentence,
                 notice.acts_at,
-                rehearsal,
+                rehearsal || !planned.armed.has(notice.rung),
                 now,
             )
             .await?;
@@ -94,13 +100,12 @@ pub(super) async fn store_plan<'p>(
             rung,
             reason,
             sentence: decision.sentence.clone(),
-            waits_for: if decision.outcome == Outcome::Wait {
-                planned.blocks.iter().map(Block::explain).collect()
-            } else {
-                Vec::new()
-            },
+            waits_for: decision.waits_for.clone(),
         });
         decisions.push((planned, id));
+    }
+    if !rehearsal {
+        deletions::propose(tx, plan, now).await?;
     }
     Ok(decisions)
 }

@@ -17,11 +17,11 @@ use crate::{
     ids::{DecisionId, RunId},
     ledger::standing,
     money::{Currency, Money},
-    policy::{Outcome, Policy, Reason, Rung},
+    policy::{Arming, Outcome, Policy, Reason, Rung},
     random::RandomSource,
     rating::tax::TaxRate,
     scope::Scope,
-    store::{Store, StoreError, enforcement as rows, operations, runs},
+    store::{Store, StoreError, Tx, enforcement as rows, operations, policy as policy_rows, runs},
     time::{Clock, Timestamp},
 };
 
@@ -95,9 +95,9 @@ pub enum Error {
 pub struct ReportLine {
     /// The account's full name.
     pub account: String,
-    /// keep, warn, lock, restore, wait.
+    /// keep, warn, restrict, lock, stop, restore, wait, propose-deletion.
     pub outcome: &'static str,
-    /// none, notify, lock.
+    /// none, notify, restrict, lock, stop.
     pub rung: &'static str,
     /// Why, as a word.
     pub reason: &'static str,
@@ -205,17 +205,23 @@ pub(super) async fn drop_lease(enforcer: &Enforcer<'_>) -> Result<(), Error> {
 
 /// The switches as a run finds them.
 struct Switches {
-    armed: bool,
+    arming: Arming,
     paused: bool,
     unconfirmed: Option<String>,
     /// Whether there is something to give back.
     holds: bool,
 }
 
+/// What is armed where.
+pub async fn arming(tx: &mut Tx) -> Result<Arming, StoreError> {
+    let rows = policy_rows::list_arming(tx).await?;
+    Ok(Arming::new(rows.into_iter().filter_map(|row| Rung::parse(&row.rung).map(|rung| (rung, row.domain_path)))))
+}
+
 async fn read_switches(enforcer: &Enforcer<'_>) -> Result<Switches, Error> {
     let mut tx = enforcer.store.read().await?;
     let switches = Switches {
-        armed: runs::find_setting(&mut tx, switches::ARMED).await?.as_deref() == Some("1"),
+        arming: arming(&mut tx).await?,
         paused: runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1"),
         unconfirmed: marker::find_unconfirmed(&mut tx).await?,
         holds: rows::list_holds(&mut tx, None).await?.iter().any(|hold| hold.owner == "billing"),
@@ -233,9 +239,9 @@ async fn with_lease(
     let settings = enforcer.settings;
     let mut switches = read_switches(enforcer).await?;
     report.paused = switches.paused;
-    report.dry_run = settings.dry_run || !switches.armed || enforcer.client.is_none();
+    report.dry_run = settings.dry_run || !switches.arming.any() || enforcer.client.is_none();
     // What was taken is given back also where nothing is armed any more.
-    let acts = !settings.dry_run && !switches.paused && (switches.armed || switches.holds);
+    let acts = !settings.dry_run && !switches.paused && (switches.arming.any() || switches.holds);
     let mut actor = None;
     if let (true, None, Some(client)) = (acts, &switches.unconfirmed, enforcer.client) {
         let made = Actor::new(enforcer, client, run, fence).await?;
@@ -254,41 +260,36 @@ async fn with_lease(
     report.unconfirmed.clone_from(&switches.unconfirmed);
     let now = enforcer.clock.now();
     let blocks = guards::gather(enforcer, report.paused, now).await?;
-    let rehearsal = settings.dry_run || !switches.armed;
     let mut tx = enforcer.store.begin().await?;
     // A rehearsal of an armed cloud counts the warnings that were really given: it tells what the run would do.
-    let plan = plan::plan(&mut tx, settings, &blocks, !switches.armed, now).await?;
-    let decisions = record::store_plan(&mut tx, &plan, run, rehearsal, now, report).await?;
+    let plan = plan::plan(&mut tx, settings, &blocks, &switches.arming, now).await?;
+    let decisions = record::store_plan(&mut tx, &plan, run, settings.dry_run, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;
 
     if let Some(author) = &settings.planned_by {
-        return make_plan(enforcer, &plan, &steps_down(&decisions, |_, _| true), author, run, report).await;
+        return make_plan(enforcer, &plan, &steps_down(&decisions, true), author, run, report).await;
     }
     let Some(mut actor) = actor else { return Ok(()) };
     actor.carries_out_decisions_of(now);
-    give_back(enforcer, &actor, &decisions, report).await?;
-    let due = steps_down(&decisions, |_, _| switches.armed);
+    give_back(&actor, &decisions, report).await?;
+    let due = steps_down(&decisions, false);
     go_down(enforcer, &actor, &plan, &due, (run, now), report).await
 }
 
-/// The steps downwards that were decided, where `armed` says that they are more than a rehearsal.
-fn steps_down<'p>(
-    decisions: &[(&'p plan::PlannedAccount, DecisionId)],
-    armed: impl Fn(Rung, &str) -> bool,
-) -> Vec<Due<'p>> {
+/// The steps downwards that were decided: those that are armed where they are to be done, or the rehearsed ones as well.
+fn steps_down<'p>(decisions: &[(&'p plan::PlannedAccount, DecisionId)], rehearsed: bool) -> Vec<Due<'p>> {
     decisions
         .iter()
         .filter_map(|(planned, decision)| {
             let rung = planned.decision.outcome.step_down()?;
-            armed(rung, &planned.account.domain_path).then_some((*planned, rung, *decision))
+            (rehearsed || planned.armed.has(rung)).then_some((*planned, rung, *decision))
         })
         .collect()
 }
 
 /// Opening an account never waits for the fuse, and comes first.
 async fn give_back(
-    enforcer: &Enforcer<'_>,
     actor: &Actor<'_>,
     decisions: &[(&plan::PlannedAccount, DecisionId)],
     report: &mut EnforceReport,
@@ -299,8 +300,7 @@ async fn give_back(
     }
     for (planned, _) in decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers) {
         actor.forget_lock_by_others(planned.account.id).await?;
-        let opens_at = crate::policy::decide::opens_at(&enforcer.settings.policy, planned.standing.per_day);
-        if planned.standing.figures.available >= opens_at {
+        if planned.standing.figures.available >= planned.opens_at {
             actor.drop_hold(planned).await?;
         }
     }

@@ -18,7 +18,7 @@ use crate::{
     store::{
         StoreError,
         enforcement::{self as rows, NewDecision},
-        operations,
+        operations, policy as policy_rows,
         runs::{self, AuditLine},
     },
 };
@@ -66,7 +66,9 @@ pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
     runs::put_setting(&mut tx, switches::PAUSED, "1", now).await?;
-    runs::put_setting(&mut tx, switches::ARMED, "0", now).await?;
+    for row in policy_rows::list_arming(&mut tx).await? {
+        policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await?;
+    }
     let held: BTreeSet<AccountId> = rows::list_holds(&mut tx, None)
         .await?
         .into_iter()
@@ -109,7 +111,8 @@ async fn give_back_all(
     actor.note_locks_by_others().await?;
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.read().await?;
-    let plan = plan::plan(&mut tx, enforcer.settings, &[], false, now).await?;
+    let arming = run::arming(&mut tx).await?;
+    let plan = plan::plan(&mut tx, enforcer.settings, &[], &arming, now).await?;
     tx.commit().await?;
     for account in accounts {
         let Some(planned) = plan.accounts.iter().find(|planned| planned.account.id == *account) else {

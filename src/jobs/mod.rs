@@ -1,6 +1,7 @@
 //! The wiring of the stages: what each job does, when, and what it leaves behind.
 
 pub mod app;
+pub mod arming;
 pub mod estimate;
 pub mod keys;
 pub mod lock;

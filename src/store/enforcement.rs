@@ -241,34 +241,6 @@ pub async fn list_notices(tx: &mut Tx, account: Option<AccountId>, limit: i64) -
     )
 }
 
-/// Since when each payer has been at 100 % or above.
-pub async fn list_over_since(tx: &mut Tx) -> Result<HashMap<PayerId, Timestamp>, StoreError> {
-    let rows = all!(
-        tx,
-        (i64, i64),
-        "select payer_id, over_since_ms from watch where over_since_ms is not null order by payer_id"
-    )?;
-    Ok(rows.into_iter().map(|(payer, ms)| (PayerId::new(payer), Timestamp::from_ms(ms))).collect())
-}
-
-/// Notes since when a payer has been at 100 % or above.
-pub async fn put_over_since(
-    tx: &mut Tx,
-    payer: PayerId,
-    over_since: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "insert into watch (payer_id, over_since_ms, changed_ms) values ($1, $2, $3) \
-         on conflict (payer_id) do update set over_since_ms = excluded.over_since_ms, changed_ms = excluded.changed_ms",
-        payer,
-        over_since,
-        now
-    )?;
-    Ok(())
-}
-
 /// Places a hold; the same owner's standing hold stays as it is.
 #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
 pub async fn place_hold(

@@ -18,6 +18,7 @@ pub mod live;
 pub mod operations;
 pub mod payers;
 pub mod people;
+pub mod policy;
 pub mod promo;
 pub mod quota;
 pub mod rating;

@@ -239,6 +239,20 @@ impl Cloud {
         tx.commit().await.unwrap();
     }
 
+    /// Arms steps of the ladder in the whole cloud.
+    pub async fn arm(&self, rungs: &[&str]) {
+        self.arm_in("", rungs).await;
+    }
+
+    /// Arms steps of the ladder in a domain with everything below it.
+    pub async fn arm_in(&self, domain: &str, rungs: &[&str]) {
+        let mut tx = self.app.store.begin().await.unwrap();
+        for rung in rungs {
+            bursar::store::policy::arm(&mut tx, rung, domain, "test", self.clock.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
     /// Sets a credit limit.
     pub async fn limit(&self, name: &str, amount: &str) {
         let account = self.account(name).await;
