@@ -22,5 +22,6 @@ mod story_recorded;
 mod story_review;
 mod story_setup;
 mod story_survival;
+mod story_suspension;
 mod story_usage;
 mod structure;

@@ -117,7 +117,7 @@ async fn nothing_is_done_until_armed_and_a_rehearsed_warning_warns_nobody() {
         let_the_date_come(&cloud, &["bob"]).await;
         let report = cloud.enforce().await;
         assert!(report.dry_run);
-        assert_eq!(decided(&report, "ROOT/bob"), ("lock", "lock-date-reached"));
+        assert_eq!(decided(&report, "ROOT/bob"), ("restrict", "restrict-date-reached"));
         assert_eq!((report.locked.len(), count(&cloud, "disableAccount")), (0, 0));
         // Armed: the tenant was told nothing so far, so the warning comes first.
         cloud.arm(&["notify", "lock"]).await;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{
+    Machine,
     act::{Actor, Done},
     plan::PlannedAccount,
     plans,
     run::{EnforceReport, Enforcer, Error},
-    running, switches,
+    switches,
 };
 use crate::{
     ids::{AccountId, DecisionId, RunId},
@@ -39,7 +40,7 @@ pub(super) async fn step(
     let machines = i64::try_from(machines).unwrap_or(i64::MAX);
     operations::begin_fuse_use(&mut tx, run, account, rung.word(), machines, enforcer.clock.now()).await?;
     tx.commit().await?;
-    let done = step_down(actor, planned, rung, decision).await?;
+    let done = Box::pin(actor.step_down(planned, decision, rung)).await?;
     let mut tx = enforcer.store.begin().await?;
     let open = rows::list_open_intents(&mut tx).await?.iter().any(|intent| intent.account_id == account);
     // What has no known end counts as done.
@@ -49,18 +50,6 @@ pub(super) async fn step(
     }
     tx.commit().await?;
     Ok(done)
-}
-
-async fn step_down(
-    actor: &Actor<'_>,
-    planned: &PlannedAccount,
-    rung: Rung,
-    decision: DecisionId,
-) -> Result<Done, Error> {
-    match rung {
-        Rung::Lock => actor.lock(planned, decision).await,
-        other => Ok(Done::No(format!("{} is not among the steps", other.word()))),
-    }
 }
 
 /// Whether an administrator paused enforcement meanwhile.
@@ -99,6 +88,7 @@ pub(super) async fn approved(
                 report.note(line.rung.as_str(), &full_name, &done);
                 match done {
                     Done::Yes => ("done", "done".to_owned()),
+                    Done::Started(why) => ("started", why),
                     Done::No(why) => ("failed", why),
                 }
             }
@@ -147,12 +137,10 @@ async fn one(
         return Ok(Err(format!("to {} it is not decided any more", line.rung)));
     };
     let mut machines = 0;
-    if line.rung != Rung::Restrict.word()
-        && let Some(client) = enforcer.client
-    {
-        let now = running::machines(enforcer.store, client, &step_due.0.account).await?;
+    if line.rung != Rung::Restrict.word() {
+        let now = actor.running_machines(&step_due.0.account).await?;
         machines = now.len() as u64;
-        let planned: Vec<running::Machine> = serde_json::from_str(&line.machines).unwrap_or_default();
+        let planned: Vec<Machine> = serde_json::from_str(&line.machines).unwrap_or_default();
         let listed = !line.notes.contains("were not listed");
         if line.rung == Rung::Stop.word()
             && listed

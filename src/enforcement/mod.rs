@@ -1,9 +1,9 @@
 //! Makes CloudStack match what was decided, at most once each, and remembers why.
 //!
-//! Promises: nothing is done before its intent is committed, and every intent is read back; after a crash at any line the next run
-//! compares wanted with actual and goes on; bursar enables only what bursar locked, and only where nobody else wants it
-//! locked; nobody is locked while enforcement is not armed, is paused, or another process holds the lease. Must not: work
-//! out figures (the ledger does) or decide (the policy does).
+//! Promises: nothing is done before its intent is committed, no call goes out before its row is, and every one is read back; after a
+//! crash at any line the next run compares wanted with actual and goes on; bursar brings back only what bursar took, and only
+//! where nobody else wants it suspended; nobody is taken a step down while enforcement is not armed, is paused, or another process
+//! holds the lease. Must not: work out figures (the ledger does) or decide (the policy does).
 
 mod act;
 mod carry;
@@ -12,16 +12,25 @@ pub mod differences;
 pub mod fuse;
 mod guards;
 pub mod marker;
+mod calls;
+mod lock;
+mod machines;
 mod others;
 mod plan;
 pub mod plans;
 mod record;
 mod recover;
+mod restore;
+mod restrict;
 pub mod run;
+mod start;
+mod stop;
 pub mod running;
 mod tell;
 pub mod undo;
 
+pub use calls::job_id;
+pub use machines::Machine;
 pub use guards::gather as blocks;
 pub use plan::{Plan, PlannedAccount, plan, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, enforce};

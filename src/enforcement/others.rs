@@ -41,8 +41,18 @@ pub async fn place_hold(tx: &mut Tx, account: AccountId, now: Timestamp) -> Resu
 impl Actor<'_> {
     /// Who locked or disabled the account since `since`, newest first. None: the events can not be read.
     pub(super) async fn lockers(&self, account: &Account, since: Timestamp) -> Result<Option<Vec<String>>, Error> {
-        let Some(suspensions) = self.suspensions(since).await? else { return Ok(None) };
-        let about_it = suspensions.into_iter().filter(|suspension| suspension.cloud_id == account.cloud_id);
+        self.suspenders("ACCOUNT.DISABLE", &account.cloud_id, since).await
+    }
+
+    /// Who did this to the resource since `since`, newest first. None: the events can not be read.
+    pub(super) async fn suspenders(
+        &self,
+        event_type: &str,
+        cloud_id: &str,
+        since: Timestamp,
+    ) -> Result<Option<Vec<String>>, Error> {
+        let Some(suspensions) = self.suspensions(event_type, since).await? else { return Ok(None) };
+        let about_it = suspensions.into_iter().filter(|suspension| suspension.cloud_id == cloud_id);
         Ok(Some(about_it.map(|suspension| suspension.username).collect()))
     }
 
@@ -62,7 +72,7 @@ impl Actor<'_> {
         let Some(oldest) = ours.iter().map(|(_, hold)| hold.placed_ms).min() else { return Ok(()) };
         let since = Timestamp::from_ms(looked.unwrap_or(oldest).max(oldest)).minus(EVENT_TOLERANCE);
         // Where the events can not be read, nothing is restored anyway.
-        let Some(suspensions) = self.suspensions(since).await? else { return Ok(()) };
+        let Some(suspensions) = self.suspensions("ACCOUNT.DISABLE", since).await? else { return Ok(()) };
         let mut tx = self.enforcer.store.begin().await?;
         for (cloud_id, hold) in &ours {
             let placed = Timestamp::from_ms(hold.placed_ms);
@@ -91,11 +101,11 @@ impl Actor<'_> {
         Ok(())
     }
 
-    async fn suspensions(&self, since: Timestamp) -> Result<Option<Vec<Suspension>>, Error> {
+    async fn suspensions(&self, event_type: &str, since: Timestamp) -> Result<Option<Vec<Suspension>>, Error> {
         let mut suspensions = Vec::new();
         for page in 1..=EVENT_PAGES {
             let filter = EventFilter {
-                event_type: Some("ACCOUNT.DISABLE".to_owned()),
+                event_type: Some(event_type.to_owned()),
                 start: (since.as_ms() > 0).then_some(since),
                 end: None,
                 page,

@@ -110,7 +110,7 @@ pub async fn plan(
     let reached = policy_rows::list_reached(tx).await?;
     let rehearsed = !arming.any();
     let noticed = rows::list_noticed(tx, rehearsed).await?;
-    let warned = rows::list_warned(tx, rehearsed).await?;
+    let warned = rows::list_warnings(tx, rehearsed).await?;
     let mut holds: HashMap<AccountId, (Option<BillingHold>, bool)> = HashMap::new();
     for hold in rows::list_holds(tx, None).await? {
         let (billing, others) = holds.entry(hold.account_id).or_default();
@@ -137,10 +137,12 @@ pub async fn plan(
         let since = |rung: Rung| reached.get(&(account.payer_id, rung.word().to_owned())).copied();
         let reached = Reached { restrict: since(Rung::Restrict), lock: since(Rung::Lock), stop: since(Rung::Stop) };
         let mut warnings = Warnings::default();
-        if let (Some((given, named)), Some(since)) = (warned.get(&account.id.get()).copied(), reached.lock) {
-            let event = notices::warning_event(Rung::Lock, since);
-            let warning = Warning { event, given, arrived: Some(given), named, no_address: false };
-            warnings.set(Rung::Lock, warning);
+        for rung in Rung::ACTING {
+            let Some(since) = reached.get(rung) else { continue };
+            let event = notices::warning_event(rung, since);
+            if let Some((given, named)) = warned.get(&(account.id.get(), event.clone())).copied() {
+                warnings.set(rung, Warning { event, given, arrived: Some(given), named, no_address: false });
+            }
         }
         let armed = arming.at(&account.domain_path);
         let protected = protection(&account, &settings.protected);

@@ -8,11 +8,12 @@ use std::{fmt::Write as _, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Machine,
+    act::Actor,
     fuse::{Step, Weighed},
     plan::PlannedAccount,
     record::figures_json,
     run::{EnforceSettings, Enforcer, Error},
-    running::{self, Machine},
     tell,
 };
 use crate::{
@@ -126,6 +127,7 @@ pub const fn approvals_needed(second_admin: bool) -> usize {
 /// Builds the lines of a plan, and the steps that the fuse counts. Asks CloudStack for the machines.
 pub(super) async fn build(
     enforcer: &Enforcer<'_>,
+    actor: Option<&Actor<'_>>,
     due: &[(&PlannedAccount, Rung)],
 ) -> Result<(Vec<PlanLineRow>, Vec<Step>, PlanFigures), Error> {
     let mut tx = enforcer.store.read().await?;
@@ -135,11 +137,9 @@ pub(super) async fn build(
     let (mut machines_stopped, mut not_listed) = (0_u64, 0_u64);
     for (at, (planned, rung)) in due.iter().enumerate() {
         let mut notes = Vec::new();
-        let machines = match enforcer.client {
+        let machines = match actor {
             _ if *rung == Rung::Restrict => Vec::new(),
-            Some(client) if at < MACHINES_LISTED_FOR => {
-                running::machines(enforcer.store, client, &planned.account).await?
-            }
+            Some(actor) if at < MACHINES_LISTED_FOR => actor.running_machines(&planned.account).await?,
             _ => {
                 not_listed += 1;
                 notes.push(format!("its machines were not listed: the plan has more than {MACHINES_LISTED_FOR} accounts"));

@@ -67,6 +67,10 @@ pub struct EnforceSettings {
     pub planned_by: Option<String>,
     /// Only decide and store, whatever the switches say.
     pub dry_run: bool,
+    /// Machines that a restore starts side by side.
+    pub starts_at_once: usize,
+    /// Whether a restriction also stops snapshots and backups.
+    pub restrict_backups: bool,
     /// Whether this process holds the data directory's lock, so that any other holder of the lease is dead.
     pub seize_lease: bool,
 }
@@ -152,7 +156,7 @@ impl EnforceReport {
                 "stop" => self.stopped.push(account.to_owned()),
                 _ => self.restored.push(account.to_owned()),
             },
-            Done::No(why) => self.failed.push(format!("{account}: {why}")),
+            Done::No(why) | Done::Started(why) => self.failed.push(format!("{account}: {why}")),
         }
     }
 }
@@ -268,10 +272,11 @@ async fn with_lease(
     tx.commit().await?;
 
     if let Some(author) = &settings.planned_by {
-        return make_plan(enforcer, &plan, &steps_down(&decisions, true), author, run, report).await;
+        return make_plan(enforcer, &plan, &steps_down(&decisions, true), author, (run, fence), report).await;
     }
     let Some(mut actor) = actor else { return Ok(()) };
     actor.carries_out_decisions_of(now);
+    report.recovered.extend(recover::follow_up(&actor, decisions.iter().map(|(planned, _)| *planned)).await?);
     give_back(&actor, &decisions, report).await?;
     let due = steps_down(&decisions, false);
     go_down(enforcer, &actor, &plan, &due, (run, now), report).await
@@ -298,10 +303,13 @@ async fn give_back(
         let done = actor.restore(planned, *decision).await?;
         report.note("", &planned.account.full_name(), &done);
     }
-    for (planned, _) in decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers) {
+    for (planned, decision) in
+        decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers)
+    {
         actor.forget_lock_by_others(planned.account.id).await?;
         if planned.standing.figures.available >= planned.opens_at {
-            actor.drop_hold(planned).await?;
+            let done = actor.restore(planned, *decision).await?;
+            report.note("", &planned.account.full_name(), &done);
         }
     }
     Ok(())
@@ -328,7 +336,7 @@ async fn go_down(
         return carry::fuse_no_longer_blown(enforcer).await;
     }
     let wanted: Vec<_> = due.iter().map(|(planned, rung, _)| (*planned, *rung)).collect();
-    let (lines, steps, mut figures) = plans::build(enforcer, &wanted).await?;
+    let (lines, steps, mut figures) = plans::build(enforcer, Some(actor), &wanted).await?;
     figures.weighed = fuse::weigh(enforcer.settings.fuse, plan.account_count, &steps, &recent);
     if let Some(why) = figures.weighed.blown() {
         tracing::warn!(reason = %why, "the fuse held back every step downwards of this run");
@@ -354,14 +362,18 @@ async fn make_plan(
     plan: &Plan,
     due: &[Due<'_>],
     author: &str,
-    run: RunId,
+    (run, fence): (RunId, i64),
     report: &mut EnforceReport,
 ) -> Result<(), Error> {
     let wanted: Vec<_> = due.iter().map(|(planned, rung, _)| (*planned, *rung)).collect();
     if wanted.is_empty() {
         return Ok(());
     }
-    let (lines, steps, mut figures) = plans::build(enforcer, &wanted).await?;
+    let looker = match enforcer.client {
+        Some(client) => Some(Actor::new(enforcer, client, run, fence).await?),
+        None => None,
+    };
+    let (lines, steps, mut figures) = plans::build(enforcer, looker.as_ref(), &wanted).await?;
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
     let recent = operations::list_fuse_uses(&mut tx, now.minus(FUSE_WINDOW)).await?;

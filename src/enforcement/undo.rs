@@ -7,8 +7,6 @@ use std::collections::BTreeSet;
 
 use super::{
     act::{Actor, Done},
-    plan::{self, PlannedAccount},
-    record::figures_json,
     recover,
     run::{self, Enforcer, Error},
     switches,
@@ -17,7 +15,7 @@ use crate::{
     ids::{AccountId, RunId},
     store::{
         StoreError,
-        enforcement::{self as rows, NewDecision},
+        cloud, enforcement as rows,
         operations, policy as policy_rows,
         runs::{self, AuditLine},
     },
@@ -33,6 +31,8 @@ pub struct UndoReport {
     pub of_run: Option<i64>,
     /// Accounts given back.
     pub given_back: Vec<String>,
+    /// What is under way: a later run ends it, once enforcement is not paused.
+    pub started: Vec<String>,
     /// What could not be given back, with the reason.
     pub left: Vec<String>,
     /// What a former run had begun, with how it ended.
@@ -54,8 +54,7 @@ pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) 
         let text = format!("run {of} is no run of enforcement; `bursar runs enforce` shows them");
         return Err(StoreError::Missing(text).into());
     }
-    let why = format!("run {of} was undone by {author}");
-    let mut report = with_lease(enforcer, run, &touched, &why).await?;
+    let mut report = with_lease(enforcer, run, &touched, &format!("{author} (undo of run {of})")).await?;
     report.of_run = Some(of.get());
     audit(enforcer, author, "enforce.undo", &format!("run {of}"), &report).await?;
     Ok(report)
@@ -76,7 +75,7 @@ pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<
         .map(|hold| hold.account_id)
         .collect();
     tx.commit().await?;
-    let report = with_lease(enforcer, run, &held, &format!("bursar leaves, by order of {author}")).await?;
+    let report = with_lease(enforcer, run, &held, &format!("{author} (leave)")).await?;
     audit(enforcer, author, "enforce.leave", "enforcement", &report).await?;
     Ok(report)
 }
@@ -85,10 +84,10 @@ async fn with_lease(
     enforcer: &Enforcer<'_>,
     run: RunId,
     accounts: &BTreeSet<AccountId>,
-    why: &str,
+    who: &str,
 ) -> Result<UndoReport, Error> {
     let fence = run::take_lease(enforcer).await?;
-    let result = give_back_all(enforcer, run, fence, accounts, why).await;
+    let result = give_back_all(enforcer, run, fence, accounts, who).await;
     run::drop_lease(enforcer).await?;
     result
 }
@@ -98,7 +97,7 @@ async fn give_back_all(
     run: RunId,
     fence: i64,
     accounts: &BTreeSet<AccountId>,
-    why: &str,
+    who: &str,
 ) -> Result<UndoReport, Error> {
     let mut report = UndoReport::default();
     let Some(client) = enforcer.client else {
@@ -109,51 +108,21 @@ async fn give_back_all(
     // What a former run began is ended first: nothing else can be done to its account before.
     report.recovered = recover::recover(&actor).await?;
     actor.note_locks_by_others().await?;
-    let now = enforcer.clock.now();
-    let mut tx = enforcer.store.read().await?;
-    let arming = run::arming(&mut tx).await?;
-    let plan = plan::plan(&mut tx, enforcer.settings, &[], &arming, now).await?;
-    tx.commit().await?;
+    // From here on also while enforcement is paused.
+    actor.acts_by_order();
     for account in accounts {
-        let Some(planned) = plan.accounts.iter().find(|planned| planned.account.id == *account) else {
-            let mut tx = enforcer.store.read().await?;
-            let gone = crate::store::cloud::get_account(&mut tx, *account).await?.full_name();
-            report.left.push(format!("{gone}: it is no longer in CloudStack"));
-            continue;
-        };
-        actor.carries_out_decisions_of(enforcer.clock.now());
-        let name = planned.account.full_name();
-        match give_back(enforcer, &actor, planned, run, why).await? {
+        let mut tx = enforcer.store.read().await?;
+        let account = cloud::get_account(&mut tx, *account).await?;
+        tx.commit().await?;
+        let name = account.full_name();
+        let sentence = "Your account was opened again by an administrator.".to_owned();
+        match Box::pin(actor.give_back(&account, "ordered", sentence, who)).await? {
             Done::Yes => report.given_back.push(name),
-            Done::No(reason) => report.left.push(format!("{name}: {reason}")),
+            Done::Started(why) => report.started.push(format!("{name}: {why}")),
+            Done::No(why) => report.left.push(format!("{name}: {why}")),
         }
     }
     Ok(report)
-}
-
-/// Gives one account back, whatever its figures say.
-async fn give_back(
-    enforcer: &Enforcer<'_>,
-    actor: &Actor<'_>,
-    planned: &PlannedAccount,
-    run: RunId,
-    why: &str,
-) -> Result<Done, Error> {
-    let mut tx = enforcer.store.begin().await?;
-    let new = NewDecision {
-        run,
-        payer: planned.account.payer_id,
-        account: planned.account.id,
-        outcome: "restore",
-        rung: "none",
-        reason: "ordered",
-        sentence: format!("Your account was opened again: {why}."),
-        figures: figures_json(planned),
-        dry_run: false,
-    };
-    let decision = rows::insert_decision(&mut tx, &new, enforcer.clock.now()).await?;
-    tx.commit().await?;
-    actor.restore(planned, decision).await
 }
 
 async fn audit(

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cloudstack::{self, Client},
-    enforcement::{self, EnforceSettings, marker, run::Enforcer, running, switches},
+    enforcement::{self, EnforceSettings, marker, run::Enforcer, running::Looker, switches},
     policy::{Arming, Rung},
     setup::rights,
     store::{
@@ -193,6 +193,7 @@ pub async fn first_run(app: &App, wanted: &Wanted) -> Result<FirstRun, JobError>
         accounts: plan.account_count,
         ..FirstRun::default()
     };
+    let looker = Looker::new(&enforcer, &client).await?;
     for planned in &plan.accounts {
         let decision = &planned.decision;
         let soon = decision.next.filter(|next| next.at <= now.plus(LOOKS_AHEAD) && planned.armed.has(next.rung));
@@ -203,7 +204,7 @@ pub async fn first_run(app: &App, wanted: &Wanted) -> Result<FirstRun, JobError>
         let loses = |rung: Option<Rung>| rung.is_some_and(|rung| rung >= Rung::Lock);
         let counted = loses(decision.outcome.step_down()) || loses(soon.map(|next| next.rung));
         let machines = if counted && report.lines.len() < MACHINES_COUNTED_FOR {
-            Some(running::machines(&app.store, &client, &planned.account).await?.len())
+            Some(looker.machines(&planned.account).await?.len())
         } else {
             None
         };

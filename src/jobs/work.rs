@@ -478,6 +478,8 @@ pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSet
         intent_deadline: config.enforcement.intent_deadline,
         job_pause: JOB_PAUSE,
         planned_by: None,
+        starts_at_once: usize::try_from(config.enforcement.starts_at_once).unwrap_or(1),
+        restrict_backups: config.enforcement.restrict_backups,
         dry_run: options.dry_run,
         seize_lease: options.holds_data_lock && matches!(config.store.database, Database::Sqlite(_)),
     })

@@ -107,7 +107,7 @@ pub struct IntentRow {
     pub run_id: i64,
     /// The account.
     pub account_id: AccountId,
-    /// lock, enable.
+    /// restrict, lock, stop, restore; enable before 0.2.
     pub action: String,
     /// open, done, failed, abandoned.
     pub state: String,
@@ -125,6 +125,8 @@ pub struct IntentRow {
     pub outcome: Option<String>,
     /// When it was written.
     pub created_ms: i64,
+    /// Why, where it is not the decision: an administrator's undo, leave.
+    pub cause: Option<String>,
 }
 
 /// Stores a decision.
@@ -146,6 +148,18 @@ pub async fn insert_decision(tx: &mut Tx, decision: &NewDecision, now: Timestamp
         now
     )?;
     Ok(DecisionId::new(id))
+}
+
+/// One decision by its number.
+pub async fn get_decision(tx: &mut Tx, id: DecisionId) -> Result<DecisionRow, StoreError> {
+    maybe!(
+        tx,
+        DecisionRow,
+        "select id, run_id, account_id, outcome, rung, reason, sentence, figures, dry_run, decided_ms from decision \
+         where id = $1",
+        id
+    )?
+    .ok_or_else(|| StoreError::Nonsense(format!("decision {id} is not there")))
 }
 
 /// The newest decision of every account.
@@ -215,17 +229,22 @@ pub async fn list_noticed(tx: &mut Tx, dry_run: bool) -> Result<HashMap<(i64, i6
     Ok(noticed)
 }
 
-/// The newest warning of a lock for each account: when it was given, and the date it named.
-pub async fn list_warned(tx: &mut Tx, dry_run: bool) -> Result<HashMap<i64, (Timestamp, Timestamp)>, StoreError> {
+/// The warnings given: (account, event) to when it was given, and the date it named.
+pub async fn list_warnings(
+    tx: &mut Tx,
+    dry_run: bool,
+) -> Result<HashMap<(i64, String), (Timestamp, Timestamp)>, StoreError> {
     let rows = all!(
         tx,
-        (i64, i64, i64),
-        "select account_id, recorded_ms, acts_at_ms from notice where acts_at_ms is not null and dry_run = $1 order by id",
+        (i64, String, i64, i64),
+        "select account_id, event, recorded_ms, acts_at_ms from notice where acts_at_ms is not null and dry_run = $1 order by id",
         i64::from(dry_run)
     )?;
     Ok(rows
         .into_iter()
-        .map(|(account, given, named)| (account, (Timestamp::from_ms(given), Timestamp::from_ms(named))))
+        .map(|(account, event, given, named)| {
+            ((account, event), (Timestamp::from_ms(given), Timestamp::from_ms(named)))
+        })
         .collect())
 }
 
@@ -265,7 +284,8 @@ pub async fn place_hold(
     }
     exec!(
         tx,
-        "insert into hold (account_id, owner, rung, reason, intent_id, placed_by, placed_ms) values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into hold (account_id, owner, rung, reason, intent_id, placed_by, placed_ms, rung_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7, $7)",
         account,
         owner,
         rung,
@@ -275,6 +295,30 @@ pub async fn place_hold(
         now
     )?;
     Ok(true)
+}
+
+/// Raises the billing hold of an account to a further step of the ladder, or places it. Gives whether one stood before.
+pub async fn raise_hold(
+    tx: &mut Tx,
+    account: AccountId,
+    rung: &str,
+    reason: &str,
+    intent: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let raised = exec!(
+        tx,
+        "update hold set rung = $1, reason = $2, rung_ms = $3 \
+         where account_id = $4 and owner = 'billing' and lifted_ms is null",
+        rung,
+        reason,
+        now,
+        account
+    )?;
+    if raised == 0 {
+        place_hold(tx, account, "billing", rung, reason, Some(intent), "bursar", now).await?;
+    }
+    Ok(raised == 1)
 }
 
 /// Lifts an owner's standing hold.
@@ -316,43 +360,26 @@ pub async fn insert_intent(
     account: AccountId,
     action: &str,
     state_before: &str,
+    cause: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // The rung that the action leads to, where it leads down.
+    let rung = Some(action).filter(|action| ["restrict", "lock", "stop"].contains(action));
     exec!(
         tx,
-        "insert into intent (id, decision_id, run_id, account_id, action, state, attempt, fence, state_before, created_ms) \
-         values ($1, $2, $3, $4, $5, 'open', 0, 0, $6, $7)",
+        "insert into intent (id, decision_id, run_id, account_id, action, rung, state, attempt, fence, state_before, cause, \
+           created_ms) values ($1, $2, $3, $4, $5, $6, 'open', 0, 0, $7, $8, $9)",
         id,
         decision,
         run,
         account,
         action,
+        rung,
         state_before,
+        cause,
         now
     )?;
     Ok(())
-}
-
-/// Claims an intent for its next attempt, under a fence that only grows; false where somebody newer has it.
-pub async fn claim_intent(
-    tx: &mut Tx,
-    id: &str,
-    attempt: i64,
-    fence: i64,
-    job_id: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    Ok(exec!(
-        tx,
-        "update intent set attempt = $1, fence = $2, job_id = $3, claimed_ms = $4 \
-         where id = $5 and state = 'open' and attempt = $6 and fence <= $2",
-        attempt,
-        fence,
-        job_id,
-        now,
-        id,
-        attempt - 1
-    )? == 1)
 }
 
 /// Ends an intent.
@@ -381,7 +408,7 @@ pub async fn list_open_intents(tx: &mut Tx) -> Result<Vec<IntentRow>, StoreError
         tx,
         IntentRow,
         "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
-           outcome, created_ms from intent where state = 'open' order by created_ms, id"
+           outcome, created_ms, cause from intent where state = 'open' order by created_ms, id"
     )
 }
 
@@ -391,7 +418,7 @@ pub async fn list_intents(tx: &mut Tx, account: Option<AccountId>, limit: i64) -
         tx,
         IntentRow,
         "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
-           outcome, created_ms from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
+           outcome, created_ms, cause from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
         account,
         limit
     )
@@ -402,7 +429,7 @@ pub async fn count_locks_since(tx: &mut Tx, since: Timestamp) -> Result<i64, Sto
     scalar!(
         tx,
         i64,
-        "select count(distinct account_id) from intent where action = 'lock' and created_ms >= $1 \
+        "select count(distinct account_id) from intent where rung is not null and created_ms >= $1 \
            and state in ('open', 'done')",
         since
     )
