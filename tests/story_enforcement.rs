@@ -132,7 +132,7 @@ async fn nothing_is_done_until_armed_and_a_rehearsed_warning_warns_nobody() {
 async fn a_dry_run_of_an_armed_cloud_tells_what_the_run_would_do() {
     on_each_database(|database| async {
         let cloud = due(database, &["bob"]).await;
-        let options = EnforceOptions { dry_run: true, holds_data_lock: true, allow: None };
+        let options = EnforceOptions { dry_run: true, holds_data_lock: true };
         let rehearsed = work::enforce(&cloud.app, options, "test").await.unwrap();
         assert_eq!(decided(&rehearsed, "ROOT/bob"), ("lock", "lock-date-reached"));
         assert_eq!((rehearsed.locked.len(), count(&cloud, "disableAccount")), (0, 0));
@@ -256,12 +256,12 @@ async fn the_fuse_locks_nobody_and_names_the_way_through() {
         let cloud = due(database, &["ann", "bob", "eve"]).await;
         let report = cloud.enforce().await;
         let why = report.fuse.unwrap();
-        assert!(why.contains("3 accounts are due") && why.contains("bursar enforce --allow 3"), "{why}");
+        assert!(why.contains("3 accounts are due") && why.contains("bursar enforce approve 1"), "{why}");
         assert_eq!((report.locked.len(), count(&cloud, "disableAccount")), (0, 0));
-        let options = EnforceOptions { allow: Some(2), holds_data_lock: true, dry_run: false };
-        assert!(work::enforce(&cloud.app, options, "test").await.unwrap().fuse.is_some());
-        let options = EnforceOptions { allow: Some(3), ..options };
-        let report = work::enforce(&cloud.app, options, "test").await.unwrap();
+        // The same again changes nothing: one plan waits.
+        assert_eq!(cloud.enforce().await.plan, Some(1));
+        cloud.approve(1, "alice").await.unwrap();
+        let report = cloud.enforce().await;
         assert_eq!(report.locked, ["ROOT/ann", "ROOT/bob", "ROOT/eve"]);
     })
     .await;
@@ -291,7 +291,7 @@ async fn the_fuse_counts_a_rolling_day_and_running_machines() {
         assert_eq!(decided(&cloud.round().await, "ROOT/bob"), ("warn", "lock-is-due"));
         cloud.pass(62 * HOUR);
         let why = cloud.round().await.fuse.unwrap();
-        assert!(why.contains("run 2 machines") && why.contains("--allow 1"), "{why}");
+        assert!(why.contains("run 2 machines") && why.contains("bursar enforce approve 1"), "{why}");
         cloud.reconfigure("FUSE_RUNNING_VMS", "50").await;
         cloud.pass(HOUR);
         assert_eq!(cloud.round().await.locked, ["ROOT/ann"]);

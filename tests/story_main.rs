@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar::{enforcement::switches, standin::State, store::enforcement as rows};
+use bursar::{standin::State, store::enforcement as rows};
 
 use crate::harness::{Cloud, NOVEMBER, on_each_database, tenant};
 

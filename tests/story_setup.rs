@@ -6,7 +6,6 @@ use bursar::{
     access::{self, NewRequest},
     cloudstack::{ClientSettings, Credentials},
     config::{Config, Sources},
-    enforcement::switches,
     jobs::{App, keys},
     random::{SeededRandom, SystemRandom},
     secrets::Secret,

@@ -9,7 +9,6 @@ use std::{
 };
 
 use bursar::{
-    enforcement::switches,
     random::{RandomSource, SeededRandom},
     standin::{Fault, FaultKind, Gate, State},
     store::enforcement as rows,

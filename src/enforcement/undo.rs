@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    act::{Actor, Done},
+    act::{Actor, Done, Drive, Intent},
     recover,
     run::{self, Enforcer, Error},
     switches,
@@ -110,6 +110,7 @@ async fn give_back_all(
     actor.note_locks_by_others().await?;
     // From here on also while enforcement is paused.
     actor.acts_by_order();
+    report.recovered.extend(go_on_with_restores(&actor).await?);
     for account in accounts {
         let mut tx = enforcer.store.read().await?;
         let account = cloud::get_account(&mut tx, *account).await?;
@@ -123,6 +124,26 @@ async fn give_back_all(
         }
     }
     Ok(report)
+}
+
+/// Ways up that a former order or run began: they are driven on, whoever paused.
+async fn go_on_with_restores(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
+    let mut tx = actor.enforcer.store.read().await?;
+    let open = rows::list_open_intents(&mut tx).await?;
+    tx.commit().await?;
+    let mut sentences = Vec::new();
+    for row in open.iter().filter(|row| row.action == "restore") {
+        let mut tx = actor.enforcer.store.read().await?;
+        let account = cloud::get_account(&mut tx, row.account_id).await?;
+        tx.commit().await?;
+        let patience = actor.enforcer.settings.intent_deadline;
+        let done = Box::pin(actor.advance(&Intent::from(row), &account, (Drive::GoOn, patience))).await?;
+        sentences.push(match done {
+            Done::Yes => format!("{}: given back", account.full_name()),
+            Done::No(why) | Done::Started(why) => format!("{}: {why}", account.full_name()),
+        });
+    }
+    Ok(sentences)
 }
 
 async fn audit(

@@ -257,6 +257,16 @@ impl Cloud {
         tx.commit().await.unwrap();
     }
 
+    /// Approves a plan in somebody's name. True: it has every approval that it takes.
+    pub async fn approve(&self, plan: i64, who: &str) -> Result<bool, bursar::enforcement::plans::PlanError> {
+        let mut tx = self.app.store.begin().await.unwrap();
+        let second = self.app.config.fuse.second_admin;
+        let complete =
+            bursar::enforcement::plans::approve(&mut tx, plan, who, second, self.clock.now()).await?;
+        tx.commit().await.unwrap();
+        Ok(complete)
+    }
+
     /// Sets a credit limit.
     pub async fn limit(&self, name: &str, amount: &str) {
         let account = self.account(name).await;
