@@ -15,6 +15,7 @@ mod story_compaction;
 mod story_enforcement;
 mod story_ledger;
 mod story_live;
+mod story_mail;
 mod story_main;
 mod story_quota;
 mod story_rating;

@@ -17,7 +17,12 @@ use super::{
     message::{self, Ready},
     settings::{MailSettings, Security, Server, Transport},
 };
-use crate::{email::EmailAddress, random::RandomSource, store::notify::Mail, time::Timestamp};
+use crate::{
+    email::EmailAddress,
+    random::RandomSource,
+    store::notify::Mail,
+    time::Timestamp,
+};
 
 /// The answer by which a server says that it closes now (RFC 5321, 3.8).
 const CLOSING: &str = "421";
@@ -82,7 +87,8 @@ pub struct Connection<'a> {
 }
 
 enum Way<'a> {
-    Smtp { smtp: Box<AsyncSmtpConnection>, server: &'a Server, used: bool },
+    /// `unfinished`: the server did not take the mail before, and still has its sender and recipient in mind.
+    Smtp { smtp: Box<AsyncSmtpConnection>, server: &'a Server, unfinished: bool },
     Folder(&'a Path),
 }
 
@@ -110,10 +116,11 @@ impl<'a> Connection<'a> {
             Transport::Off => {
                 return Err(TransportError::Settings("mail is switched off: [mail] transport is \"off\"".to_owned()));
             }
-            Transport::Smtp(server) => Way::Smtp { smtp: Box::new(connect(server).await?), server, used: false },
+            Transport::Smtp(server) => {
+                Way::Smtp { smtp: Box::new(connect(server).await?), server, unfinished: false }
+            }
             Transport::Folder(folder) => {
-                make_folder(folder)
-                    .map_err(|error| TransportError::Folder(folder.display().to_string(), error.to_string()))?;
+                make_folder(folder).map_err(|error| TransportError::Folder(folder.display().to_string(), error.to_string()))?;
                 Way::Folder(folder)
             }
         };
@@ -127,11 +134,13 @@ impl<'a> Connection<'a> {
             Err(error) => return Ok(Outcome::Refused(error.to_string())),
         };
         match &mut self.way {
-            Way::Smtp { smtp, server, used } => {
-                let first = !std::mem::replace(used, true);
-                let sending = hand_over(smtp, &ready, server, first);
+            Way::Smtp { smtp, server, unfinished } => {
+                let sending = hand_over(smtp, &ready, server, *unfinished);
                 match tokio::time::timeout(server.timeout, sending).await {
-                    Ok(outcome) => outcome,
+                    Ok(outcome) => {
+                        *unfinished = !matches!(outcome, Ok(Outcome::Accepted(_)));
+                        outcome
+                    }
                     Err(_) => Err(TransportError::Unreachable(
                         server.host.clone(),
                         format!("it took longer than {} seconds to take a mail", server.timeout.as_secs()),
@@ -202,8 +211,7 @@ fn tls(server: &Server) -> Result<TlsParameters, TransportError> {
             TransportError::Settings(format!("{} ([mail] ca_file) can not be used: {why}", file.display()))
         };
         let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
-        let certificate =
-            Certificate::from_pem(&pem).map_err(|_| unusable("it holds no certificate in PEM".to_owned()))?;
+        let certificate = Certificate::from_pem(&pem).map_err(|_| unusable("it holds no certificate in PEM".to_owned()))?;
         builder = builder.add_root_certificate(certificate);
     }
     builder.build_rustls().map_err(|error| TransportError::Tls(server.host.clone(), said(&error)))
@@ -213,8 +221,7 @@ fn tls(server: &Server) -> Result<TlsParameters, TransportError> {
 fn trouble(error: &lettre::transport::smtp::Error, server: &Server) -> TransportError {
     let text = said(error);
     // rustls comes through as an error of the network.
-    let certificate =
-        error.is_tls() || text.contains("certificate") || text.contains("TLS") || text.contains("handshake");
+    let certificate = error.is_tls() || text.contains("certificate") || text.contains("TLS") || text.contains("handshake");
     if certificate && server.security != Security::None {
         TransportError::Tls(server.host.clone(), text)
     } else {
@@ -226,9 +233,11 @@ async fn hand_over(
     smtp: &mut AsyncSmtpConnection,
     ready: &Ready,
     server: &Server,
-    first: bool,
+    unfinished: bool,
 ) -> Result<Outcome, TransportError> {
-    let broken = |error: &lettre::transport::smtp::Error| TransportError::Unreachable(server.host.clone(), said(error));
+    let broken = |error: &lettre::transport::smtp::Error| {
+        TransportError::Unreachable(server.host.clone(), said(error))
+    };
     // What an answer to this mail means; a broken connection means nothing for the mail.
     let judged = |error: lettre::transport::smtp::Error| {
         let text = said(&error);
@@ -240,7 +249,7 @@ async fn hand_over(
             Err(broken(&error))
         }
     };
-    if !first {
+    if unfinished {
         smtp.command(Rset).await.map_err(|error| broken(&error))?;
     }
     let sender = MailFrom::new(ready.envelope.from().cloned(), Vec::new());
