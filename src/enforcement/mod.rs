@@ -17,6 +17,7 @@ mod restrict;
 pub mod run;
 mod start;
 mod stop;
+pub mod terms;
 
 pub use calls::job_id;
 pub use machines::Machine;
