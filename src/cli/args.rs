@@ -3,6 +3,7 @@
 mod enforce;
 mod ledger;
 mod mail;
+mod policy;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ pub use self::ledger::{
     PromoArgs, PromoCommand, RefundCommand,
 };
 pub use self::mail::MailCommand;
+pub use self::policy::{LeaveAloneArgs, PolicyCommand};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -121,6 +123,12 @@ pub enum Command {
         #[command(subcommand)]
         /// What to do.
         command: PayerCommand,
+    },
+    /// When accounts are warned, restricted, locked and stopped: the default, classes, and values of single payers.
+    Policy {
+        #[command(subcommand)]
+        /// What to do.
+        command: PolicyCommand,
     },
     /// Promo codes and offers.
     Promo {
@@ -391,6 +399,8 @@ pub enum AccountCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Leave an account alone until a date: no restriction, lock or stop. What gives back never waits.
+    LeaveAlone(LeaveAloneArgs),
     /// Bring in what a payer had or owed before bursar; once.
     Opening {
         /// Its name, full name or CloudStack id.

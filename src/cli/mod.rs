@@ -21,6 +21,7 @@ mod mail;
 mod output;
 mod payers;
 mod payments;
+mod policy;
 mod preview;
 mod prices;
 mod promo;
@@ -122,6 +123,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Refund { command } => payments::refund(context, command).await,
         Command::Grant { command } => grants::grant(context, command).await,
         Command::Payer { command } => payers::payer(context, command).await,
+        Command::Policy { command } => policy::policy(context, command).await,
         Command::Promo { command } => promo::promo(context, command).await,
         Command::Export { command } => export::export(context, command).await,
         Command::User { command } => accounts::user(context, command).await,

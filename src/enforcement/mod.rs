@@ -27,6 +27,7 @@ pub mod running;
 mod start;
 mod stop;
 mod tell;
+pub mod terms;
 pub mod undo;
 
 pub use calls::job_id;
