@@ -16,6 +16,7 @@ mod story_enforcement;
 mod story_ledger;
 mod story_live;
 mod story_main;
+mod story_operations;
 mod story_quota;
 mod story_rating;
 mod story_recorded;
