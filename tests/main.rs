@@ -24,6 +24,7 @@ mod story_rating;
 mod story_recorded;
 mod story_review;
 mod story_setup;
+mod story_sim;
 mod story_survival;
 mod story_suspension;
 mod story_usage;

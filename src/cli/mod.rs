@@ -27,6 +27,7 @@ mod prices;
 mod promo;
 mod review;
 mod serve;
+mod sim;
 mod way_out;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -150,5 +151,6 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         }
         Command::Bench(args) => bench::bench(context, args).await,
         Command::Demo(args) => demo::demo(context, args).await,
+        Command::Sim(args) => sim::sim(context, args).await,
     }
 }

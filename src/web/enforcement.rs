@@ -424,14 +424,14 @@ pub(super) async fn deletion(
         return Err(Failure::bad(words::REASON_WANTED));
     }
     let mut tx = state.app.store.begin().await?;
-    deletions::decide(&mut tx, id, confirm, (&admin.author(), reason), state.app.clock.now())
-        .await
-        .map_err(|error| match error {
+    deletions::decide(&mut tx, id, confirm, (&admin.author(), reason), state.app.clock.now()).await.map_err(
+        |error| match error {
             deletions::DeletionError::Store(error) => error.into(),
             other @ deletions::DeletionError::Decided { .. } => {
                 Failure::new(StatusCode::CONFLICT, "refused", other.to_string())
             }
-        })?;
+        },
+    )?;
     tx.commit().await?;
     Ok(back(&state, if confirm { "deletion-confirmed" } else { "deletion-refused" }))
 }

@@ -18,7 +18,8 @@ async fn a_person_in_two_accounts_of_a_payer_gets_one_mail() {
                 let account = world.add_account(root, name, AccountKind::User);
                 for user in people {
                     // alice is the same person in both, however she writes herself.
-                    let address = if user == "alice2" { "ALICE@Example.com".into() } else { format!("{user}@example.com") };
+                    let address =
+                        if user == "alice2" { "ALICE@Example.com".into() } else { format!("{user}@example.com") };
                     world.add_user(account, user, "password-of-a-tenant", &address);
                 }
             }
@@ -93,7 +94,10 @@ async fn an_account_without_an_address_is_told_to_administrators_and_written_to_
         let mut tx = cloud.app.store.read().await.unwrap();
         let missing = rows::list_without_address(&mut tx, 10).await.unwrap();
         drop(tx);
-        assert_eq!(missing.iter().map(|row| (row.name.as_str(), row.event.as_str())).collect::<Vec<_>>(), [("mute", WARNING)]);
+        assert_eq!(
+            missing.iter().map(|row| (row.name.as_str(), row.event.as_str())).collect::<Vec<_>>(),
+            [("mute", WARNING)]
+        );
         assert_eq!(arrived(&cloud, warning).await, None);
         assert_eq!(pass(&cloud).await, MailSummary::default(), "administrators are told once");
         // However long it takes: a warning that stands waits for its address.
@@ -116,7 +120,12 @@ async fn hostile_names_never_become_headers_or_markup() {
             let root = world.find_domain("ROOT").unwrap();
             let account = world.add_account(root, name, AccountKind::User);
             world.add_user(account, "eve", "password-of-a-tenant", "eve@example.com");
-            world.add_user(account, "mallory", "password-of-a-tenant", "x@example.com\r\nRCPT TO:<mallory@example.com>");
+            world.add_user(
+                account,
+                "mallory",
+                "password-of-a-tenant",
+                "x@example.com\r\nRCPT TO:<mallory@example.com>",
+            );
         })
         .await;
         let full = format!("ROOT/{name}");
