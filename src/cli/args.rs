@@ -1,11 +1,13 @@
 //! The words of the command line.
 
+mod enforce;
 mod ledger;
 mod mail;
 mod policy;
 
 use std::path::PathBuf;
 
+pub use self::enforce::{DeletionCommand, EnforceArgs, EnforceCommand, HoldCommand, LeaveArgs};
 pub use self::ledger::{
     AdjustmentCommand, CsvArgs, Export, ExportCommand, GrantArgs, GrantCommand, PayerCommand, PaymentCommand,
     PromoArgs, PromoCommand, RefundCommand,
@@ -164,6 +166,14 @@ pub enum Command {
         /// What to do.
         command: HoldCommand,
     },
+    /// Accounts that the ladder proposes to delete; a person decides, and bursar deletes nothing.
+    Deletion {
+        #[command(subcommand)]
+        /// What to do.
+        command: DeletionCommand,
+    },
+    /// Stop enforcing for good: pause, disarm, and give back everything that bursar took.
+    Leave(LeaveArgs),
     /// The newest notices, of one account or of all.
     Notice {
         /// The account.
@@ -242,33 +252,6 @@ pub struct InitArgs {
     /// A file with more certificates to trust (PEM).
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-}
-
-/// Arguments of `enforce`.
-#[derive(Debug, Args)]
-pub struct EnforceArgs {
-    /// Decide and store, but do nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Let this run lock so many accounts, beyond the fuse.
-    #[arg(long, value_name = "ACCOUNTS")]
-    pub allow: Option<u32>,
-    #[command(subcommand)]
-    /// Steer enforcement instead of running it.
-    pub command: Option<EnforceCommand>,
-}
-
-/// What steers enforcement.
-#[derive(Debug, Subcommand)]
-pub enum EnforceCommand {
-    /// From now on act on the decisions.
-    Arm,
-    /// From now on only decide.
-    Disarm,
-    /// Stop acting at once, on all replicas.
-    Pause,
-    /// Go on after a pause.
-    Resume,
 }
 
 /// `explain`
@@ -515,21 +498,6 @@ pub enum TokenCommand {
     Revoke {
         /// Its name.
         name: String,
-    },
-}
-
-/// `hold …`
-#[derive(Debug, Subcommand)]
-pub enum HoldCommand {
-    /// Standing holds.
-    List,
-    /// Say what a suspension from before bursar is.
-    Adopt {
-        /// The account.
-        account: String,
-        /// billing: bursar opens it when enough is available; abuse or admin: bursar never opens it.
-        #[arg(long = "as", value_parser = ["billing", "abuse", "admin"])]
-        owner: String,
     },
 }
 

@@ -190,12 +190,21 @@ fn fuse(r: &mut Reading) -> Option<Fuse> {
     let accounts = r.number("fuse.accounts", &(1..=1_000_000));
     let percent = r.parsed("fuse.percent", |text| percent(text, false));
     let running_vms = r.number("fuse.running_vms", &(1..=10_000_000));
-    Some(Fuse { accounts: accounts?, percent: percent?, running_vms: running_vms? })
+    let second_admin = r.flag("fuse.second_admin");
+    let plan_lasts = r.span("fuse.plan_hours", &(1..=720), HOURS);
+    Some(Fuse {
+        accounts: accounts?,
+        percent: percent?,
+        running_vms: running_vms?,
+        second_admin: second_admin?,
+        plan_lasts: plan_lasts?,
+    })
 }
 
 fn enforcement(r: &mut Reading) -> Option<Enforcement> {
     let usage_grace = r.span("enforcement.usage_grace_minutes", &(0..=10_080), MINUTES);
     let clock_jump = r.span("enforcement.clock_jump_minutes", &(1..=1_440), MINUTES);
+    let quarantine_percent = r.parsed("enforcement.quarantine_percent", |text| percent(text, false));
     let lease = r.span("enforcement.lease_seconds", &(10..=7_200), SECONDS);
     let intent_deadline = r.span("enforcement.intent_deadline_seconds", &(5..=3_600), SECONDS);
     let starts_at_once = r.number("enforcement.starts_at_once", &(1..=100));
@@ -203,6 +212,7 @@ fn enforcement(r: &mut Reading) -> Option<Enforcement> {
     Some(Enforcement {
         usage_grace: usage_grace?,
         clock_jump: clock_jump?,
+        quarantine_percent: quarantine_percent?,
         lease: lease?,
         intent_deadline: intent_deadline?,
         starts_at_once: starts_at_once?,

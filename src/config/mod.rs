@@ -210,6 +210,10 @@ pub struct Fuse {
     pub percent: Decimal,
     /// Running machines of those accounts.
     pub running_vms: u32,
+    /// Whether a plan takes the approval of two administrators.
+    pub second_admin: bool,
+    /// How long a plan can be approved and carried out.
+    pub plan_lasts: Duration,
 }
 
 /// What enforcement waits for.
@@ -219,6 +223,8 @@ pub struct Enforcement {
     pub usage_grace: Duration,
     /// How far a clock may have moved.
     pub clock_jump: Duration,
+    /// Share of the cloud's charges, in percent, that may wait for a person.
+    pub quarantine_percent: Decimal,
     /// How long the right to act is held. Longer than `intent_deadline`.
     pub lease: Duration,
     /// Time for an action to have its outcome. At least CloudStack's timeout.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::run::{EnforceSettings, Error};
+use super::{
+    guards,
+    run::{EnforceSettings, Error},
+};
 use crate::{
     ids::{AccountId, PayerId},
     ledger::standing::{self, Standing},
@@ -15,7 +18,7 @@ use crate::{
         Tx,
         cloud::{self, Account},
         policy::{self as policy_rows, ExemptionRow, WarningRow},
-        runs, usage,
+        runs,
     },
     time::Timestamp,
     usage::sync::settings as usage_settings,
@@ -92,7 +95,6 @@ struct Known {
     reached: HashMap<(PayerId, String), Timestamp>,
     noticed: HashMap<(AccountId, bool), BTreeSet<String>>,
     warnings: HashMap<AccountId, Vec<WarningRow>>,
-    quarantined: HashMap<i64, i64>,
     holds: HashMap<AccountId, (Option<BillingHold>, bool)>,
     lifted: HashMap<AccountId, Timestamp>,
     classes: HashMap<PayerId, String>,
@@ -127,7 +129,6 @@ impl Known {
             reached: policy_rows::list_reached(tx).await?,
             noticed: policy_rows::list_noticed_now(tx).await?,
             warnings,
-            quarantined: usage::count_quarantined_by_account(tx).await?,
             holds,
             lifted: policy_rows::list_lifted(tx).await?,
             classes: policy_rows::list_classes(tx).await?,
@@ -206,12 +207,16 @@ pub async fn plan(
             .collect();
     let known = Known::read(tx, now).await?;
     let mut plan = Plan::default();
-    for account in cloud::list_accounts(tx).await? {
+    let accounts = cloud::list_accounts(tx).await?;
+    let of_payers = guards::of_payers(tx, &accounts).await?;
+    for account in accounts {
         if account.gone_ms.is_some() {
             continue;
         }
         plan.account_count += 1;
         if let Some(standing) = standings.get(&account.payer_id) {
+            let mut blocks = blocks.to_vec();
+            blocks.extend(of_payers.get(&account.payer_id).into_iter().flatten().cloned());
             plan.accounts.push(plan_account(&known, settings, blocks, arming, account, *standing, now));
         }
     }
@@ -221,7 +226,7 @@ pub async fn plan(
 fn plan_account(
     known: &Known,
     settings: &EnforceSettings,
-    blocks: &[Block],
+    own_blocks: Vec<Block>,
     arming: &Arming,
     account: Account,
     standing: Standing,
@@ -230,10 +235,6 @@ fn plan_account(
     let nothing = BTreeSet::new();
     let class = known.classes.get(&account.payer_id).map(String::as_str);
     let policy = settings.ladders.of(class, known.overrides.get(&account.payer_id));
-    let mut own_blocks = blocks.to_vec();
-    if let Some(records) = known.quarantined.get(&account.id.get()) {
-        own_blocks.push(Block::Quarantine { records: *records });
-    }
     let (billing_hold, other_hold) = known.holds.get(&account.id).copied().unwrap_or_default();
     let armed = arming.at(&account.domain_path);
     let exemption = known.exemption(&account);

@@ -18,6 +18,7 @@ pub mod grants;
 pub mod ledger;
 pub mod live;
 pub mod notify;
+pub mod operations;
 pub mod payers;
 pub mod people;
 pub mod policy;
