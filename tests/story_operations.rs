@@ -47,7 +47,9 @@ fn tenants(world: &mut World, names: &[&str]) {
 
 /// A cloud with these tenants, each with a machine, and these steps armed.
 async fn armed(database: Database, names: &[&str], rungs: &[&str]) -> Cloud {
-    let cloud = Cloud::start_tuned(database, NOVEMBER, |options| options.job_delay_polls = 0, |world| tenants(world, names)).await;
+    let cloud =
+        Cloud::start_tuned(database, NOVEMBER, |options| options.job_delay_polls = 0, |world| tenants(world, names))
+            .await;
     cloud.arm(rungs).await;
     cloud
 }
@@ -381,7 +383,10 @@ async fn the_first_run_report_tells_what_would_be_done_now_and_soon() {
         let bob = first.lines.iter().find(|line| line.account == "ROOT/bob").unwrap();
         assert_eq!((bob.now, bob.next, bob.machines), ("warn", Some("lock"), Some(1)), "{first:?}");
         let text = first.text(chrono_tz::UTC);
-        assert!(text.contains("would warn 1, restrict 0, lock 0") && text.contains("ROOT/bob: warn now, lock from"), "{text}");
+        assert!(
+            text.contains("would warn 1, restrict 0, lock 0") && text.contains("ROOT/bob: warn now, lock from"),
+            "{text}"
+        );
         assert!(first.lines.iter().all(|line| line.account != "ROOT/ann"), "nothing is due for ann");
         assert!(audit(&cloud, "enforce.arm").await.is_empty(), "a report arms nothing");
         arming::arm(&cloud.app, &wanted, "alice").await.unwrap();
@@ -479,11 +484,16 @@ async fn a_correction_that_waits_holds_its_payer_only_where_too_much_may_be_char
 async fn much_usage_that_waits_holds_everybody_and_little_only_its_payers() {
     on_each_database(|database| async {
         let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
-        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100"), ("ENFORCEMENT_QUARANTINE_PERCENT", "90")] {
+        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100"), ("ENFORCEMENT_QUARANTINE_PERCENT", "90")]
+        {
             cloud.reconfigure(key, value).await;
         }
         let_locks_come_due(&cloud, &["ann", "bob"]).await;
-        run_sql(&cloud, "update usage_record set standing = 3 where account_id = (select id from account where name = 'bob')").await;
+        run_sql(
+            &cloud,
+            "update usage_record set standing = 3 where account_id = (select id from account where name = 'bob')",
+        )
+        .await;
         let report = cloud.enforce().await;
         assert_eq!(report.locked, ["ROOT/ann"], "{report:?}");
         assert!(decided(&report, "ROOT/bob").2.contains("usage records"), "{report:?}");

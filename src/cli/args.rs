@@ -2,6 +2,7 @@
 
 mod enforce;
 mod ledger;
+mod mail;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ pub use self::ledger::{
     AdjustmentCommand, CsvArgs, Export, ExportCommand, GrantArgs, GrantCommand, PayerCommand, PaymentCommand,
     PromoArgs, PromoCommand, RefundCommand,
 };
+pub use self::mail::MailCommand;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -169,6 +171,12 @@ pub enum Command {
         /// The account.
         account: Option<String>,
     },
+    /// Mail: what was sent to whom, what could not be, and whether it works.
+    Mail {
+        #[command(subcommand)]
+        /// What to do.
+        command: MailCommand,
+    },
     /// Usage that waits for a person, and what the sync has to tell.
     #[command(alias = "quarantine")]
     Review {
@@ -178,7 +186,7 @@ pub enum Command {
     },
     /// The newest runs of the jobs.
     Runs {
-        /// Only this job: sync, rate, enforce.
+        /// Only this job: sync, rate, enforce, notify.
         job: Option<String>,
     },
     /// The newest lines of the audit trail.

@@ -133,7 +133,15 @@ async fn steer(context: &Context, app: &App, command: EnforceCommand) -> anyhow:
             context.show(&status, |status| status.text(app.config.billing.zone))?;
             Ok(ExitCode::SUCCESS)
         }
-        EnforceCommand::Pause => switch(context, app, "1", "Enforcement is paused: nothing is taken or given back until `bursar enforce resume`.").await,
+        EnforceCommand::Pause => {
+            switch(
+                context,
+                app,
+                "1",
+                "Enforcement is paused: nothing is taken or given back until `bursar enforce resume`.",
+            )
+            .await
+        }
         EnforceCommand::Resume => switch(context, app, "0", "Enforcement goes on.").await,
         EnforceCommand::Plans { plan } => show_plans(context, app, plan).await,
         EnforceCommand::Approve { plan } => approve(context, app, plan).await,
@@ -233,9 +241,7 @@ async fn switch(context: &Context, app: &App, value: &str, sentence: &str) -> an
 async fn make_plan(context: &Context, app: &App) -> anyhow::Result<ExitCode> {
     let who = author();
     let report = match take_turn(app).await? {
-        Turn::Ours(lock) => {
-            serde_json::to_value(operations::make_plan(app, &who, lock.is_some(), "command").await?)?
-        }
+        Turn::Ours(lock) => serde_json::to_value(operations::make_plan(app, &who, lock.is_some(), "command").await?)?,
         Turn::Server => serde_json::from_str(&ask_server(app, "enforce-plan", &serde_json::json!({})).await?)?,
     };
     match report.get("plan").and_then(serde_json::Value::as_i64) {
@@ -291,7 +297,10 @@ async fn approve(context: &Context, app: &App, id: i64) -> anyhow::Result<ExitCo
         if report.get("carried_plan").and_then(serde_json::Value::as_i64) == Some(id) {
             format!("Plan {id} was carried out.\n{}", enforce_text(report))
         } else {
-            format!("Plan {id} is approved and was not carried out yet; a run does it before it expires.\n{}", enforce_text(report))
+            format!(
+                "Plan {id} is approved and was not carried out yet; a run does it before it expires.\n{}",
+                enforce_text(report)
+            )
         }
     })?;
     Ok(ExitCode::SUCCESS)
@@ -323,9 +332,7 @@ pub async fn leave(context: &Context, args: &LeaveArgs) -> anyhow::Result<ExitCo
         }
     }
     let report = match take_turn(&app).await? {
-        Turn::Ours(lock) => {
-            serde_json::to_value(operations::leave(&app, &author(), lock.is_some(), "command").await?)?
-        }
+        Turn::Ours(lock) => serde_json::to_value(operations::leave(&app, &author(), lock.is_some(), "command").await?)?,
         Turn::Server => serde_json::from_str(&ask_server(&app, "leave", &serde_json::json!({})).await?)?,
     };
     given_back(context, &report)

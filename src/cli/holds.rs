@@ -81,12 +81,7 @@ async fn audit(
     Ok(runs::write_audit(tx, &line).await?)
 }
 
-async fn place(
-    context: &Context,
-    app: &App,
-    word: &str,
-    (owner, reason): (&str, &str),
-) -> anyhow::Result<ExitCode> {
+async fn place(context: &Context, app: &App, word: &str, (owner, reason): (&str, &str)) -> anyhow::Result<ExitCode> {
     let mut tx = app.store.begin().await?;
     let found = cloud::resolve_account(&mut tx, word).await?;
     let now = app.clock.now();
@@ -196,6 +191,10 @@ async fn decide(context: &Context, app: &App, id: i64, confirm: bool, reason: &s
     let name = cloud::get_account(&mut tx, row.account_id).await?.full_name();
     tx.commit().await?;
     context.show(&row, |_| {
-        if confirm { deletions::next_steps(&name) } else { format!("{name} stays. It is not proposed again for this time over its credit.") }
+        if confirm {
+            deletions::next_steps(&name)
+        } else {
+            format!("{name} stays. It is not proposed again for this time over its credit.")
+        }
     })
 }

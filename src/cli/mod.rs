@@ -17,6 +17,7 @@ mod grants;
 mod holds;
 mod import;
 mod jobs;
+mod mail;
 mod output;
 mod payers;
 mod payments;
@@ -130,6 +131,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Deletion { command } => holds::deletion(context, command).await,
         Command::Leave(args) => enforce::leave(context, &args).await,
         Command::Notice { account } => accounts::notices(context, account.as_deref()).await,
+        Command::Mail { command } => mail::mail(context, command).await,
         Command::Review { command } => review::review(context, command).await,
         Command::Runs { job } => admin::runs(context, job.as_deref()).await,
         Command::Audit { subject } => admin::audit(context, subject.as_deref()).await,

@@ -11,7 +11,7 @@ use super::{
     Access, AccountRef, Billing, Cloudstack, Config, Database, DomainRef, Enforcement, Fuse, Jobs, KeyPair, Log,
     LogFormat, LogLevel, Metrics, Problems, Scope, Secrets, Sources, Store, Web,
     layers::{Values, cut},
-    policy_section,
+    mail, policy_section,
     reading::Reading,
     show,
 };
@@ -23,9 +23,9 @@ use crate::{
     time::Day,
 };
 
-const SECONDS: u64 = 1;
-const MINUTES: u64 = 60;
-const HOURS: u64 = 3_600;
+pub(super) const SECONDS: u64 = 1;
+pub(super) const MINUTES: u64 = 60;
+pub(super) const HOURS: u64 = 3_600;
 
 /// Reads, checks and assembles.
 pub(super) fn load(sources: &Sources) -> Result<Config, Problems> {
@@ -49,6 +49,7 @@ fn assemble(r: &mut Reading) -> Option<Config> {
     let policy = policy_section::read(r);
     let fuse = fuse(r);
     let enforcement = enforcement(r);
+    let mail = mail::mail(r);
     let access = access(r);
     let web = web(r);
     let metrics = r.optional("metrics.listen", address).map(|listen| Metrics { listen });
@@ -77,6 +78,7 @@ fn assemble(r: &mut Reading) -> Option<Config> {
         policy: policy?,
         fuse: fuse?,
         enforcement: enforcement?,
+        mail: mail?,
         access: access?,
         web: web?,
         metrics: metrics?,

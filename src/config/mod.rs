@@ -7,6 +7,7 @@
 
 mod check;
 mod layers;
+mod mail;
 mod policy_section;
 mod problem;
 mod reading;
@@ -23,6 +24,7 @@ use url::Url;
 
 pub use self::{
     layers::{DEFAULT_FILE, Sources},
+    mail::{Mail, MailSecurity, MailServer, MailTransport},
     problem::{Origin, Problem, Problems},
     show::reference,
 };
@@ -52,6 +54,8 @@ pub struct Config {
     pub fuse: Fuse,
     /// What enforcement waits for.
     pub enforcement: Enforcement,
+    /// Mail to tenants and administrators.
+    pub mail: Mail,
     /// API keys for tenants.
     pub access: Access,
     /// The pages and the JSON API.

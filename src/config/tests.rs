@@ -5,6 +5,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod mail;
+
 /// Nothing of the environment.
 const NO_VARIABLES: [(&str, &str); 0] = [];
 
@@ -581,7 +583,8 @@ fn no_debug_output_shows_a_secret() {
         "[cloudstack.reader]\napi_key = \"hunter1\"\nsecret_key = \"hunter2\"\n\
          [cloudstack.enforcer]\napi_key = \"hunter3\"\nsecret_key = \"hunter4\"\n\
          [cloudstack.keys]\napi_key = \"hunter5\"\nsecret_key = \"hunter6\"\n\
-         [store]\nurl = \"postgres://u:hunter7@h/d\"\n",
+         [store]\nurl = \"postgres://u:hunter7@h/d\"\n\
+         [mail]\nusername = \"billing\"\npassword = \"hunter8 with blanks\"\n",
     );
     assert!(matches!(&config.store.database, Database::Postgres(url) if url.expose().contains("hunter7")));
     for text in [format!("{config:?}"), format!("{config:#?}"), config.print().to_owned()] {
@@ -624,12 +627,14 @@ fn every_example_is_a_right_value() {
         if key.secret && key.path != "store.url" {
             continue;
         }
-        let text = format!("[{}]\n{}\n", key.section, key.example_line());
+        // What goes along with it.
+        let along = if key.section == "mail" { mail::set_up_without(&key.name) } else { String::new() };
+        let text = format!("[{}]\n{along}{}\n", key.section, key.example_line());
         let loaded = Place::with_file(&text).load(&[]);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
         let variable = key.example_variable();
         let (name, value) = variable.split_once('=').unwrap();
-        let loaded = Place::with_file("").load(&[(name, value)]);
+        let loaded = Place::with_file(&format!("[{}]\n{along}", key.section)).load(&[(name, value)]);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
     }
 }

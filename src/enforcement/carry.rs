@@ -75,7 +75,11 @@ pub(super) async fn approved(
     let accounts = crate::store::cloud::list_accounts(&mut tx).await?;
     tx.commit().await?;
     let name = |id: AccountId| {
-        accounts.iter().find(|account| account.id == id).map(crate::store::cloud::Account::full_name).unwrap_or_default()
+        accounts
+            .iter()
+            .find(|account| account.id == id)
+            .map(crate::store::cloud::Account::full_name)
+            .unwrap_or_default()
     };
     for line in lines.iter().filter(|line| line.state == "waiting") {
         if is_paused(enforcer).await? || enforcer.clock.now().since(planned_at) > DECISIONS_LAST {

@@ -36,9 +36,8 @@ pub enum DeletionError {
 
 /// Proposes what was decided, once for each time over the credit; proposals that have lost their object lapse.
 pub(super) async fn propose(tx: &mut Tx, plan: &Plan, now: Timestamp) -> Result<(), StoreError> {
-    let wanted = |planned: &&PlannedAccount| {
-        planned.decision.outcome == Outcome::ProposeDeletion && !planned.is_rehearsal()
-    };
+    let wanted =
+        |planned: &&PlannedAccount| planned.decision.outcome == Outcome::ProposeDeletion && !planned.is_rehearsal();
     for planned in plan.accounts.iter().filter(wanted) {
         let account = &planned.account;
         let since = planned.decision.reached.get(Rung::Stop).unwrap_or(now);

@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     store::{
+        StoreError, Tx,
         cloud::{self, Account},
         enforcement as rows,
         runs::{self, AuditLine},
-        StoreError, Tx,
     },
     time::Timestamp,
 };
@@ -71,8 +71,10 @@ pub async fn find(enforcer: &Enforcer<'_>) -> Result<Differences, Error> {
     let own = client.own_user().await?.map(|user| user.username);
     let mut tx = enforcer.store.read().await?;
     found.unconfirmed = marker::find_unconfirmed(&mut tx).await?;
-    found.version =
-        runs::find_setting(&mut tx, switches::VERSION).await?.filter(|seen| *seen != present).map(|seen| (seen, present));
+    found.version = runs::find_setting(&mut tx, switches::VERSION)
+        .await?
+        .filter(|seen| *seen != present)
+        .map(|seen| (seen, present));
     let accounts = cloud::list_accounts(&mut tx).await?;
     let holds = rows::list_holds(&mut tx, None).await?;
     tx.commit().await?;
@@ -155,11 +157,7 @@ pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String
 }
 
 /// CloudStack's present version has been looked at. None: it had been before.
-pub async fn acknowledge_version(
-    tx: &mut Tx,
-    version: &str,
-    now: Timestamp,
-) -> Result<Option<String>, StoreError> {
+pub async fn acknowledge_version(tx: &mut Tx, version: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
     let before = runs::find_setting(tx, switches::VERSION).await?;
     if before.as_deref() == Some(version) {
         return Ok(None);

@@ -183,11 +183,8 @@ pub(super) async fn unknown_acts(
     let looked = runs::find_setting(&mut tx, switches::OWN_ACTS_UNTIL).await?.and_then(|text| text.parse().ok());
     let since = looked.map_or_else(|| now.minus(FIRST_LOOK), Timestamp::from_ms);
     let intents = rows::list_intent_spans(&mut tx, since.minus(EXPLAINED_WITHIN)).await?;
-    let accounts: HashMap<String, Account> = cloud::list_accounts(&mut tx)
-        .await?
-        .into_iter()
-        .map(|account| (account.cloud_id.clone(), account))
-        .collect();
+    let accounts: HashMap<String, Account> =
+        cloud::list_accounts(&mut tx).await?.into_iter().map(|account| (account.cloud_id.clone(), account)).collect();
     tx.commit().await?;
     let mut unknown = Vec::new();
     for act in ACTS {

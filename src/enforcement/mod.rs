@@ -6,15 +6,15 @@
 //! holds the lease. Must not: work out figures (the ledger does) or decide (the policy does).
 
 mod act;
+mod calls;
 mod carry;
 pub mod deletions;
 pub mod differences;
 pub mod fuse;
 mod guards;
-pub mod marker;
-mod calls;
 mod lock;
 mod machines;
+pub mod marker;
 mod others;
 mod plan;
 pub mod plans;
@@ -23,15 +23,15 @@ mod recover;
 mod restore;
 mod restrict;
 pub mod run;
+pub mod running;
 mod start;
 mod stop;
-pub mod running;
 mod tell;
 pub mod undo;
 
 pub use calls::job_id;
-pub use machines::Machine;
 pub use guards::gather as blocks;
+pub use machines::Machine;
 pub use plan::{Plan, PlannedAccount, plan, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, enforce};
 

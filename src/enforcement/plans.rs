@@ -142,7 +142,9 @@ pub(super) async fn build(
             Some(actor) if at < MACHINES_LISTED_FOR => actor.running_machines(&planned.account).await?,
             _ => {
                 not_listed += 1;
-                notes.push(format!("its machines were not listed: the plan has more than {MACHINES_LISTED_FOR} accounts"));
+                notes.push(format!(
+                    "its machines were not listed: the plan has more than {MACHINES_LISTED_FOR} accounts"
+                ));
                 Vec::new()
             }
         };

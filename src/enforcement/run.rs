@@ -17,7 +17,7 @@ use crate::{
     ids::{DecisionId, RunId},
     ledger::standing,
     money::{Currency, Money},
-    policy::{Arming, Outcome, Policy, Reason, Rung},
+    policy::{Arming, Ladders, Outcome, Reason, Rung},
     random::RandomSource,
     rating::tax::TaxRate,
     scope::Scope,
@@ -33,8 +33,10 @@ pub const LEASE: &str = "enforcer";
 /// How enforcement goes about it.
 #[derive(Debug, Clone)]
 pub struct EnforceSettings {
-    /// Thresholds and delays.
-    pub policy: Policy,
+    /// Thresholds and delays: the default and the classes.
+    pub ladders: Ladders,
+    /// Whether mail is switched off on purpose: a warning then counts from when it was written.
+    pub mail_is_off: bool,
     /// The cloud's currency.
     pub currency: Currency,
     /// Zone of billing days and of dates that tenants read.
@@ -234,12 +236,7 @@ async fn read_switches(enforcer: &Enforcer<'_>) -> Result<Switches, Error> {
     Ok(switches)
 }
 
-async fn with_lease(
-    enforcer: &Enforcer<'_>,
-    run: RunId,
-    fence: i64,
-    report: &mut EnforceReport,
-) -> Result<(), Error> {
+async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mut EnforceReport) -> Result<(), Error> {
     let settings = enforcer.settings;
     let mut switches = read_switches(enforcer).await?;
     report.paused = switches.paused;

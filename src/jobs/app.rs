@@ -8,7 +8,7 @@ use crate::{
     ids::RunId,
     ledger::{post::PostSettings, standing},
     money::Money,
-    policy::Policy,
+    policy::{Ladders, Policy},
     random::RandomSource,
     rating::{
         desk::RateSettings,
@@ -212,6 +212,11 @@ impl App {
     /// The thresholds and delays that apply to everybody, before classes and overrides.
     pub fn policy(&self) -> Policy {
         self.config.policy.ladder.clone()
+    }
+
+    /// The policies of everybody and of the classes.
+    pub fn ladders(&self) -> Ladders {
+        Ladders::new(self.policy(), &self.config.policy.classes)
     }
 
     /// Up to when usage is fetched.

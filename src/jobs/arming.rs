@@ -5,11 +5,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     app::{App, Role},
+    mail,
     work::{self, EnforceOptions, JobError, enforcement_client},
 };
 use crate::{
     cloudstack::{self, Client},
     enforcement::{self, EnforceSettings, marker, run::Enforcer, running::Looker, switches},
+    notify::{self, NotReady},
     policy::{Arming, Rung},
     setup::rights,
     store::{
@@ -101,13 +103,18 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
     }
     let present = enforcement::run::arming(&mut tx).await?;
     let domains = cloud::list_domains(&mut tx).await?;
-    if let Err(why) = mail_ready(&mut tx, app).await {
-        found.push(why);
+    if let Err(why) = notify::mail_ready(&mut tx, &mail::settings(app)).await {
+        match why {
+            NotReady::Store(error) => return Err(error.into()),
+            other => found.push(other.to_string()),
+        }
     }
     tx.commit().await?;
     for path in wanted.domains.iter().filter(|path| !path.is_empty()) {
         if domains.iter().all(|domain| domain.path != *path) {
-            found.push(format!("there is no domain {path}; `bursar sync` reads them, `bursar account list` shows their paths"));
+            found.push(format!(
+                "there is no domain {path}; `bursar sync` reads them, `bursar account list` shows their paths"
+            ));
         }
         if wanted.rungs.contains(&Rung::Stop)
             && !wanted.rungs.contains(&Rung::Lock)
@@ -147,16 +154,11 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
     Ok(found)
 }
 
-/// Whether warnings can go out by mail.
-async fn mail_ready(_tx: &mut Tx, _app: &App) -> Result<(), String> {
-    Ok(())
-}
-
 async fn missing_rights(client: &Client, wanted: &Wanted) -> Result<Vec<String>, JobError> {
     let mut found = Vec::new();
     for feature in rights::features(Role::Enforcer) {
-        let needed = feature.required
-            || RIGHTS.iter().any(|(rung, name)| *name == feature.name && wanted.rungs.contains(rung));
+        let needed =
+            feature.required || RIGHTS.iter().any(|(rung, name)| *name == feature.name && wanted.rungs.contains(rung));
         if !needed {
             continue;
         }
@@ -391,7 +393,8 @@ impl Status {
             let _ = write!(text, "\nHeld up: {why}. `bursar enforce differences`, then `bursar enforce confirm`.");
         }
         for plan in &self.plans {
-            let _ = write!(text, "\nPlan {} is {}: {}. `bursar enforce plans {}`.", plan.id, plan.state, plan.why, plan.id);
+            let _ =
+                write!(text, "\nPlan {} is {}: {}. `bursar enforce plans {}`.", plan.id, plan.state, plan.why, plan.id);
         }
         if self.deletions > 0 {
             let _ = write!(text, "\n{} proposals to delete wait: `bursar deletion list`.", self.deletions);
@@ -399,7 +402,12 @@ impl Status {
         let _ = write!(text, "\nbursar holds {} accounts.", self.held);
         if let Some(run) = &self.last_run {
             let outcome = run.outcome.as_deref().unwrap_or("running");
-            let _ = write!(text, "\nLast run: {} at {}, {outcome}.", run.id, Timestamp::from_ms(run.started_ms).display_in(zone));
+            let _ = write!(
+                text,
+                "\nLast run: {} at {}, {outcome}.",
+                run.id,
+                Timestamp::from_ms(run.started_ms).display_in(zone)
+            );
         }
         text
     }

@@ -5,6 +5,7 @@ pub mod arming;
 pub mod estimate;
 pub mod keys;
 pub mod lock;
+pub mod mail;
 pub mod operations;
 pub mod quota;
 pub mod server;

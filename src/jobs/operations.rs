@@ -21,12 +21,9 @@ use crate::{
 /// Decides, and stores what would be done downwards as a plan in somebody's name.
 pub async fn make_plan(app: &App, author: &str, holds_data_lock: bool, cause: &str) -> Result<EnforceReport, JobError> {
     let options = EnforceOptions { dry_run: true, holds_data_lock };
-    let settings =
-        EnforceSettings { planned_by: Some(author.to_owned()), ..work::enforce_settings(app, options)? };
-    work::as_enforcer(app, settings, cause, async |enforcer, run| {
-        crate::enforcement::enforce(enforcer, run).await
-    })
-    .await
+    let settings = EnforceSettings { planned_by: Some(author.to_owned()), ..work::enforce_settings(app, options)? };
+    work::as_enforcer(app, settings, cause, async |enforcer, run| crate::enforcement::enforce(enforcer, run).await)
+        .await
 }
 
 /// Gives back what a run took.
@@ -89,11 +86,7 @@ pub async fn acknowledge_version(app: &App, author: &str) -> Result<Option<Strin
     Ok(text)
 }
 
-fn looker<'a>(
-    app: &'a App,
-    settings: &'a EnforceSettings,
-    client: &'a crate::cloudstack::Client,
-) -> Enforcer<'a> {
+fn looker<'a>(app: &'a App, settings: &'a EnforceSettings, client: &'a crate::cloudstack::Client) -> Enforcer<'a> {
     Enforcer {
         store: &app.store,
         client: Some(client),

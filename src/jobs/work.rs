@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::app::{App, AppError, Role};
 use crate::{
     cloudstack,
-    config::Database,
+    config::{Database, MailTransport},
     enforcement::{self, EnforceReport, EnforceSettings, fuse::Limits, marker, run::Enforcer},
     ids::{PriceBookId, RunId},
     ledger::{
@@ -127,7 +127,7 @@ pub struct UnpricedType {
 }
 
 /// Runs a job under a record of its own.
-async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
+pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
     app: &App,
     job: &'static str,
     cause: &str,
@@ -453,7 +453,8 @@ pub struct EnforceOptions {
 pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSettings, JobError> {
     let config = &app.config;
     Ok(EnforceSettings {
-        policy: app.policy(),
+        ladders: app.ladders(),
+        mail_is_off: matches!(config.mail.transport, MailTransport::Off),
         currency: config.billing.currency.clone(),
         zone: config.billing.zone,
         default_limit: app.default_limit(),

@@ -429,10 +429,7 @@ pub async fn count_waiting_by_type(tx: &mut Tx, since: Timestamp) -> Result<Vec<
 }
 
 /// What was charged by usage type since a billing day: records and net billionths.
-pub async fn list_charged_by_type(
-    tx: &mut Tx,
-    since: crate::time::Day,
-) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+pub async fn list_charged_by_type(tx: &mut Tx, since: crate::time::Day) -> Result<Vec<(i64, i64, i64)>, StoreError> {
     all!(
         tx,
         (i64, i64, i64),

@@ -228,7 +228,9 @@ pub(super) fn enforcement_said(done: &str) -> Option<&'static str> {
         "planning" => "A plan is being made; open this page again in a moment.",
         "paused" => "Paused.",
         "resumed" => "Enforcement goes on.",
-        "deletion-confirmed" => "Recorded. Delete the account in CloudStack once its data is safe; nothing is deleted from here.",
+        "deletion-confirmed" => {
+            "Recorded. Delete the account in CloudStack once its data is safe; nothing is deleted from here."
+        }
         "deletion-refused" => "Recorded: the account stays.",
         _ => return None,
     })
