@@ -28,7 +28,7 @@ use crate::{
     jobs::arming::{self, Status},
     policy::Rung,
     store::{
-        Tx, cloud, enforcement as rows, operations,
+        cloud, enforcement as rows, notify, operations,
         runs::{self, AuditLine},
     },
     time::Timestamp,
@@ -40,6 +40,8 @@ const RUNS_SHOWN: i64 = 10;
 const MACHINES_NAMED: usize = 20;
 /// Holds shown.
 const HOLDS_SHOWN: usize = 200;
+/// Accounts without an address shown.
+const ADDRESSES_SHOWN: i64 = 200;
 /// Longest reason.
 const MAX_REASON: usize = 200;
 
@@ -163,7 +165,11 @@ pub(super) async fn page(
             why: hold.reason,
         })
         .collect();
-    let unreachable = without_address(&mut tx, &accounts).await?;
+    let unreachable = notify::list_without_address(&mut tx, ADDRESSES_SHOWN)
+        .await?
+        .into_iter()
+        .map(|row| format!("{}/{}", row.domain_path, row.name))
+        .collect();
     let deletions = operations::list_deletions(&mut tx, false, 200)
         .await?
         .into_iter()
@@ -310,18 +316,6 @@ fn drift(accounts: &HashMap<AccountId, cloud::Account>, holds: &[rows::HoldRow])
         .collect();
     found.sort_by(|a, b| a.account.cmp(&b.account));
     found
-}
-
-/// Accounts that are to be warned and have no usable address.
-async fn without_address(tx: &mut Tx, accounts: &HashMap<AccountId, cloud::Account>) -> Result<Vec<String>, Failure> {
-    let mut names: Vec<String> = rows::list_newest_decisions(tx)
-        .await?
-        .into_values()
-        .filter(|decision| decision.reason == "no-address")
-        .filter_map(|decision| accounts.get(&AccountId::new(decision.account_id)).map(cloud::Account::full_name))
-        .collect();
-    names.sort();
-    Ok(names)
 }
 
 fn back(state: &WebState, done: &str) -> Response {
