@@ -1,15 +1,19 @@
 //! The words of the command line.
 
+mod enforce;
 mod ledger;
 mod mail;
+mod policy;
 
 use std::path::PathBuf;
 
+pub use self::enforce::{DeletionCommand, EnforceArgs, EnforceCommand, HoldCommand, LeaveArgs};
 pub use self::ledger::{
     AdjustmentCommand, CsvArgs, Export, ExportCommand, GrantArgs, GrantCommand, PayerCommand, PaymentCommand,
     PromoArgs, PromoCommand, RefundCommand,
 };
 pub use self::mail::MailCommand;
+pub use self::policy::{LeaveAloneArgs, PolicyCommand};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -120,6 +124,12 @@ pub enum Command {
         /// What to do.
         command: PayerCommand,
     },
+    /// When accounts are warned, restricted, locked and stopped: the default, classes, and values of single payers.
+    Policy {
+        #[command(subcommand)]
+        /// What to do.
+        command: PolicyCommand,
+    },
     /// Promo codes and offers.
     Promo {
         #[command(subcommand)]
@@ -156,6 +166,14 @@ pub enum Command {
         /// What to do.
         command: HoldCommand,
     },
+    /// Accounts that the ladder proposes to delete; a person decides, and bursar deletes nothing.
+    Deletion {
+        #[command(subcommand)]
+        /// What to do.
+        command: DeletionCommand,
+    },
+    /// Stop enforcing for good: pause, disarm, and give back everything that bursar took.
+    Leave(LeaveArgs),
     /// The newest notices, of one account or of all.
     Notice {
         /// The account.
@@ -212,6 +230,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// The whole product on this machine, without a CloudStack.
     Demo(DemoArgs),
+    /// Play seeded lives of a small cloud through this very program, with everything going wrong, and check what must always hold.
+    Sim(SimArgs),
 }
 
 /// Arguments of `init`.
@@ -234,33 +254,6 @@ pub struct InitArgs {
     /// A file with more certificates to trust (PEM).
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-}
-
-/// Arguments of `enforce`.
-#[derive(Debug, Args)]
-pub struct EnforceArgs {
-    /// Decide and store, but do nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Let this run lock so many accounts, beyond the fuse.
-    #[arg(long, value_name = "ACCOUNTS")]
-    pub allow: Option<u32>,
-    #[command(subcommand)]
-    /// Steer enforcement instead of running it.
-    pub command: Option<EnforceCommand>,
-}
-
-/// What steers enforcement.
-#[derive(Debug, Subcommand)]
-pub enum EnforceCommand {
-    /// From now on act on the decisions.
-    Arm,
-    /// From now on only decide.
-    Disarm,
-    /// Stop acting at once, on all replicas.
-    Pause,
-    /// Go on after a pause.
-    Resume,
 }
 
 /// `explain`
@@ -408,6 +401,8 @@ pub enum AccountCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Leave an account alone until a date: no restriction, lock or stop. What gives back never waits.
+    LeaveAlone(LeaveAloneArgs),
     /// Bring in what a payer had or owed before bursar; once.
     Opening {
         /// Its name, full name or CloudStack id.
@@ -505,21 +500,6 @@ pub enum TokenCommand {
     Revoke {
         /// Its name.
         name: String,
-    },
-}
-
-/// `hold …`
-#[derive(Debug, Subcommand)]
-pub enum HoldCommand {
-    /// Standing holds.
-    List,
-    /// Say what a suspension from before bursar is.
-    Adopt {
-        /// The account.
-        account: String,
-        /// billing: bursar opens it when enough is available; abuse or admin: bursar never opens it.
-        #[arg(long = "as", value_parser = ["billing", "abuse", "admin"])]
-        owner: String,
     },
 }
 
@@ -679,6 +659,23 @@ pub struct DemoArgs {
     /// Where the pages are served.
     #[arg(long, default_value = "127.0.0.1:8093")]
     pub listen: std::net::SocketAddr,
+}
+
+/// Arguments of `sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// How many seeds (default: 100, or the one named).
+    #[arg(long)]
+    pub seeds: Option<u64>,
+    /// The first seed. Alone (without `--seeds`) it is played by itself, with its whole story.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How many lives at once (default: one for each processor).
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Failed lives after which no further one is begun.
+    #[arg(long, default_value_t = 10)]
+    pub stop_after: usize,
 }
 
 /// Prints completions for a shell.

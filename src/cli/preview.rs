@@ -103,7 +103,7 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
         let percent = figures.share().for_thresholds();
         let would = match limit {
             None => "nothing: not managed",
-            Some(_) if percent >= Decimal::ONE_HUNDRED && policy.lock_enabled => "warn, then lock",
+            Some(_) if percent >= Decimal::ONE_HUNDRED && policy.lock.enabled => "warn, then lock",
             Some(_) if percent >= Decimal::ONE_HUNDRED => "warn",
             Some(_) if policy.notify_percent.iter().any(|threshold| percent >= Decimal::from(*threshold)) => "notify",
             Some(_) => "nothing",

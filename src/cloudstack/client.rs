@@ -174,7 +174,7 @@ impl Client {
             attempt = attempt.saturating_add(1);
             tracing::info!(command, attempt, pause_ms = pause.as_millis(), %error, "CloudStack read is tried again");
             if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
+                self.wait(pause).await;
             }
         }
     }
@@ -266,6 +266,11 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits, in the time that calls take.
+    pub(super) async fn wait(&self, span: Duration) {
+        self.0.http.pause(span).await;
     }
 
     fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {

@@ -1,9 +1,40 @@
 //! Resource limits of accounts and projects.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
 
-use super::{Client, Error, Listing, envelope::Entry, fields, params::Params};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::{Client, Error, Listing, envelope::Entry, fields, inventory::LiveVolume, params::Params};
 use crate::ids::CloudId;
+
+/// CloudStack's number of the limit on primary storage, in GiB.
+pub const PRIMARY_STORAGE: i32 = 10;
+/// Bytes of a GiB.
+const GIB: u64 = 1 << 30;
+
+/// What is in use of each limited resource: the number in updateResourceLimit, and the field of listAccounts and
+/// listProjects (recorded 040, 145). Memory is in MiB, storage in GiB.
+const USE_FIELDS: [(i32, &str); 17] = [
+    (0, "vmtotal"),
+    (1, "iptotal"),
+    (2, "volumetotal"),
+    (3, "snapshottotal"),
+    (4, "templatetotal"),
+    (5, "projecttotal"),
+    (6, "networktotal"),
+    (7, "vpctotal"),
+    (8, "cputotal"),
+    (9, "memorytotal"),
+    (PRIMARY_STORAGE, "primarystoragetotal"),
+    (11, "secondarystoragetotal"),
+    (12, "backuptotal"),
+    (13, "backupstoragetotal"),
+    (14, "buckettotal"),
+    (15, "objectstoragetotal"),
+    (16, "gputotal"),
+];
 
 /// Whose limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +91,77 @@ impl Entry for ResourceLimit {
     }
 }
 
+/// What an account or project uses of each limited resource. Fractions (storage in GiB) are rounded up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceUse {
+    id: CloudId,
+    totals: BTreeMap<i32, i64>,
+}
+
+impl ResourceUse {
+    /// What is in use of a resource type; None where CloudStack does not say.
+    pub fn of(&self, resource_type: i32) -> Option<i64> {
+        self.totals.get(&resource_type).copied()
+    }
+
+    /// Raises what is known to be in use: CloudStack cuts primary storage down to whole GiB in its lists.
+    pub fn raise(&mut self, resource_type: i32, at_least: i64) {
+        let total = self.totals.entry(resource_type).or_insert(at_least);
+        *total = (*total).max(at_least);
+    }
+}
+
+impl<'de> Deserialize<'de> for ResourceUse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Row {
+            id: CloudId,
+            #[serde(flatten)]
+            fields: Map<String, Value>,
+        }
+        let row = Row::deserialize(deserializer)?;
+        let total = |field: &str| row.fields.get(field).and_then(rounded_up);
+        let totals = USE_FIELDS.iter().filter_map(|(number, field)| Some((*number, total(field)?))).collect();
+        Ok(Self { id: row.id, totals })
+    }
+}
+
+impl Entry for ResourceUse {}
+
+/// A number or a text with one, rounded up.
+fn rounded_up(value: &Value) -> Option<i64> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let number = text.parse::<Decimal>().or_else(|_| Decimal::from_scientific(&text)).ok()?;
+    i64::try_from(number.ceil()).ok().filter(|total| *total >= 0)
+}
+
 impl Client {
+    /// What an account uses; None if there is none of this id.
+    pub async fn get_account_use(&self, id: CloudId) -> Result<Option<ResourceUse>, Error> {
+        self.find_one("listAccounts", &Params::new().with("id", id), |used: &ResourceUse| used.id == id).await
+    }
+
+    /// What a project uses; None if there is none of this id.
+    pub async fn get_project_use(&self, id: CloudId) -> Result<Option<ResourceUse>, Error> {
+        let params = Params::new().with("id", id).with("listall", true);
+        self.find_one("listProjects", &params, |used: &ResourceUse| used.id == id).await
+    }
+
+    /// The volumes of an account or project together, rounded up to GiB.
+    pub async fn sum_volumes_gib(&self, owner: &LimitOwner) -> Result<i64, Error> {
+        let params = owner.params().with("listall", true);
+        let volumes: Listing<LiveVolume> = self.list_all("listVolumes", &params).await?;
+        let bytes = volumes
+            .iter()
+            .filter_map(|volume| volume.size_bytes.and_then(|size| u64::try_from(size).ok()))
+            .fold(0_u64, u64::saturating_add);
+        Ok(i64::try_from(bytes.div_ceil(GIB)).unwrap_or(i64::MAX))
+    }
+
     /// An account's limits.
     pub async fn list_resource_limits(&self, account: &str, domain: CloudId) -> Result<Listing<ResourceLimit>, Error> {
         self.list_limits_of(&LimitOwner::Account { name: account.to_owned(), domain_id: domain }).await
@@ -71,7 +172,7 @@ impl Client {
         self.list_all("listResourceLimits", &owner.params()).await
     }
 
-    /// Sets one limit. What exists beyond it is not touched, but nothing more can be made.
+    /// Sets one limit. Only while the account is enabled, or the project active (531 otherwise). What exists beyond it is not touched, but nothing more can be made.
     pub async fn update_resource_limit(
         &self,
         owner: &LimitOwner,

@@ -63,6 +63,12 @@ impl VirtualMachine {
 impl Entry for VirtualMachine {}
 
 impl Client {
+    /// One machine, whoever it belongs to; None if there is none of this id.
+    pub async fn get_virtual_machine(&self, id: CloudId) -> Result<Option<VirtualMachine>, Error> {
+        let params = Params::new().with("id", id).with("listall", true).with("details", "min");
+        self.find_one("listVirtualMachines", &params, |machine: &VirtualMachine| machine.id == id).await
+    }
+
     /// The machines that the filter names.
     pub async fn list_virtual_machines(&self, filter: &VmFilter) -> Result<Listing<VirtualMachine>, Error> {
         let mut params =

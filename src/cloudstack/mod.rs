@@ -5,6 +5,7 @@
 //! cookies, or call `enableUser` (which would lift a suspension, facts 4.4).
 
 mod accounts;
+mod carrier;
 mod catalogue;
 mod client;
 mod directory;
@@ -40,6 +41,7 @@ pub(crate) mod testing;
 mod traps;
 
 pub use accounts::NewAccount;
+pub use carrier::{Carried, Carrier, NotCarried, OnItsWay};
 pub use catalogue::{Offering, Zone};
 pub use client::{Client, Listing};
 pub use directory::{Account, AccountState, ApiKeyAccess, Domain, Project, User};
@@ -50,7 +52,7 @@ pub use events::{Event, EventFilter};
 pub use inventory::{Address, Inventory, LiveVm, LiveVolume, Owner};
 pub use jobs::JobState;
 pub use keys::{KeyPair, UserKeys};
-pub use limits::{LimitOwner, ResourceLimit};
+pub use limits::{LimitOwner, PRIMARY_STORAGE, ResourceLimit, ResourceUse};
 pub use machines::{VirtualMachine, VmFilter};
 pub use pace::ReadPace;
 pub use quota::{QuotaBalance, QuotaCredit, QuotaItem, QuotaTariff};

@@ -1,10 +1,10 @@
 //! Where CloudStack is and how patient the client is.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use url::Url;
 
-use super::Error;
+use super::{Carrier, Error};
 use crate::secrets::Secret;
 
 /// The time a call may take from start to the last byte. A page of 500 usage records takes a loaded server seconds.
@@ -39,6 +39,8 @@ pub struct ClientSettings {
     pub ca_file: Option<PathBuf>,
     /// How long a signed request stays valid.
     pub expires_after: Duration,
+    /// What carries requests instead of a connection; None: HTTP. For the simulation.
+    pub carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl ClientSettings {
@@ -53,6 +55,7 @@ impl ClientSettings {
             reads_at_once: DEFAULT_READS_AT_ONCE,
             ca_file: None,
             expires_after: DEFAULT_EXPIRES_AFTER,
+            carrier: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! One POST and its answer: deadline, size limit, no cookies of its own, no redirects, no proxies, no retries.
 
-use std::error::Error as _;
+use std::{error::Error as _, sync::Arc, time::Duration};
 
 use reqwest::{
     Certificate,
@@ -8,11 +8,11 @@ use reqwest::{
 };
 use url::Url;
 
-use super::{ClientSettings, Error, envelope::Rejection, error::bounded};
+use super::{Carrier, ClientSettings, Error, NotCarried, envelope::Rejection, error::bounded};
 use crate::time::Timestamp;
 
 /// Idle connections are closed before Jetty closes them (30 s): a write on a dying connection would end as uncertain.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(15);
 
 /// What a server answered.
 #[derive(Debug)]
@@ -64,6 +64,7 @@ pub(crate) struct Http {
     client: reqwest::Client,
     endpoint: Url,
     max_body_bytes: usize,
+    carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl Http {
@@ -106,11 +107,37 @@ impl Http {
         if endpoint.scheme() == "http" && !is_loopback(&endpoint) {
             tracing::warn!("CloudStack is reached without TLS: keys it makes travel readable over the network");
         }
-        Ok(Self { client, endpoint, max_body_bytes: settings.max_body_bytes })
+        let (max_body_bytes, carrier) = (settings.max_body_bytes, settings.carrier.clone());
+        Ok(Self { client, endpoint, max_body_bytes, carrier })
+    }
+
+    /// Lets a pause of the client pass.
+    pub(crate) async fn pause(&self, span: Duration) {
+        match &self.carrier {
+            Some(carrier) => carrier.pause(span).await,
+            None => tokio::time::sleep(span).await,
+        }
+    }
+
+    async fn carried(&self, carrier: &dyn Carrier, form: String) -> Result<Exchange, NoAnswer> {
+        let answer = carrier.carry(form).await.map_err(|why| not_carried(&why))?;
+        if answer.body.len() > self.max_body_bytes {
+            return Err(too_big(self.max_body_bytes));
+        }
+        Ok(Exchange {
+            status: answer.status,
+            content_type: answer.content_type,
+            server_date: answer.date.as_deref().and_then(parse_http_date),
+            set_cookies: Vec::new(),
+            body: answer.body,
+        })
     }
 
     /// Sends a form and reads the whole answer.
     pub(crate) async fn post(&self, form: String, cookies: Option<HeaderValue>) -> Result<Exchange, NoAnswer> {
+        if let Some(carrier) = &self.carrier {
+            return self.carried(carrier.as_ref(), form).await;
+        }
         let mut request = self
             .client
             .post(self.endpoint.clone())
@@ -123,6 +150,7 @@ impl Http {
         let header = |name| response.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok()).map(str::to_owned);
         let announced = header(CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
         let limit = self.max_body_bytes;
+        let too_big = || too_big(limit);
         let mut exchange = Exchange {
             status: response.status().as_u16(),
             content_type: header(CONTENT_TYPE),
@@ -138,12 +166,6 @@ impl Http {
         if let Some(location) = header(LOCATION) {
             tracing::debug!(status = exchange.status, location = bounded(&location), "answered with a redirect");
         }
-        let too_big = || NoAnswer {
-            kind: Lost::TooBig,
-            text: format!(
-                "the answer is bigger than the limit of {limit} bytes; ask for smaller pages or raise the limit"
-            ),
-        };
         if announced.is_some_and(|length| length > limit as u64) {
             return Err(too_big());
         }
@@ -155,6 +177,22 @@ impl Http {
         }
         Ok(exchange)
     }
+}
+
+fn too_big(limit: usize) -> NoAnswer {
+    let text =
+        format!("the answer is bigger than the limit of {limit} bytes; ask for smaller pages or raise the limit");
+    NoAnswer { kind: Lost::TooBig, text }
+}
+
+/// As [`no_answer`], for what a carrier says.
+fn not_carried(why: &NotCarried) -> NoAnswer {
+    let (kind, text) = match why {
+        NotCarried::NotSent => (Lost::NotSent, "no connection"),
+        NotCarried::Cut => (Lost::Sent, "the connection was cut before the answer was complete"),
+        NotCarried::TooLate => (Lost::Sent, "no complete answer within the deadline"),
+    };
+    NoAnswer { kind, text: text.to_owned() }
 }
 
 fn no_answer(error: reqwest::Error) -> NoAnswer {

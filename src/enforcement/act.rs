@@ -1,44 +1,39 @@
-//! The two actions of this ladder, lock and enable, each under an intent (design 7.9 to 7.13).
+//! Acting under intents (design 7.9 to 7.13): what is about to be done is committed first, and what came of it is read back.
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use super::{
-    others,
     plan::{PlannedAccount, protection},
-    run::{Enforcer, Error, LEASE},
-    switches,
+    run::{Enforcer, Error},
+    tell,
 };
 use crate::{
-    cloudstack::{self, AccountState, Client, JobState},
-    ids::{CloudId, DecisionId, RunId},
+    cloudstack::{self, Client},
+    ids::{AccountId, CloudId, DecisionId, RunId},
+    policy::Rung,
     store::{
-        StoreError,
+        StoreError, Tx,
         cloud::{self, Account},
-        enforcement as rows,
+        enforcement::{self as rows, HoldRow, IntentRow, NewDecision},
         runs::{self, AuditLine},
     },
     time::Timestamp,
 };
 
-/// A decision older than this is taken again instead of carried out (design 7.13).
+/// A decision to go down that is older than this is taken again instead of carried out (design 7.13).
 const DECISION_IS_STALE_AFTER: Duration = Duration::from_mins(1);
 /// Clocks of bursar and CloudStack may differ by so much when events are matched with a hold.
 pub(super) const EVENT_TOLERANCE: Duration = Duration::from_mins(1);
-/// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
-const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
 /// Intents of an account that are looked through for the one behind a hold.
-const INTENTS_LOOKED_AT: i64 = 1_000;
-/// The namespace of job ids: a UUID of bursar's own.
-const JOB_NAMESPACE: Uuid =
-    Uuid::from_bytes([0x62, 0x75, 0x72, 0x73, 0x61, 0x72, 0x4a, 0x6f, 0x80, 0x62, 0x73, 0x2d, 0x76, 0x31, 0x00, 0x01]);
+pub(super) const INTENTS_LOOKED_AT: i64 = 1_000;
 
 /// Whether an action came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
     /// It did, as read back.
     Yes,
+    /// It is under way: a later run ends it. Says what it waits for.
+    Started(String),
     /// It did not, and why.
     No(String),
 }
@@ -47,58 +42,159 @@ pub enum Done {
 pub struct Actor<'a> {
     pub(super) enforcer: &'a Enforcer<'a>,
     pub(super) client: &'a Client,
-    run: RunId,
-    fence: i64,
+    pub(super) run: RunId,
+    pub(super) fence: i64,
     planned_at: Timestamp,
+    /// Whether a person ordered what is done, so that a pause does not stop it.
+    pub(super) by_order: bool,
     /// The name of the user whose key the enforcer uses: its events are ours.
     pub(super) own_name: Option<String>,
 }
 
-/// The job id of an attempt (design 7.10): the same attempt always asks for the same job.
-pub fn job_id(intent: &str, attempt: i64) -> Uuid {
-    Uuid::new_v5(&JOB_NAMESPACE, format!("{intent}/{attempt}").as_bytes())
-}
-
-fn cloud_id(account: &Account) -> Result<CloudId, Error> {
+/// The id of an account in CloudStack.
+pub(super) fn cloud_id(account: &Account) -> Result<CloudId, Error> {
     account
         .cloud_id
         .parse()
         .map_err(|_| Error::Store(StoreError::Nonsense(format!("account {} has no UUID", account.full_name()))))
 }
 
+/// What an intent is about, as the steps need it.
+pub(super) struct Intent {
+    pub id: String,
+    pub decision: DecisionId,
+    pub action: String,
+    pub state_before: String,
+    pub created: Timestamp,
+    pub cause: Option<String>,
+}
+
+impl From<&IntentRow> for Intent {
+    fn from(row: &IntentRow) -> Self {
+        Self {
+            id: row.id.clone(),
+            decision: DecisionId::new(row.decision_id),
+            action: row.action.clone(),
+            state_before: row.state_before.clone().unwrap_or_default(),
+            created: Timestamp::from_ms(row.created_ms),
+            cause: row.cause.clone(),
+        }
+    }
+}
+
+/// How far an intent that a former run began may be driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Drive {
+    /// Only what was sent is concluded. The decision behind it may be hours old, and the tenant may have paid since.
+    Conclude,
+    /// To its end: a decision of this run wants it.
+    GoOn,
+}
+
+/// How an intent ended.
+pub(super) struct End<'a> {
+    /// Whether it did what it was for.
+    pub worked: bool,
+    /// The account's state as read back.
+    pub state_after: Option<&'a str>,
+    /// In words.
+    pub outcome: &'a str,
+}
+
 impl<'a> Actor<'a> {
     /// Gets ready to act: finds out under which name CloudStack knows the enforcer.
     pub async fn new(enforcer: &'a Enforcer<'a>, client: &'a Client, run: RunId, fence: i64) -> Result<Self, Error> {
         let own_name = client.own_user().await?.map(|user| user.username);
-        Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), own_name })
+        Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), by_order: false, own_name })
+    }
+
+    /// From now on a person's order is carried out, also while enforcement is paused.
+    pub(super) const fn acts_by_order(&mut self) {
+        self.by_order = true;
     }
 
     /// From now on decisions of this instant are carried out: what a former run left is concluded before they are taken.
-    pub(super) const fn carries_out_decisions_of(&mut self, now: Timestamp) {
+    pub const fn carries_out_decisions_of(&mut self, now: Timestamp) {
         self.planned_at = now;
     }
 
-    /// Machines that run in an account, as CloudStack counts them now.
-    pub async fn running_machines(&self, planned: &PlannedAccount) -> Result<u64, Error> {
-        let account = self.client.get_account(cloud_id(&planned.account)?).await?;
-        Ok(account.and_then(|account| account.vm_running).and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
-    }
-
-    /// Whether acting may go on: not paused, the lease still ours, the decision still fresh.
-    async fn may_act(&self) -> Result<Option<String>, Error> {
+    /// Takes an account one step down. One step a call, under one intent.
+    pub async fn step_down(&self, planned: &PlannedAccount, decision: DecisionId, rung: Rung) -> Result<Done, Error> {
         let now = self.enforcer.clock.now();
         if now.since(self.planned_at) > DECISION_IS_STALE_AFTER || now < self.planned_at {
-            return Ok(Some("the decision is older than a minute; the next run takes it again".to_owned()));
+            return Ok(Done::No("the decision is older than a minute; the next run takes it again".to_owned()));
         }
+        if let Some(why) = self.may_call().await? {
+            return Ok(Done::No(why.to_owned()));
+        }
+        let account = &planned.account;
+        let Some(read) = self.read_back(account).await? else {
+            return Ok(Done::No("it is no longer in CloudStack".to_owned()));
+        };
+        if let Some(why) = self.untouchable(account, &read) {
+            return Ok(Done::No(why));
+        }
+        let hold = self.billing_hold(account.id).await?;
+        let state = read.state.as_str();
+        // Enabled by somebody else while it was stopped: it is locked first, as always.
+        let again = rung == Rung::Stop && state == "enabled" && hold.as_ref().is_some_and(|hold| hold.rung == "stop");
+        let rung = if again { Rung::Lock } else { rung };
+        if let Some(why) = out_of_step(rung, state, hold.as_ref()) {
+            return Ok(Done::No(why));
+        }
+        let patience = self.enforcer.settings.intent_deadline;
+        let intent = match self.begin(account, decision, rung.word(), state, None).await? {
+            Some(intent) => intent,
+            // What a former run began and a fresh decision still wants is gone on with.
+            None => match self.open_intent(account.id).await? {
+                Some(open) if open.action == rung.word() => Intent::from(&open),
+                _ => return Ok(Done::No("an earlier action on it is not finished".to_owned())),
+            },
+        };
+        Box::pin(self.advance(&intent, account, (Drive::GoOn, patience))).await
+    }
+
+    /// Goes on with an intent from whatever there is, as far as it comes.
+    pub(super) async fn advance(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        (drive, patience): (Drive, Duration),
+    ) -> Result<Done, Error> {
+        match intent.action.as_str() {
+            "restrict" => self.advance_restrict(intent, account, drive).await,
+            "lock" => self.advance_lock(intent, account, patience).await,
+            "stop" => self.advance_stop(intent, account, (drive, patience)).await,
+            // A way up is never on an old decision too much.
+            _ => self.advance_restore(intent, account, patience).await,
+        }
+    }
+
+    /// The open intent of an account: there is one at most.
+    pub(super) async fn open_intent(&self, account: AccountId) -> Result<Option<IntentRow>, Error> {
         let mut tx = self.enforcer.store.read().await?;
-        if runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1") {
-            return Ok(Some("enforcement was paused meanwhile".to_owned()));
-        }
-        if !runs::holds_lease(&mut tx, LEASE, self.enforcer.holder, self.fence, now).await? {
-            return Ok(Some("another process enforces now".to_owned()));
-        }
+        let open = rows::list_open_intents(&mut tx).await?;
         tx.commit().await?;
-        Ok(None)
+        Ok(open.into_iter().find(|intent| intent.account_id == account))
+    }
+
+    /// The mirror may be minutes old: what is never touched is checked on what CloudStack says now.
+    fn untouchable(&self, account: &Account, read: &cloudstack::Account) -> Option<String> {
+        let as_read = Account {
+            name: read.name.clone(),
+            account_type: read.account_type.map_or(account.account_type, i64::from),
+            role_type: read.role_type.clone().unwrap_or_else(|| account.role_type.clone()),
+            ..account.clone()
+        };
+        protection(&as_read, &self.enforcer.settings.protected).map(|why| format!("it is protected: {why}"))
+    }
+
+    /// The hold that bursar itself has on an account.
+    pub(super) async fn billing_hold(&self, account: AccountId) -> Result<Option<HoldRow>, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let holds = rows::list_holds(&mut tx, Some(account)).await?;
+        tx.commit().await?;
+        Ok(holds.into_iter().find(|hold| hold.owner == "billing"))
     }
 
     /// Reads the account's state in CloudStack and notes it.
@@ -112,272 +208,148 @@ impl<'a> Actor<'a> {
         Ok(read)
     }
 
-    /// Writes an intent and claims it, in commits of their own. None: somebody else is acting on the account.
-    async fn begin(
+    /// Writes an intent in a commit of its own. None: an earlier action on the account is open.
+    pub(super) async fn begin(
         &self,
         account: &Account,
         decision: DecisionId,
         action: &str,
         state_before: &str,
-    ) -> Result<Option<(String, Uuid)>, Error> {
-        let intent = self.enforcer.random.uuid().to_string();
-        let mut tx = self.enforcer.store.begin().await?;
+        cause: Option<&str>,
+    ) -> Result<Option<Intent>, Error> {
+        let id = self.enforcer.random.uuid().to_string();
         let now = self.enforcer.clock.now();
-        match rows::insert_intent(&mut tx, &intent, decision, self.run, account.id, action, state_before, now).await {
+        let mut tx = self.enforcer.store.begin().await?;
+        match rows::insert_intent(&mut tx, &id, decision, self.run, account.id, action, state_before, cause, now).await
+        {
             Ok(()) => tx.commit().await?,
             Err(StoreError::Exists(_)) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let job = job_id(&intent, 1);
-        let mut tx = self.enforcer.store.begin().await?;
-        let claimed = rows::claim_intent(&mut tx, &intent, 1, self.fence, &job.to_string(), now).await?;
-        tx.commit().await?;
-        Ok(claimed.then_some((intent, job)))
+        Ok(Some(Intent {
+            id,
+            decision,
+            action: action.to_owned(),
+            state_before: state_before.to_owned(),
+            created: now,
+            cause: cause.map(str::to_owned),
+        }))
     }
 
-    /// Ends an intent with what was read back; places or lifts the hold in the same commit.
-    #[expect(clippy::too_many_arguments, reason = "the columns of an intent's end")]
-    pub(super) async fn finish(
-        &self,
-        intent: &str,
-        account: &Account,
-        action: &str,
-        state_before: &str,
-        state_after: Option<&str>,
-        worked: bool,
-        outcome: &str,
-    ) -> Result<(), Error> {
+    /// Ends an intent with what was read back. A step down that worked places or raises the hold in the same commit, and the
+    /// tenant is told.
+    pub(super) async fn finish(&self, intent: &Intent, account: &Account, end: End<'_>) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
-        let state = if worked { "done" } else { "failed" };
-        if !rows::end_intent(&mut tx, intent, state, state_after, outcome, now).await? {
+        let state = if end.worked { "done" } else { "failed" };
+        if !rows::end_intent(&mut tx, &intent.id, state, end.state_after, end.outcome, now).await? {
             return Ok(());
         }
-        if worked && action == "lock" {
-            rows::place_hold(&mut tx, account.id, "billing", "lock", outcome, Some(intent), "bursar", now).await?;
-        }
-        if worked && action == "enable" {
-            rows::lift_hold(&mut tx, account.id, "billing", "bursar", now).await?;
-        }
-        let line = AuditLine {
-            at_ms: now.as_ms(),
-            actor: format!("run {}", self.run),
-            action: format!("account.{action}"),
-            subject: account.full_name(),
-            before_state: Some(state_before.to_owned()),
-            after_state: state_after.map(str::to_owned),
-            request_id: Some(intent.to_owned()),
-            answer: Some(outcome.to_owned()),
+        let event = match intent.action.as_str() {
+            "restrict" => "restricted",
+            "lock" => "locked",
+            "stop" => "stopped",
+            _ => "restored",
         };
-        runs::write_audit(&mut tx, &line).await?;
+        if end.worked {
+            if event != "restored" {
+                rows::raise_hold(&mut tx, account.id, &intent.action, end.outcome, &intent.id, now).await?;
+                self.tell_tenant(&mut tx, intent, account, event).await?;
+            }
+        }
+        self.audit(&mut tx, intent, account, (Some(&intent.state_before), end.state_after), end.outcome).await?;
+        // What stays for a person to do stands behind a semicolon, item by item.
+        if end.worked && end.outcome.contains("; ") {
+            let (key, name) = (format!("by-hand-{}", intent.id), account.full_name());
+            let subject = format!("{name}: something is left to do by hand");
+            let body = format!("{name} was {event}: {}.", end.outcome);
+            tell::administrators(&mut tx, &key, "by-hand", &subject, &body, now).await?;
+        }
         tx.commit().await?;
         crate::telemetry::metrics::intent_ended(state);
-        tracing::info!(account = %account.full_name(), action, outcome, "action ended");
+        tracing::info!(account = %account.full_name(), action = %intent.action, outcome = end.outcome, "action ended");
         Ok(())
     }
 
-    /// Locks an account.
-    pub async fn lock(&self, planned: &PlannedAccount, decision: DecisionId) -> Result<Done, Error> {
-        if let Some(why) = self.may_act().await? {
-            return Ok(Done::No(why));
-        }
-        let account = &planned.account;
-        let Some(read) = self.read_back(account).await? else {
-            return Ok(Done::No("it is no longer in CloudStack".to_owned()));
-        };
-        // The mirror may be minutes old: what is never touched is checked on what CloudStack says now.
-        let as_read = Account {
-            name: read.name.clone(),
-            account_type: read.account_type.map_or(account.account_type, i64::from),
-            role_type: read.role_type.clone().unwrap_or_else(|| account.role_type.clone()),
-            ..account.clone()
-        };
-        if let Some(why) = protection(&as_read, &self.enforcer.settings.protected) {
-            return Ok(Done::No(format!("it is protected: {why}")));
-        }
-        if read.state != AccountState::Enabled {
-            return Ok(Done::No(format!("it is {} already, by somebody else", read.state.as_str())));
-        }
-        let Some((intent, job)) = self.begin(account, decision, "lock", read.state.as_str()).await? else {
-            return Ok(Done::No("an earlier action on it is not finished".to_owned()));
-        };
-        let id = cloud_id(account)?;
-        let begun = self.enforcer.clock.now();
-        let ended = match self.client.lock_account(id, job).await {
-            Ok(accepted) => self.await_job(accepted).await,
-            Err(error) if error.is_already_exists() => self.await_job(job).await,
-            Err(cloudstack::Error::Uncertain { text }) => {
-                tracing::warn!(account = %account.full_name(), why = %text, "the answer to a lock was lost; its job is looked up");
-                self.await_job(job).await
-            }
-            Err(error) => {
-                let outcome = error.to_string();
-                self.finish(&intent, account, "lock", "enabled", None, false, &outcome).await?;
-                return Ok(Done::No(outcome));
-            }
-        };
-        self.conclude_lock(&intent, account, "enabled", begun, ended).await
-    }
-
-    /// Waits for a job; what can not be found out now is left to the next run.
-    pub(super) async fn await_job(&self, job: Uuid) -> JobEnd {
-        let settings = self.enforcer.settings;
-        match self.client.wait_for_job(job, settings.intent_deadline, settings.job_pause).await {
-            Ok(JobState::Pending) => JobEnd::Unknown("its job has not ended".to_owned()),
-            Ok(JobState::Succeeded(_)) => JobEnd::Ended(String::new()),
-            Ok(JobState::Failed { code, text }) => JobEnd::Ended(format!("its job failed ({code}): {text}")),
-            Ok(JobState::Cancelled) => JobEnd::Ended("its job was cancelled".to_owned()),
-            Err(cloudstack::Error::Gone { .. }) => JobEnd::NeverWas,
-            Err(error) => JobEnd::Unknown(error.to_string()),
-        }
-    }
-
-    /// After a lock's job: what counts is the state as read back (facts 4.2: a failed job may have acted).
-    pub(super) async fn conclude_lock(
+    /// Gives the tenant notice of what was done, in the words of the decision.
+    pub(super) async fn tell_tenant(
         &self,
-        intent: &str,
+        tx: &mut Tx,
+        intent: &Intent,
         account: &Account,
-        state_before: &str,
-        begun: Timestamp,
-        ended: JobEnd,
-    ) -> Result<Done, Error> {
-        let why = match &ended {
-            JobEnd::Unknown(why) => return Ok(Done::No(format!("{why}; the next run looks again"))),
-            JobEnd::Ended(why) => why.clone(),
-            JobEnd::NeverWas => "CloudStack knows no such job".to_owned(),
-        };
-        let read = self.read_back(account).await?;
-        let state = read.as_ref().map(|read| read.state.as_str().to_owned());
-        let locked = matches!(read.as_ref().map(|read| &read.state), Some(AccountState::Locked));
-        // Locked without a job of ours: somebody else's lock, unless the events say that it was ours.
-        let ours = match ended {
-            JobEnd::Ended(_) => true,
-            _ => locked && self.locked_by_us(account, begun).await?,
-        };
-        // A lock that comes about after its intent was given up would be nobody's, and no payment would lift it.
-        if ended == JobEnd::NeverWas && !ours && self.enforcer.clock.now() < begun.plus(REQUEST_LIVES_FOR) {
-            return Ok(Done::No(format!("{why}, and the request may still be on its way; the next run looks again")));
-        }
-        if locked && ours && state_before == "enabled" {
-            self.finish(intent, account, "lock", state_before, state.as_deref(), true, "locked for billing").await?;
-            return Ok(Done::Yes);
-        }
-        let outcome = if locked { "somebody else locked it".to_owned() } else { format!("it was not locked: {why}") };
-        self.finish(intent, account, "lock", state_before, state.as_deref(), false, &outcome).await?;
-        Ok(Done::No(outcome))
-    }
-
-    /// Whether the newest lock of the account in CloudStack's events since `begun` is ours.
-    async fn locked_by_us(&self, account: &Account, begun: Timestamp) -> Result<bool, Error> {
-        let names = self.lockers(account, begun.minus(EVENT_TOLERANCE)).await?;
-        Ok(match (names, &self.own_name) {
-            (Some(names), Some(own)) => names.first() == Some(own),
-            _ => false,
-        })
-    }
-
-    /// Enables an account that bursar locked, if nobody else wants it locked.
-    pub async fn restore(&self, planned: &PlannedAccount, decision: DecisionId) -> Result<Done, Error> {
-        if let Some(why) = self.may_act().await? {
-            return Ok(Done::No(why));
-        }
-        let account = &planned.account;
-        let mut tx = self.enforcer.store.read().await?;
-        let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
-        let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
-        tx.commit().await?;
-        let Some(hold) = holds.iter().find(|hold| hold.owner == "billing") else {
-            return Ok(Done::No("bursar did not lock it".to_owned()));
-        };
-        if holds.len() > 1 {
-            return Ok(Done::No("somebody else wants it locked too".to_owned()));
-        }
-        let Some(read) = self.read_back(account).await? else {
-            return Ok(Done::No("it is no longer in CloudStack".to_owned()));
-        };
-        // From the call on, not from the hold: a hold comes late where a later run had to find out that the lock was done.
-        let begun = intents
-            .iter()
-            .find(|intent| hold.intent_id.as_ref() == Some(&intent.id))
-            .map_or(hold.placed_ms, |intent| intent.created_ms);
-        let since = Timestamp::from_ms(begun).minus(EVENT_TOLERANCE);
-        let Some(own) = &self.own_name else {
-            return Ok(Done::No("bursar can not tell its own name in CloudStack, so it can not tell its lock from another; enable it by hand".to_owned()));
-        };
-        match self.lockers(account, since).await? {
-            None => {
-                return Ok(Done::No(
-                    "CloudStack's events can not be read, so nobody knows whether an administrator locked it too; enable it by hand, or allow listEvents"
-                        .to_owned(),
-                ));
-            }
-            Some(names) if names.iter().any(|name| name != own) => {
-                let now = self.enforcer.clock.now();
-                let mut tx = self.enforcer.store.begin().await?;
-                others::place_hold(&mut tx, account.id, now).await?;
-                tx.commit().await?;
-                return Ok(Done::No(
-                    "an administrator locked it too, in CloudStack; that is not bursar's to undo".to_owned(),
-                ));
-            }
-            Some(_) => {}
-        }
-        let state_before = read.state.as_str().to_owned();
-        if read.state == AccountState::Enabled {
-            self.drop_hold(planned).await?;
-            return Ok(Done::Yes);
-        }
-        let Some((intent, _)) = self.begin(account, decision, "enable", &state_before).await? else {
-            return Ok(Done::No("an earlier action on it is not finished".to_owned()));
-        };
-        match self.client.enable_account(cloud_id(account)?).await {
-            Ok(_) | Err(cloudstack::Error::Uncertain { .. }) => {}
-            Err(error) => {
-                let outcome = error.to_string();
-                self.finish(&intent, account, "enable", &state_before, None, false, &outcome).await?;
-                return Ok(Done::No(outcome));
-            }
-        }
-        self.conclude_enable(&intent, account, &state_before).await
-    }
-
-    /// enableAccount is synchronous: the state read back tells whether it happened.
-    pub(super) async fn conclude_enable(&self, intent: &str, account: &Account, before: &str) -> Result<Done, Error> {
-        let read = self.read_back(account).await?;
-        let state = read.as_ref().map(|read| read.state.as_str().to_owned());
-        let enabled = matches!(read.as_ref().map(|read| &read.state), Some(AccountState::Enabled));
-        let outcome = if enabled { "enabled again" } else { "it was not enabled; the next run tries again" };
-        self.finish(intent, account, "enable", before, state.as_deref(), enabled, outcome).await?;
-        Ok(if enabled { Done::Yes } else { Done::No(outcome.to_owned()) })
-    }
-
-    /// Somebody enabled the account and enough is available: bursar's hold has no object any more.
-    pub async fn drop_hold(&self, planned: &PlannedAccount) -> Result<(), Error> {
+        event: &str,
+    ) -> Result<(), Error> {
+        let sentence = rows::get_decision(tx, intent.decision).await?.sentence;
+        let event = format!("{event}-{}", intent.id);
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
-        if rows::lift_hold(&mut tx, planned.account.id, "billing", "bursar", now).await? {
-            let line = AuditLine {
-                at_ms: now.as_ms(),
-                actor: format!("run {}", self.run),
-                action: "hold.lift".to_owned(),
-                subject: planned.account.full_name(),
-                answer: Some("somebody had enabled the account, and enough is available".to_owned()),
-                ..AuditLine::default()
-            };
-            runs::write_audit(&mut tx, &line).await?;
-        }
-        tx.commit().await?;
+        rows::insert_notice(tx, account.payer_id, account.id, 0, &event, &sentence, None, false, now).await?;
         Ok(())
+    }
+
+    /// Writes what was done into the audit trail.
+    pub(super) async fn audit(
+        &self,
+        tx: &mut Tx,
+        intent: &Intent,
+        account: &Account,
+        (before, after): (Option<&str>, Option<&str>),
+        answer: &str,
+    ) -> Result<(), Error> {
+        let actor = intent.cause.clone().unwrap_or_else(|| format!("run {}", self.run));
+        let line = AuditLine {
+            at_ms: self.enforcer.clock.now().as_ms(),
+            actor,
+            action: format!("account.{}", intent.action),
+            subject: account.full_name(),
+            before_state: before.map(str::to_owned),
+            after_state: after.map(str::to_owned),
+            request_id: Some(intent.id.clone()),
+            answer: Some(answer.to_owned()),
+        };
+        runs::write_audit(tx, &line).await?;
+        Ok(())
+    }
+
+    /// Stores a decision that a person took, so that every act has one.
+    pub(super) async fn decide_by_hand(
+        &self,
+        account: &Account,
+        reason: &'static str,
+        sentence: String,
+    ) -> Result<DecisionId, Error> {
+        let new = NewDecision {
+            run: self.run,
+            payer: account.payer_id,
+            account: account.id,
+            outcome: "restore",
+            rung: "none",
+            reason,
+            sentence,
+            figures: "{}".to_owned(),
+            dry_run: false,
+        };
+        let mut tx = self.enforcer.store.begin().await?;
+        let id = rows::insert_decision(&mut tx, &new, self.enforcer.clock.now()).await?;
+        tx.commit().await?;
+        Ok(id)
     }
 }
 
-/// How a job ended, as far as it matters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobEnd {
-    /// It ended; the reason where it ended badly.
-    Ended(String),
-    /// CloudStack does not know it: it never came, or was purged.
-    NeverWas,
-    /// It can not be found out now.
-    Unknown(String),
+/// Why a step down does not fit to how the account stands now.
+fn out_of_step(rung: Rung, state: &str, hold: Option<&HoldRow>) -> Option<String> {
+    let held = hold.map(|hold| hold.rung.as_str());
+    let fits = match rung {
+        Rung::Restrict => state == "enabled" && held.is_none(),
+        Rung::Lock => state == "enabled",
+        // Disabled by others meanwhile: not ours to claim.
+        Rung::Stop => state == "locked" && matches!(held, Some("lock" | "stop")),
+        Rung::None | Rung::Notify => false,
+    };
+    if fits {
+        None
+    } else if state == "enabled" {
+        Some(format!("it is enabled, which does not fit to a step to {}; the next run decides anew", rung.word()))
+    } else {
+        Some(format!("it is {state} already, by somebody else"))
+    }
 }

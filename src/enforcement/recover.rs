@@ -1,47 +1,89 @@
-//! What a former run began and did not end: looked up, read back, concluded, before anything new is done.
+//! What a former run began and did not end: looked up, read back, gone on with, before anything new is decided.
 
-use uuid::Uuid;
+use std::time::Duration;
 
 use super::{
-    act::{Actor, Done},
+    act::{Actor, Done, Drive, Intent},
+    plan::PlannedAccount,
     run::Error,
 };
 use crate::{
-    store::{cloud, enforcement as rows},
-    time::Timestamp,
+    policy::Outcome,
+    store::{acting, cloud, enforcement as rows},
 };
 
-/// Concludes every open intent. Gives a sentence for each.
+/// How long one open intent may take of a run: another one waits behind it, and whoever has paid wants to be opened.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Concludes what was sent under every open intent, and goes on with restores. Gives a sentence for each. What leads down is driven no
+/// further here: [`follow_up`] does that, on the decisions of this run.
 pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
     let store = actor.enforcer.store;
     let mut tx = store.read().await?;
     let open = rows::list_open_intents(&mut tx).await?;
     tx.commit().await?;
     let mut sentences = Vec::new();
-    for intent in open {
+    for row in open {
         let mut tx = store.begin().await?;
-        let account = cloud::get_account(&mut tx, intent.account_id).await?;
-        let before = intent.state_before.clone().unwrap_or_default();
-        if intent.attempt == 0 {
-            // Written, never claimed: nothing was sent. The decision is taken again.
-            rows::end_intent(&mut tx, &intent.id, "abandoned", None, "it was never begun", actor.enforcer.clock.now())
-                .await?;
+        let account = cloud::get_account(&mut tx, row.account_id).await?;
+        let name = account.full_name();
+        if row.attempt == 0 && acting::count_notes_of(&mut tx, &row.id).await? == 0 {
+            // Written, and nothing was begun: the decision is taken again.
+            let now = actor.enforcer.clock.now();
+            rows::end_intent(&mut tx, &row.id, "abandoned", None, "it was never begun", now).await?;
             tx.commit().await?;
-            sentences.push(format!("{}: an action that was never begun was dropped", account.full_name()));
+            sentences.push(format!("{name}: an action that was never begun was dropped"));
             continue;
         }
         tx.commit().await?;
-        let done = if intent.action == "lock" {
-            let job = intent.job_id.as_deref().and_then(|text| Uuid::parse_str(text).ok()).unwrap_or_default();
-            let ended = actor.await_job(job).await;
-            let begun = Timestamp::from_ms(intent.created_ms);
-            actor.conclude_lock(&intent.id, &account, &before, begun, ended).await?
-        } else {
-            actor.conclude_enable(&intent.id, &account, &before).await?
+        let patience = PATIENCE.min(actor.enforcer.settings.intent_deadline);
+        let done = Box::pin(actor.advance(&Intent::from(&row), &account, (Drive::Conclude, patience))).await?;
+        sentences.push(match done {
+            Done::Yes => format!("{name}: an interrupted {} turned out to be done", row.action),
+            Done::No(why) | Done::Started(why) => format!("{name}: an interrupted {}: {why}", row.action),
+        });
+    }
+    Ok(sentences)
+}
+
+/// Drives on what a former run began and this run's decisions still want, and ends what they no longer want. Gives a
+/// sentence for each.
+pub async fn follow_up<'p>(
+    actor: &Actor<'_>,
+    planned: impl Iterator<Item = &'p PlannedAccount>,
+) -> Result<Vec<String>, Error> {
+    let mut tx = actor.enforcer.store.read().await?;
+    let open = rows::list_open_intents(&mut tx).await?;
+    tx.commit().await?;
+    let mut sentences = Vec::new();
+    if open.is_empty() {
+        return Ok(sentences);
+    }
+    let patience = PATIENCE.min(actor.enforcer.settings.intent_deadline);
+    for planned in planned {
+        let account = &planned.account;
+        let Some(row) = open.iter().find(|row| row.account_id == account.id) else { continue };
+        let intent = Intent::from(row);
+        let outcome = planned.decision.outcome;
+        let done = match row.action.as_str() {
+            // The decision to restrict goes on with it by itself; one that waits leaves it open.
+            "restrict" if !matches!(outcome, Outcome::Restrict | Outcome::Wait) => {
+                actor.end_restrict(&intent, account).await?
+            }
+            "stop" if !matches!(outcome, Outcome::Stop | Outcome::Wait | Outcome::Restore) => {
+                match actor.end_stop(&intent, account).await? {
+                    Some(done) => done,
+                    // Disabled already, and to stay so: its projects and machines follow.
+                    None => Box::pin(actor.advance(&intent, account, (Drive::GoOn, patience))).await?,
+                }
+            }
+            _ => continue,
         };
         sentences.push(match done {
-            Done::Yes => format!("{}: an interrupted {} turned out to be done", account.full_name(), intent.action),
-            Done::No(why) => format!("{}: an interrupted {}: {why}", account.full_name(), intent.action),
+            Done::Yes => format!("{}: an interrupted {} is done", account.full_name(), row.action),
+            Done::No(why) | Done::Started(why) => {
+                format!("{}: an interrupted {}: {why}", account.full_name(), row.action)
+            }
         });
     }
     Ok(sentences)

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    cloudstack::{self, Client, ClientSettings, Credentials},
+    cloudstack::{self, Carrier, Client, ClientSettings, Credentials},
     config::{Config, Database, DomainRef, KeyPair},
     ids::RunId,
     ledger::{post::PostSettings, standing},
     money::Money,
-    policy::Policy,
+    policy::{Ladders, Policy},
     random::RandomSource,
     rating::{
         desk::RateSettings,
@@ -94,6 +94,8 @@ pub struct App {
     pub random: Arc<dyn RandomSource>,
     /// Who this process is, for runs and leases.
     pub holder: String,
+    /// What carries calls to CloudStack instead of HTTP; for the simulation.
+    pub carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl App {
@@ -101,7 +103,7 @@ impl App {
     pub async fn open(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn RandomSource>) -> Result<Self, AppError> {
         let store = Store::open(&store_settings(&config)).await?;
         let holder = format!("{}/{}", std::process::id(), random.hex(6));
-        Ok(Self { config: Arc::new(config), store, clock, random, holder })
+        Ok(Self { config: Arc::new(config), store, clock, random, holder, carrier: None })
     }
 
     /// Refuses data that belongs to another cloud; data of no cloud yet is this one's from now on.
@@ -125,7 +127,7 @@ impl App {
 
     /// The client of one of the service accounts. The reader's work is done by the enforcer where only that one is set.
     pub fn client(&self, role: Role) -> Result<Client, AppError> {
-        client(&self.config, role, Arc::clone(&self.clock))
+        client(&self.config, role, Arc::clone(&self.clock), self.carrier.clone())
     }
 
     /// The limit of payers that have none of their own.
@@ -207,17 +209,14 @@ impl App {
         })
     }
 
-    /// The thresholds and delays.
+    /// The thresholds and delays that apply to everybody, before classes and overrides.
     pub fn policy(&self) -> Policy {
-        let policy = &self.config.policy;
-        Policy {
-            notify_percent: policy.notify_percent.clone(),
-            notify_days_left: policy.notify_days_left.iter().map(|days| i64::from(*days)).collect(),
-            lock_enabled: policy.lock_enabled,
-            lock_after: std::time::Duration::from_hours(u64::from(policy.lock_after_days) * 24),
-            warning_before: policy.warning,
-            restore_minimum: policy.restore_minimum,
-        }
+        self.config.policy.ladder.clone()
+    }
+
+    /// The policies of everybody and of the classes.
+    pub fn ladders(&self) -> Ladders {
+        Ladders::new(self.policy(), &self.config.policy.classes)
     }
 
     /// Up to when usage is fetched.
@@ -269,8 +268,13 @@ pub fn client_settings(config: &Config) -> Result<ClientSettings, AppError> {
 }
 
 /// The client of one of the service accounts, from the configuration.
-pub fn client(config: &Config, role: Role, clock: Arc<dyn Clock>) -> Result<Client, AppError> {
-    let settings = client_settings(config)?;
+pub fn client(
+    config: &Config,
+    role: Role,
+    clock: Arc<dyn Clock>,
+    carrier: Option<Arc<dyn Carrier>>,
+) -> Result<Client, AppError> {
+    let settings = ClientSettings { carrier, ..client_settings(config)? };
     let section = &config.cloudstack;
     let pair: Option<&KeyPair> = match role {
         Role::Reader => section.reader.as_ref().or(section.enforcer.as_ref()),

@@ -79,7 +79,7 @@ pub fn settings_of(config: &crate::config::Config) -> MailSettings {
         give_up: mail.give_up,
         key_user_prefix: config.access.user_prefix.clone(),
         pages,
-        warning: config.policy.warning,
+        warning: config.policy.ladder.warning_before,
     }
 }
 

@@ -107,6 +107,7 @@ async fn begin(store: &Store, now: Timestamp) -> Result<(), StoreError> {
         return Ok(());
     }
     rows::pass_over_notices(&mut tx, now).await?;
+    rows::take_up_standing_warnings(&mut tx).await?;
     rows::pass_over_admin_notices(&mut tx, now).await?;
     runs::put_setting(&mut tx, SINCE, &now.as_ms().to_string(), now).await?;
     // The first digest tells of the time from now on.

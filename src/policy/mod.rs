@@ -1,10 +1,31 @@
 //! What should happen to an account, and why: pure decisions over figures.
 //!
-//! Promises: the same facts give the same decision; *wait* holds back steps downwards only, a restore never waits for
-//! usage; nothing happens to accounts that are protected, out of scope or not managed. Must not: read a clock, a database or
-//! CloudStack.
+//! Promises: the same facts give the same decision; at most one step of the ladder a decision; *wait* holds back steps
+//! downwards only, a restore never waits; nothing happens to accounts that are protected, out of scope or not managed.
+//! Must not: read a clock, a database or CloudStack.
 
+pub mod amounts;
+pub mod arming;
+pub mod block;
 pub mod decide;
+pub mod decision;
+pub mod effective;
+pub mod facts;
+pub mod notices;
+pub mod patch;
+pub mod quiet;
+pub mod rules;
 pub mod sentences;
+#[cfg(test)]
+mod tests;
 
-pub use decide::{Block, Decision, Facts, NoticeWanted, Outcome, Policy, Reason, Rung, decide};
+pub use amounts::{opens_at, to_avoid};
+pub use arming::{ArmedRungs, Arming};
+pub use block::Block;
+pub use decide::decide;
+pub use decision::{Decision, NextStep, NoticeWanted, Outcome, Reason, Rung};
+pub use effective::Ladders;
+pub use facts::{BillingHold, Exemption, Facts, Reached, Warning, Warnings};
+pub use patch::{PatchError, PolicyPatch};
+pub use quiet::Quiet;
+pub use rules::{OnDrift, Policy, Rule};

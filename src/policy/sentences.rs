@@ -2,8 +2,13 @@
 //!
 //! The inner words (rung, hold, fuse, quarantine, standing) stay out of it (design 3).
 
-use super::decide::{Facts, Reason};
-use crate::{money::Money, time::Timestamp};
+use super::{
+    amounts::{opens_at, round_up, to_pay},
+    decision::{Reason, Rung},
+    facts::Facts,
+    rules::Policy,
+};
+use crate::time::Timestamp;
 
 fn amounts(facts: &Facts<'_>) -> String {
     let currency = facts.currency;
@@ -14,8 +19,14 @@ fn amounts(facts: &Facts<'_>) -> String {
     }
 }
 
-fn to_pay(facts: &Facts<'_>, needed: Money) -> Money {
-    needed.minus(facts.figures.available).unwrap_or(needed)
+/// What to pay, as an amount.
+fn sum(policy: &Policy, facts: &Facts<'_>) -> String {
+    facts.currency.format(to_pay(policy, facts))
+}
+
+/// What has to be available, as an amount.
+fn needed(policy: &Policy, facts: &Facts<'_>) -> String {
+    facts.currency.format(round_up(opens_at(policy, facts), facts.currency))
 }
 
 /// A threshold of percent used was reached.
@@ -25,6 +36,11 @@ pub fn used(facts: &Facts<'_>, percent: u32) -> String {
         amounts(facts),
         facts.currency.format(facts.figures.available)
     )
+}
+
+/// A threshold of what is available was reached.
+pub fn available(facts: &Facts<'_>) -> String {
+    format!("Only {} are available: {}.", facts.currency.format(facts.figures.available), amounts(facts))
 }
 
 /// The balance lasts only so long.
@@ -41,51 +57,84 @@ pub fn days_left(facts: &Facts<'_>, days: i64) -> String {
     )
 }
 
-/// The account will be locked on a date.
-pub fn lock_warning(facts: &Facts<'_>, at: Timestamp, needed: Money) -> String {
-    format!(
-        "Your account will be locked on {} because {}. To keep it open, pay {} or more before then. Once it is locked, signing \
-         in and API keys stop working; your machines keep running.",
-        at.display_in(facts.zone),
-        amounts(facts),
-        facts.currency.format(to_pay(facts, needed))
-    )
+/// A step will be taken on a date.
+pub fn warning(policy: &Policy, facts: &Facts<'_>, rung: Rung, at: Timestamp) -> String {
+    let (date, amounts, sum) = (at.display_in(facts.zone), amounts(facts), sum(policy, facts));
+    match rung {
+        Rung::Restrict => format!(
+            "From {date} on nothing can be added to your account because {amounts}. To keep it open, pay {sum} or more before then. \
+             What you have keeps running; requests for more, also with API keys, will be refused."
+        ),
+        Rung::Stop => format!(
+            "Your account will be disabled and its machines stopped on {date} because {amounts}. To keep them running, pay {sum} or \
+             more before then. Your data is kept; signing in and API keys do not work then."
+        ),
+        Rung::None | Rung::Notify | Rung::Lock => format!(
+            "Your account will be locked on {date} because {amounts}. To keep it open, pay {sum} or more before then. Once it is \
+             locked, signing in and API keys stop working; your machines keep running."
+        ),
+    }
 }
 
-/// The account is being locked.
-pub fn locked(facts: &Facts<'_>, needed: Money) -> String {
-    format!(
-        "Your account was locked on {} because {}; it opens again as soon as {} are available, so pay {} or more. Your machines \
-         keep running. Signing in and API keys do not work until then.",
-        facts.now.display_in(facts.zone),
-        amounts(facts),
-        facts.currency.format(needed),
-        facts.currency.format(to_pay(facts, needed))
-    )
+/// A step is being taken.
+pub fn stepped_down(policy: &Policy, facts: &Facts<'_>, rung: Rung) -> String {
+    let (now, amounts) = (facts.now.display_in(facts.zone), amounts(facts));
+    let (sum, needed) = (sum(policy, facts), needed(policy, facts));
+    match rung {
+        Rung::Restrict => format!(
+            "Your account was restricted on {now} because {amounts}: nothing can be added to it; that ends as soon as {needed} are \
+             available, so pay {sum} or more. What you have keeps running; signing in and API keys keep working."
+        ),
+        Rung::Stop => format!(
+            "Your account was disabled and its machines were stopped on {now} because {amounts}; it opens again, and the machines \
+             that ran are started, as soon as {needed} are available, so pay {sum} or more. Your data is kept. Signing in and API \
+             keys do not work until then."
+        ),
+        Rung::None | Rung::Notify | Rung::Lock => format!(
+            "Your account was locked on {now} because {amounts}; it opens again as soon as {needed} are available, so pay {sum} or \
+             more. Your machines keep running. Signing in and API keys do not work until then."
+        ),
+    }
 }
 
-/// The account stays locked.
-pub fn still_locked(facts: &Facts<'_>, needed: Money) -> String {
-    format!(
-        "Your account is locked because {}; it opens again as soon as {} are available, so pay {} or more.",
-        amounts(facts),
-        facts.currency.format(needed),
-        facts.currency.format(to_pay(facts, needed))
-    )
+/// The account stays as it was made.
+pub fn still(policy: &Policy, facts: &Facts<'_>, rung: Rung) -> String {
+    let (amounts, sum, needed) = (amounts(facts), sum(policy, facts), needed(policy, facts));
+    match rung {
+        Rung::Restrict => format!(
+            "Nothing can be added to your account because {amounts}; that ends as soon as {needed} are available, so pay {sum} or \
+             more."
+        ),
+        Rung::Stop => format!(
+            "Your account is disabled and its machines are stopped because {amounts}; it opens again as soon as {needed} are \
+             available, so pay {sum} or more."
+        ),
+        Rung::None | Rung::Notify | Rung::Lock => format!(
+            "Your account is locked because {amounts}; it opens again as soon as {needed} are available, so pay {sum} or more."
+        ),
+    }
 }
 
-/// The account is being opened.
-pub fn restored(facts: &Facts<'_>) -> String {
-    format!(
-        "Your account was opened again on {}: {} are available.",
-        facts.now.display_in(facts.zone),
-        facts.currency.format(facts.figures.available)
-    )
+/// What was taken is being given back.
+pub fn restored(facts: &Facts<'_>, rung: Rung) -> String {
+    let (now, available) = (facts.now.display_in(facts.zone), facts.currency.format(facts.figures.available));
+    match rung {
+        Rung::Restrict => format!("Your account is no longer restricted since {now}: {available} are available."),
+        Rung::Stop => format!(
+            "Your account was opened again on {now}, and the machines that ran before are started: {available} are available."
+        ),
+        Rung::None | Rung::Notify | Rung::Lock => {
+            format!("Your account was opened again on {now}: {available} are available.")
+        }
+    }
 }
 
-/// A lock is due and waits.
-pub fn held_back(facts: &Facts<'_>) -> String {
-    format!("Your credit is used up: {}. Please pay soon.", amounts(facts))
+/// A step is due and waits.
+pub fn held_back(policy: &Policy, facts: &Facts<'_>, present: Rung) -> String {
+    match present {
+        Rung::None | Rung::Notify => format!("Your credit is used up: {}. Please pay soon.", amounts(facts)),
+        Rung::Restrict | Rung::Lock | Rung::Stop => still(policy, facts, present),
+    }
 }
 
 /// The account is never touched.
@@ -94,7 +143,7 @@ pub fn protected(why: &str) -> String {
 }
 
 /// How things are, where nothing is done.
-pub fn standing(facts: &Facts<'_>, reason: Reason) -> String {
+pub fn standing(policy: &Policy, facts: &Facts<'_>, reason: Reason) -> String {
     let available = facts.currency.format(facts.figures.available);
     match reason {
         Reason::NotManaged => "No credit limit applies to this account.".to_owned(),
@@ -107,9 +156,9 @@ pub fn standing(facts: &Facts<'_>, reason: Reason) -> String {
                 .to_owned()
         }
         Reason::EnabledByOthers => {
-            "This account was locked for billing and has been opened by an administrator.".to_owned()
+            "This account was closed for billing and has been opened by an administrator.".to_owned()
         }
-        Reason::LockIsOff => format!("Your credit is used up: {}. Please pay soon.", amounts(facts)),
+        Reason::StepsAreOff => held_back(policy, facts, Rung::None),
         _ => format!("{}; {available} are available.", sentence_case(&amounts(facts))),
     }
 }

@@ -58,7 +58,7 @@ const ENFORCER: &[Feature] = &[
     required("count running machines for the fuse", &["listVirtualMachines"]),
     required("read people, domains and projects", &["listUsers", "listDomains", "listProjects"]),
     useful("see whether the quota plugin locks too", &["listConfigurations"]),
-    useful("restrict accounts by their limits", &["listResourceLimits", "updateResourceLimit"]),
+    useful("restrict accounts by their limits", &["listResourceLimits", "updateResourceLimit", "listVolumes"]),
     useful("stop and start machines", &["stopVirtualMachine", "startVirtualMachine"]),
     useful("suspend and activate projects", &["suspendProject", "activateProject"]),
 ];

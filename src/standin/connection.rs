@@ -43,6 +43,16 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Of a request that came without one.
+    pub(crate) fn detached() -> Self {
+        Self { remote: SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)), cut: Arc::default() }
+    }
+
+    /// Whether it was cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
     /// Nothing is written any more: the client sees the connection end.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);

@@ -31,7 +31,7 @@ use std::{
 
 pub use calls::Received;
 pub use faults::{Fault, FaultKind, Faults, Gate};
-pub use server::OnAnswer;
+pub use server::{Direct, OnAnswer};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 pub use totp::totp_code;
@@ -98,6 +98,39 @@ pub enum Error {
     Url(#[from] url::ParseError),
 }
 
+/// A stand-in without a server around it: requests are handed to it in the process, with the faults that they shall meet.
+pub struct InProcess {
+    shared: server::Shared,
+}
+
+impl InProcess {
+    /// Makes a stand-in of the world. Options about listening mean nothing here.
+    pub fn new(mut world: World, options: &Options) -> Self {
+        prepare(&mut world, options);
+        Self { shared: server::Shared::new(world, options) }
+    }
+
+    /// Answers a signed form; None: the connection was cut before the answer.
+    pub async fn exchange(&self, form: &str, fault: Option<FaultKind>) -> Option<Direct> {
+        server::exchange(&self.shared, form, fault).await
+    }
+
+    /// Looks at or changes the world, at the clock's present instant.
+    pub fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        self.shared.with(act)
+    }
+}
+
+/// Sets the world to the options.
+fn prepare(world: &mut World, options: &Options) {
+    let mut seed = [0_u8; 16];
+    options.random.fill(&mut seed);
+    world.reseed(seed);
+    world.job_delay_polls = options.job_delay_polls;
+    world.page_limit = options.page_limit;
+    world.set_configuration("default.page.size", &options.page_limit.to_string());
+}
+
 /// A running stand-in. Dropping it stops it too.
 pub struct StandIn {
     shared: Arc<server::Shared>,
@@ -114,12 +147,7 @@ impl StandIn {
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let local = listener.local_addr().map_err(bound)?;
         let url = Url::parse(&format!("http://{local}/client/api"))?;
-        let mut seed = [0_u8; 16];
-        options.random.fill(&mut seed);
-        world.reseed(seed);
-        world.job_delay_polls = options.job_delay_polls;
-        world.page_limit = options.page_limit;
-        world.set_configuration("default.page.size", &options.page_limit.to_string());
+        prepare(&mut world, &options);
         let shared = Arc::new(server::Shared::new(world, &options));
         let service =
             server::router(Arc::clone(&shared)).into_make_service_with_connect_info::<connection::Connection>();

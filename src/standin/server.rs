@@ -103,6 +103,40 @@ async fn handle(
     work.await.unwrap_or_else(|_| respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", Body::empty()))
 }
 
+/// An answer to a request that came without a connection.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    /// HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// `Date`.
+    pub date: String,
+    /// The body.
+    pub body: String,
+}
+
+/// Answers a posted form without HTTP around it, with this fault. None: the connection would have been cut.
+pub(crate) async fn exchange(shared: &Shared, form: &str, fault: Option<FaultKind>) -> Option<Direct> {
+    let connection = Connection::detached();
+    let incoming = Incoming {
+        method: "POST".to_owned(),
+        parameters: read_parameters("", form),
+        cookies: HashMap::new(),
+        remote: connection.remote.ip(),
+    };
+    let outgoing = act(shared, &connection, &incoming, fault).await;
+    if connection.is_cut() {
+        return None;
+    }
+    let (status, content_type, body) = match outgoing {
+        Outgoing::Nothing | Outgoing::Reply(None) => (200, JSON, String::new()),
+        Outgoing::Raw { status, content_type, body } => (status, content_type, body),
+        Outgoing::Reply(Some(reply)) => (reply.status, JSON, reply.body.to_string()),
+    };
+    Some(Direct { status, content_type, date: dates::http(shared.clock.now()), body })
+}
+
 async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LARGEST_FORM_BYTES).await else {

@@ -298,3 +298,173 @@ fn the_log_of_calls_names_the_caller_and_holds_no_secret() {
     let text = format!("{received:?}");
     assert!(!text.contains("hunter2") && !text.contains(&cloud.admin.0) && text.contains("pagesize"));
 }
+
+fn set_limit(cloud: &mut Cloud, target: &[(&str, &str)], kind: &str, max: &str) -> u16 {
+    let parameters: Vec<(&str, &str)> = target.iter().copied().chain([("resourcetype", kind), ("max", max)]).collect();
+    call(&mut cloud.world, &cloud.admin, "updateResourceLimit", &parameters).0
+}
+
+#[test]
+fn limits_of_a_locked_account_or_suspended_project_are_read_and_not_changed() {
+    let mut cloud = cloud();
+    let (alice, root) = (cloud.alice, cloud.world.root_domain().to_string());
+    let project = cloud.world.add_project(alice, "shop").to_string();
+    let named = [("account", "alice"), ("domainid", &*root)];
+    let of_project = [("projectid", &*project)];
+    assert_eq!(set_limit(&mut cloud, &named, "0", "3"), 200);
+    assert_eq!(set_limit(&mut cloud, &of_project, "0", "0"), 200, "below what is used is fine");
+    for state in [State::Locked, State::Disabled] {
+        cloud.world.set_account_state(alice, state);
+        assert_eq!(set_limit(&mut cloud, &named, "0", "20"), 531);
+        let (status, body) = call(&mut cloud.world, &cloud.admin, "listResourceLimits", &named);
+        assert_eq!((status, body["resourcelimit"][0]["max"].clone()), (200, 3.into()));
+        let (status, body) = call(&mut cloud.world, &cloud.admin, "listVirtualMachines", &named);
+        assert_eq!((status, body["count"].clone()), (200, 3.into()));
+    }
+    assert_eq!(call(&mut cloud.world, &cloud.admin, "suspendProject", &[("id", &project)]).0, 200);
+    assert_eq!(set_limit(&mut cloud, &of_project, "0", "20"), 531);
+    let (status, body) = call(&mut cloud.world, &cloud.admin, "listResourceLimits", &of_project);
+    assert_eq!((status, body["resourcelimit"][0]["max"].clone()), (200, 0.into()));
+    cloud.world.set_account_state(alice, State::Enabled);
+    assert_eq!(set_limit(&mut cloud, &named, "0", "20"), 200);
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let mut cloud = cloud();
+    let root = cloud.world.root_domain().to_string();
+    let named = [("account", "alice"), ("domainid", &*root)];
+    assert_eq!(set_limit(&mut cloud, &named, "0", "-2"), 431);
+    assert_eq!(set_limit(&mut cloud, &named, "99", "1"), 431);
+    assert_eq!(set_limit(&mut cloud, &[("account", "admin"), ("domainid", &root)], "0", "5"), 431);
+    assert_eq!(set_limit(&mut cloud, &[("account", "nobody"), ("domainid", &root)], "0", "5"), 431);
+    assert_eq!(set_limit(&mut cloud, &[("account", "alice")], "0", "5"), 431);
+    assert_eq!(set_limit(&mut cloud, &[("domainid", &root)], "0", "5"), 531, "nobody limits ROOT");
+    cloud.world.set_limit_tags(&["gpu"]);
+    let tagged = [named[0], named[1], ("tag", "gpu")];
+    assert_eq!(set_limit(&mut cloud, &tagged, "8", "41"), 431, "more than the untagged limit");
+    assert_eq!(set_limit(&mut cloud, &tagged, "8", "7"), 200);
+    let (_, body) = call(&mut cloud.world, &cloud.admin, "listResourceLimits", &named);
+    let tagged = body["resourcelimit"].as_array().unwrap().iter().filter(|row| row["tag"] == "gpu");
+    assert_eq!(tagged.map(|row| row["max"].as_i64().unwrap()).collect::<Vec<_>>(), [-1, 7, -1, -1]);
+}
+
+#[test]
+fn storage_is_counted_in_bytes_and_shown_in_whole_gib() {
+    let mut cloud = cloud();
+    let (alice, now) = (cloud.alice, cloud.world.now());
+    let half = cloud.world.find_disk_offering("Custom").unwrap();
+    let volume = cloud.world.add_volume(alice, "data", half, 1, now);
+    cloud.world.volumes.get_mut(volume).unwrap().size_bytes = (1 << 30) + (1 << 29);
+    let (_, body) = call(&mut cloud.world, &cloud.admin, "listAccounts", &[("name", "alice"), ("listall", "true")]);
+    assert_eq!(body["account"][0]["primarystoragetotal"], 7, "three roots of 2 GiB and one and a half");
+}
+
+#[test]
+fn a_start_or_stop_of_what_is_so_already_fails_or_does_nothing() {
+    let mut cloud = cloud();
+    let vm = cloud.machines[0];
+    let id = vm.to_string();
+    let job = |cloud: &mut Cloud, command: &str| {
+        let (_, body) = call(&mut cloud.world, &cloud.admin, command, &[("id", &id)]);
+        let job = body["jobid"].clone();
+        let parameters = [("jobid", job.as_str().unwrap())];
+        loop {
+            let (_, body) = call(&mut cloud.world, &cloud.admin, "queryAsyncJobResult", &parameters);
+            if body["jobstatus"] != 0 {
+                break (body["jobstatus"].clone(), body["jobresultcode"].clone());
+            }
+        }
+    };
+    assert_eq!(job(&mut cloud, "startVirtualMachine"), (2.into(), 431.into()));
+    assert_eq!(job(&mut cloud, "stopVirtualMachine"), (1.into(), 0.into()));
+    assert_eq!(job(&mut cloud, "stopVirtualMachine"), (1.into(), 0.into()));
+    assert_eq!(job(&mut cloud, "startVirtualMachine"), (1.into(), 0.into()));
+    assert_eq!(cloud.world.vm_power(vm), Some(Power::Running));
+}
+
+#[test]
+fn a_machine_under_way_shows_it_and_is_stopped_by_a_disable_all_the_same() {
+    let mut cloud = cloud();
+    cloud.world.job_delay_polls = 2;
+    let (alice, vm, moving) = (cloud.alice, cloud.machines[0], cloud.machines[1]);
+    let id = vm.to_string();
+    call(&mut cloud.world, &cloud.admin, "stopVirtualMachine", &[("id", &id)]);
+    assert_eq!(cloud.world.vm_power(vm), Some(Power::Stopping));
+    cloud.world.finish_jobs();
+    call(&mut cloud.world, &cloud.admin, "startVirtualMachine", &[("id", &id)]);
+    assert_eq!(cloud.world.vm_power(vm), Some(Power::Starting));
+    cloud.world.set_passing_power(moving, Power::Migrating);
+    disable(&mut cloud, alice, "false");
+    cloud.world.finish_jobs();
+    assert!(cloud.machines.iter().all(|vm| cloud.world.vm_power(*vm) == Some(Power::Stopped)));
+}
+
+#[test]
+fn a_disable_that_goes_on_stops_machines_after_the_account_was_enabled() {
+    let mut cloud = cloud();
+    cloud.world.job_delay_polls = 5;
+    let alice = cloud.alice;
+    let job = disable(&mut cloud, alice, "false");
+    job_status(&mut cloud, &job);
+    call(&mut cloud.world, &cloud.admin, "enableAccount", &[("id", &alice.to_string())]);
+    assert_eq!(cloud.world.vm_power(cloud.machines[2]), Some(Power::Running));
+    cloud.world.finish_jobs();
+    assert_eq!(cloud.world.account_state(alice), Some(State::Enabled));
+    assert!(cloud.machines.iter().all(|vm| cloud.world.vm_power(*vm) == Some(Power::Stopped)));
+}
+
+#[test]
+fn what_a_disable_left_running_is_stopped_by_the_next_one_and_by_the_cleanup() {
+    let mut cloud = cloud();
+    cloud.world.job_delay_polls = 0;
+    let (alice, vms) = (cloud.alice, cloud.machines.clone());
+    cloud.world.set_stubbornness(vms[0], Stubbornness::Throws);
+    disable(&mut cloud, alice, "false");
+    assert!(vms.iter().all(|vm| cloud.world.vm_power(*vm) == Some(Power::Running)), "the loop ends at the first");
+    cloud.world.set_stubbornness(vms[0], Stubbornness::Obedient);
+    cloud.world.set_stubbornness(vms[2], Stubbornness::KeepsRunning);
+    disable(&mut cloud, alice, "false");
+    let stopped = |cloud: &Cloud| vms.iter().filter(|vm| cloud.world.vm_power(**vm) == Some(Power::Stopped)).count();
+    assert_eq!(stopped(&cloud), 2);
+    cloud.world.set_stubbornness(vms[2], Stubbornness::Obedient);
+    cloud.world.clean_up_accounts();
+    assert_eq!(stopped(&cloud), 3);
+}
+
+#[test]
+fn a_project_is_suspended_and_activated_any_number_of_times() {
+    let mut cloud = cloud();
+    let (alice, now) = (cloud.alice, cloud.world.now());
+    let project = cloud.world.add_project(alice, "shop");
+    let offering = cloud.world.find_offering("Small Instance").unwrap();
+    let vm = cloud.world.deploy_vm(project, "web", offering, now);
+    let id = project.to_string();
+    for (command, active, power) in [
+        ("suspendProject", false, Power::Stopped),
+        ("suspendProject", false, Power::Stopped),
+        ("activateProject", true, Power::Stopped),
+        ("activateProject", true, Power::Stopped),
+    ] {
+        assert_eq!(call(&mut cloud.world, &cloud.admin, command, &[("id", &id)]).0, 200);
+        cloud.world.finish_jobs();
+        assert_eq!(cloud.world.project_is_active(project), Some(active));
+        assert_eq!(cloud.world.vm_power(vm), Some(power));
+        assert_eq!(cloud.world.account_state(alice), Some(State::Enabled), "its owner is not touched");
+    }
+}
+
+#[test]
+fn a_moved_machine_is_the_new_owners_and_so_is_its_usage() {
+    let mut cloud = cloud();
+    let (root, vm) = (cloud.world.root_domain(), cloud.machines[0]);
+    let bob = cloud.world.add_account(root, "bob", AccountKind::User);
+    let noon = at("2026-11-20T12:00:00Z");
+    cloud.world.move_vm(vm, bob, noon);
+    assert!(cloud.world.machines_of(bob).is_empty(), "a running one stays");
+    cloud.world.stop_vm(vm, noon);
+    cloud.world.move_vm(vm, bob, noon);
+    assert_eq!(cloud.world.machines_of(bob), [vm]);
+    let spans = &cloud.world.usage.spans[&bob];
+    assert_eq!(spans.iter().filter(|span| span.to.is_none()).count(), 2, "the machine and its disk");
+}

@@ -6,7 +6,7 @@ use super::{
     dates,
     world::{
         TEMPLATE_NAME, World,
-        entities::{Account, PROJECT_ACCOUNT, Power, Vm},
+        entities::{Account, PROJECT_ACCOUNT, Vm},
         limits::Used,
         machines::object,
     },
@@ -202,7 +202,7 @@ impl World {
 
     /// A machine with `details=min`, as an admin or as its owner sees it.
     pub(crate) fn vm_view(&self, vm: &Vm, admin: bool) -> Map<String, Value> {
-        let running = vm.power == Power::Running;
+        let running = vm.power.runs();
         let user = vm.user.and_then(|user| self.users.get(user));
         let details = if vm.ever_stopped { json!({"Message.ReservedCapacityFreed.Flag": "false"}) } else { json!({}) };
         let mut view = object(json!({
@@ -257,7 +257,7 @@ impl World {
         let Some(row) = self.vms.get(vm) else { return Value::Null };
         let offering = self.offerings.get(row.offering);
         let network = self.networks.get(row.network);
-        let running = row.power == Power::Running;
+        let running = row.power.runs();
         let vlan = format!("vlan://{}", 1300 + network.map_or(0, |network| network.number % 100));
         let mut view = self.vm_view(row, true);
         let mut more = object(json!({

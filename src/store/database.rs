@@ -21,6 +21,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use super::crash;
 use crate::secrets::Secret;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -148,10 +149,12 @@ pub enum Tx {
 impl Tx {
     /// Makes the changes last.
     pub async fn commit(self) -> Result<(), StoreError> {
+        let counted = crash::before_commit().await;
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
+        crash::after_commit(counted).await;
         Ok(())
     }
 }

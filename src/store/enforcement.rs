@@ -1,6 +1,6 @@
 //! Decisions, notices, holds and intents.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{
@@ -63,7 +63,7 @@ pub struct NoticeRow {
     pub id: i64,
     /// The account.
     pub account_id: i64,
-    /// used-80, days-left-7, lock-warning-….
+    /// used-80, days-left-7, warning-lock-….
     pub event: String,
     /// For the tenant.
     pub sentence: String,
@@ -113,7 +113,7 @@ pub struct IntentRow {
     pub run_id: i64,
     /// The account.
     pub account_id: AccountId,
-    /// lock, enable.
+    /// restrict, lock, stop, restore; enable before 0.2.
     pub action: String,
     /// open, done, failed, abandoned.
     pub state: String,
@@ -131,6 +131,8 @@ pub struct IntentRow {
     pub outcome: Option<String>,
     /// When it was written.
     pub created_ms: i64,
+    /// Why, where it is not the decision: an administrator's undo, leave.
+    pub cause: Option<String>,
 }
 
 /// Stores a decision.
@@ -152,6 +154,18 @@ pub async fn insert_decision(tx: &mut Tx, decision: &NewDecision, now: Timestamp
         now
     )?;
     Ok(DecisionId::new(id))
+}
+
+/// One decision by its number.
+pub async fn get_decision(tx: &mut Tx, id: DecisionId) -> Result<DecisionRow, StoreError> {
+    maybe!(
+        tx,
+        DecisionRow,
+        "select id, run_id, account_id, outcome, rung, reason, sentence, figures, dry_run, decided_ms from decision \
+         where id = $1",
+        id
+    )?
+    .ok_or_else(|| StoreError::Nonsense(format!("decision {id} is not there")))
 }
 
 /// The newest decision of every account.
@@ -206,35 +220,6 @@ pub async fn insert_notice(
     Ok(inserted == 1)
 }
 
-/// The events that each account was given notice of: (account, epoch) to events.
-pub async fn list_noticed(tx: &mut Tx, dry_run: bool) -> Result<HashMap<(i64, i64), BTreeSet<String>>, StoreError> {
-    let rows = all!(
-        tx,
-        (i64, i64, String),
-        "select account_id, epoch_id, event from notice where dry_run = $1 order by account_id, id",
-        i64::from(dry_run)
-    )?;
-    let mut noticed: HashMap<(i64, i64), BTreeSet<String>> = HashMap::new();
-    for (account, epoch, event) in rows {
-        noticed.entry((account, epoch)).or_default().insert(event);
-    }
-    Ok(noticed)
-}
-
-/// The newest warning of a lock for each account: when it was given, and the date it named.
-pub async fn list_warned(tx: &mut Tx, dry_run: bool) -> Result<HashMap<i64, (Timestamp, Timestamp)>, StoreError> {
-    let rows = all!(
-        tx,
-        (i64, i64, i64),
-        "select account_id, recorded_ms, acts_at_ms from notice where acts_at_ms is not null and dry_run = $1 order by id",
-        i64::from(dry_run)
-    )?;
-    Ok(rows
-        .into_iter()
-        .map(|(account, given, named)| (account, (Timestamp::from_ms(given), Timestamp::from_ms(named))))
-        .collect())
-}
-
 /// The newest notices of an account, or of all.
 pub async fn list_notices(tx: &mut Tx, account: Option<AccountId>, limit: i64) -> Result<Vec<NoticeRow>, StoreError> {
     all!(
@@ -245,34 +230,6 @@ pub async fn list_notices(tx: &mut Tx, account: Option<AccountId>, limit: i64) -
         account,
         limit
     )
-}
-
-/// Since when each payer has been at 100 % or above.
-pub async fn list_over_since(tx: &mut Tx) -> Result<HashMap<PayerId, Timestamp>, StoreError> {
-    let rows = all!(
-        tx,
-        (i64, i64),
-        "select payer_id, over_since_ms from watch where over_since_ms is not null order by payer_id"
-    )?;
-    Ok(rows.into_iter().map(|(payer, ms)| (PayerId::new(payer), Timestamp::from_ms(ms))).collect())
-}
-
-/// Notes since when a payer has been at 100 % or above.
-pub async fn put_over_since(
-    tx: &mut Tx,
-    payer: PayerId,
-    over_since: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "insert into watch (payer_id, over_since_ms, changed_ms) values ($1, $2, $3) \
-         on conflict (payer_id) do update set over_since_ms = excluded.over_since_ms, changed_ms = excluded.changed_ms",
-        payer,
-        over_since,
-        now
-    )?;
-    Ok(())
 }
 
 /// Places a hold; the same owner's standing hold stays as it is.
@@ -299,7 +256,8 @@ pub async fn place_hold(
     }
     exec!(
         tx,
-        "insert into hold (account_id, owner, rung, reason, intent_id, placed_by, placed_ms) values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into hold (account_id, owner, rung, reason, intent_id, placed_by, placed_ms, rung_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7, $7)",
         account,
         owner,
         rung,
@@ -309,6 +267,30 @@ pub async fn place_hold(
         now
     )?;
     Ok(true)
+}
+
+/// Raises the billing hold of an account to a further step of the ladder, or places it. Gives whether one stood before.
+pub async fn raise_hold(
+    tx: &mut Tx,
+    account: AccountId,
+    rung: &str,
+    reason: &str,
+    intent: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let raised = exec!(
+        tx,
+        "update hold set rung = $1, reason = $2, rung_ms = $3 \
+         where account_id = $4 and owner = 'billing' and lifted_ms is null",
+        rung,
+        reason,
+        now,
+        account
+    )?;
+    if raised == 0 {
+        place_hold(tx, account, "billing", rung, reason, Some(intent), "bursar", now).await?;
+    }
+    Ok(raised == 1)
 }
 
 /// Lifts an owner's standing hold.
@@ -350,43 +332,26 @@ pub async fn insert_intent(
     account: AccountId,
     action: &str,
     state_before: &str,
+    cause: Option<&str>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    // The rung that the action leads to, where it leads down.
+    let rung = Some(action).filter(|action| ["restrict", "lock", "stop"].contains(action));
     exec!(
         tx,
-        "insert into intent (id, decision_id, run_id, account_id, action, state, attempt, fence, state_before, created_ms) \
-         values ($1, $2, $3, $4, $5, 'open', 0, 0, $6, $7)",
+        "insert into intent (id, decision_id, run_id, account_id, action, rung, state, attempt, fence, state_before, cause, \
+           created_ms) values ($1, $2, $3, $4, $5, $6, 'open', 0, 0, $7, $8, $9)",
         id,
         decision,
         run,
         account,
         action,
+        rung,
         state_before,
+        cause,
         now
     )?;
     Ok(())
-}
-
-/// Claims an intent for its next attempt, under a fence that only grows; false where somebody newer has it.
-pub async fn claim_intent(
-    tx: &mut Tx,
-    id: &str,
-    attempt: i64,
-    fence: i64,
-    job_id: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    Ok(exec!(
-        tx,
-        "update intent set attempt = $1, fence = $2, job_id = $3, claimed_ms = $4 \
-         where id = $5 and state = 'open' and attempt = $6 and fence <= $2",
-        attempt,
-        fence,
-        job_id,
-        now,
-        id,
-        attempt - 1
-    )? == 1)
 }
 
 /// Ends an intent.
@@ -415,7 +380,7 @@ pub async fn list_open_intents(tx: &mut Tx) -> Result<Vec<IntentRow>, StoreError
         tx,
         IntentRow,
         "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
-           outcome, created_ms from intent where state = 'open' order by created_ms, id"
+           outcome, created_ms, cause from intent where state = 'open' order by created_ms, id"
     )
 }
 
@@ -425,7 +390,7 @@ pub async fn list_intents(tx: &mut Tx, account: Option<AccountId>, limit: i64) -
         tx,
         IntentRow,
         "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
-           outcome, created_ms from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
+           outcome, created_ms, cause from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
         account,
         limit
     )
@@ -436,7 +401,7 @@ pub async fn count_locks_since(tx: &mut Tx, since: Timestamp) -> Result<i64, Sto
     scalar!(
         tx,
         i64,
-        "select count(distinct account_id) from intent where action = 'lock' and created_ms >= $1 \
+        "select count(distinct account_id) from intent where rung is not null and created_ms >= $1 \
            and state in ('open', 'done')",
         since
     )

@@ -4,10 +4,12 @@
 //! that its caller commits; nobody holds a transaction across a call to CloudStack. Row structs stay in here.
 //! What differs between the two databases stands in [`database`] and [`bulk`], each with its reason.
 
+pub mod acting;
 pub mod bulk;
 pub mod cloud;
 pub mod compaction;
 pub mod corrections;
+pub mod crash;
 pub mod database;
 pub mod enforcement;
 pub mod explain;
@@ -16,8 +18,10 @@ pub mod grants;
 pub mod ledger;
 pub mod live;
 pub mod notify;
+pub mod operations;
 pub mod payers;
 pub mod people;
+pub mod policy;
 pub mod promo;
 pub mod quota;
 pub mod rating;

@@ -250,10 +250,17 @@ pub async fn pass_over_notices(tx: &mut Tx, now: Timestamp) -> Result<u64, Store
     exec!(
         tx,
         "update notice set queued_ms = $1 where queued_ms is null and dry_run = 0 and id not in ( \
-           select n.id from notice n join watch w on w.payer_id = n.payer_id \
-           where n.queued_ms is null and n.dry_run = 0 and n.event like 'warning-%' \
-             and n.event like '%-' || cast(w.over_since_ms / 1000 as text))",
+           select notice_id from standing_warning)",
         now
+    )
+}
+
+/// Takes up the warnings that still stand and that nobody was ever mailed, such as those of before there was mail.
+pub async fn take_up_standing_warnings(tx: &mut Tx) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update notice set queued_ms = null where dry_run = 0 and queued_ms is not null and arrived_ms is null \
+           and id in (select notice_id from standing_warning) and id not in (select notice_id from mail_notice)"
     )
 }
 
@@ -262,9 +269,7 @@ pub async fn pass_over_unaddressed(tx: &mut Tx, since: Timestamp, now: Timestamp
     exec!(
         tx,
         "update notice set queued_ms = $1 where queued_ms is null and dry_run = 0 and no_address_ms < $2 and id not in ( \
-           select n.id from notice n join watch w on w.payer_id = n.payer_id \
-           where n.queued_ms is null and n.dry_run = 0 and n.event like 'warning-%' \
-             and n.event like '%-' || cast(w.over_since_ms / 1000 as text))",
+           select notice_id from standing_warning)",
         now,
         since
     )
@@ -278,8 +283,7 @@ pub async fn take_up_undelivered(tx: &mut Tx) -> Result<u64, StoreError> {
         "update notice set queued_ms = null where dry_run = 0 and queued_ms is not null and arrived_ms is null \
            and id in (select m.notice_id from mail_notice m join mail d on d.id = m.mail_id where d.state = 'dead') \
            and id not in (select m.notice_id from mail_notice m join mail o on o.id = m.mail_id where o.state = 'open') \
-           and id in (select n.id from notice n join watch w on w.payer_id = n.payer_id \
-             where n.event like 'warning-%' and n.event like '%-' || cast(w.over_since_ms / 1000 as text))"
+           and id in (select notice_id from standing_warning)"
     )
 }
 
@@ -472,8 +476,7 @@ pub async fn drop_settled_warnings(tx: &mut Tx, now: Timestamp) -> Result<u64, S
         tx,
         "update mail set state = 'dropped', ended_ms = $1 where state = 'open' \
            and (claim_ends_ms is null or claim_ends_ms <= $1) and kind like 'warning-%' and id not in ( \
-             select m.mail_id from mail_notice m join notice n on n.id = m.notice_id join watch w on w.payer_id = n.payer_id \
-             where n.event like '%-' || cast(w.over_since_ms / 1000 as text))",
+             select m.mail_id from mail_notice m join standing_warning s on s.notice_id = m.notice_id)",
         now
     )
 }
@@ -567,9 +570,8 @@ pub async fn list_standing_warnings(tx: &mut Tx, account: AccountId) -> Result<V
     all!(
         tx,
         StandingWarning,
-        "select n.id, n.event, n.sentence, n.acts_at_ms from notice n join watch w on w.payer_id = n.payer_id \
-         where n.account_id = $1 and n.dry_run = 0 and n.event like 'warning-%' \
-           and n.event like '%-' || cast(w.over_since_ms / 1000 as text) order by n.acts_at_ms, n.id",
+        "select n.id, n.event, n.sentence, n.acts_at_ms from notice n join standing_warning s on s.notice_id = n.id \
+         where n.account_id = $1 and n.dry_run = 0 order by n.acts_at_ms, n.id",
         account
     )
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cloudstack::{self, Client, UsageQuery, UsageRow},
     ids::RunId,
-    store::Store,
+    store::{Store, crash},
     time::{Clock, Period},
 };
 
@@ -274,9 +274,8 @@ impl Storing {
         let (store, run, now) = (target.store.clone(), target.run, target.clock.now());
         let (cut, runtime) = (CancellationToken::new(), tokio::runtime::Handle::current());
         let cancelled = cut.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            runtime.block_on(cancelled.run_until_cancelled(reader.store(&store, run, now)))
-        });
+        let work = crash::taken_along(async move { reader.store(&store, run, now).await });
+        let task = tokio::task::spawn_blocking(move || runtime.block_on(cancelled.run_until_cancelled(work)));
         Self { task, cut }
     }
 

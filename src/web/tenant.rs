@@ -97,6 +97,7 @@ pub(super) async fn overview(State(state): State<WebState>, tenant: Tenant) -> R
     let marks: Vec<Mark> = app
         .config
         .policy
+        .ladder
         .notify_percent
         .iter()
         .map(|&percent| Mark { percent, reached: Decimal::from(percent) <= reached })
@@ -175,7 +176,10 @@ async fn suspended(tx: &mut Tx, account: &Account) -> Result<Option<&'static str
 async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
     let newest = enforcement::list_decisions(tx, account.id, 1).await?.into_iter().next();
     Ok(newest
-        .filter(|decision| decision.dry_run == 0 || decision.outcome == "keep")
+        .filter(|decision| {
+            // A step that is due and only rehearsed is no threat.
+            decision.dry_run == 0 || (decision.outcome == "keep" && !decision.reason.ends_with("-is-due"))
+        })
         .map(|decision| decision.sentence)
         .filter(|sentence| !sentence.is_empty())
         .unwrap_or_else(|| if account.state == "enabled" { words::ALL_WELL.to_owned() } else { String::new() }))

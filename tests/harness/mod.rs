@@ -159,6 +159,10 @@ impl Cloud {
                 "disableAccount",
                 "enableAccount",
                 "updateResourceLimit",
+                "stopVirtualMachine",
+                "startVirtualMachine",
+                "suspendProject",
+                "activateProject",
                 "createUser",
                 "registerUserKeys",
                 "getUserKeys",
@@ -248,6 +252,29 @@ impl Cloud {
         let mut tx = self.app.store.begin().await.unwrap();
         bursar::store::runs::put_setting(&mut tx, key, value, self.clock.now()).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// Arms steps of the ladder in the whole cloud.
+    pub async fn arm(&self, rungs: &[&str]) {
+        self.arm_in("", rungs).await;
+    }
+
+    /// Arms steps of the ladder in a domain with everything below it.
+    pub async fn arm_in(&self, domain: &str, rungs: &[&str]) {
+        let mut tx = self.app.store.begin().await.unwrap();
+        for rung in rungs {
+            bursar::store::policy::arm(&mut tx, rung, domain, "test", self.clock.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Approves a plan in somebody's name. True: it has every approval that it takes.
+    pub async fn approve(&self, plan: i64, who: &str) -> Result<bool, bursar::enforcement::plans::PlanError> {
+        let mut tx = self.app.store.begin().await.unwrap();
+        let second = self.app.config.fuse.second_admin;
+        let complete = bursar::enforcement::plans::approve(&mut tx, plan, who, second, self.clock.now()).await?;
+        tx.commit().await.unwrap();
+        Ok(complete)
     }
 
     /// Sets a credit limit.

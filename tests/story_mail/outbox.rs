@@ -91,7 +91,7 @@ async fn a_warning_that_is_settled_before_it_could_be_sent_is_dropped() {
         pass(&cloud).await;
         let alice = cloud.account("alice").await;
         let mut tx = cloud.app.store.begin().await.unwrap();
-        enforcement::put_over_since(&mut tx, alice.payer_id, None, cloud.clock.now()).await.unwrap();
+        policy::put_reached(&mut tx, alice.payer_id, "lock", None).await.unwrap();
         tx.commit().await.unwrap();
         server.come_back();
         cloud.clock.advance(Duration::from_hours(1));

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     enforcement,
     jobs::work::{self, EnforceOptions},
+    policy::Arming,
     store::{bulk, cloud, rating::ChargeDay, runs},
     time::{Clock as _, Day},
     usage::sync::settings,
@@ -33,7 +34,7 @@ pub(super) async fn standing(place: &Place, accounts: u64) -> anyhow::Result<Vec
     let watch = Watch::begin();
     let begun = Instant::now();
     let mut tx = place.store().read().await?;
-    let plan = enforcement::plan(&mut tx, &settings, &[], true, now).await?;
+    let plan = enforcement::plan(&mut tx, &settings, &[], &Arming::default(), now).await?;
     tx.commit().await?;
     let elapsed = begun.elapsed();
     anyhow::ensure!(plan.accounts.len() as u64 == accounts, "{} accounts were decided upon", plan.accounts.len());

@@ -11,7 +11,6 @@ use super::{
 use crate::{
     access::{self, NewRequest},
     cloudstack::{Client, Credentials},
-    enforcement::switches,
     ids::KeyRequestId,
     jobs::{
         App, keys, mail,
@@ -25,7 +24,7 @@ use crate::{
     notify::{self, Looked},
     policy::decide::share_words,
     progress::Quiet,
-    store::{cloud, enforcement, notify as mails, people, runs},
+    store::{cloud, enforcement, notify as mails, people, policy as policy_rows},
 };
 
 /// The limits that the demo's administrator sets on the first day.
@@ -215,7 +214,9 @@ impl Story {
             let cause = Cause { key: &key, author: ADMIN, reason: "the demo's first day" };
             post::set_limit(&mut tx, account.payer_id, Some(Money::parse(amount)?), cause, defaults, now).await?;
         }
-        runs::put_setting(&mut tx, switches::ARMED, "1", now).await?;
+        for rung in ["notify", "lock"] {
+            policy_rows::arm(&mut tx, rung, "", ADMIN, now).await?;
+        }
         tx.commit().await?;
         let list: Vec<String> = LIMITS.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
         self.event(format!("The administrator sets credit limits in EUR ({}) and arms enforcement.", list.join(", ")));

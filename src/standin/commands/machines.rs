@@ -265,6 +265,11 @@ fn on_machine(
     call.check_access(row.owner)?;
     let custom = call.custom_job()?;
     let (owner, work) = (row.owner, work(call, row));
+    match &work {
+        Ok(Work::StartVm(vm)) => call.world.set_passing_power(*vm, Power::Starting),
+        Ok(Work::StopVm(vm)) => call.world.set_passing_power(*vm, Power::Stopping),
+        _ => {}
+    }
     let about = call.world.about_vm(kind, vm);
     call.world.job_events(&about, call.caller.user, owner, scheduled, work.is_ok().then_some(started));
     let job = call.world.begin_job(custom, call.caller.user, class, Some(("VirtualMachine", Some(vm))), work);
@@ -274,6 +279,9 @@ fn on_machine(
 pub(super) fn start(call: &mut Call<'_>) -> Result<Value> {
     let class = "org.apache.cloudstack.api.command.admin.vm.StartVMCmdByAdmin";
     on_machine(call, ("VM.START", class), ("starting Vm", "Starting Vm"), |call, vm| {
+        if vm.power.runs() {
+            return Err((431, format!("The virtual machine {} ({}) is already running", vm.id, vm.name)));
+        }
         let Some(owner) = call.world.accounts.get(vm.owner) else { return Ok(Work::StartVm(vm.id)) };
         if owner.state != State::Disabled {
             return Ok(Work::StartVm(vm.id));

@@ -76,8 +76,11 @@ pub(super) fn suspend(call: &mut Call<'_>) -> Result<Value> {
     let project = target(call)?;
     let custom = call.custom_job()?;
     let account = set_active(call, project, false);
+    if let Some(row) = call.world.accounts.get_mut(account) {
+        row.needs_cleanup = false;
+    }
     let machines = call.world.running_machines(account);
-    let about = call.world.about_account("PROJECT.SUSPEND", account);
+    let about = call.world.about_project("PROJECT.SUSPEND", project);
     call.world.completed_event(&about, call.caller.user, "Successfully completed suspending project.");
     let class = "org.apache.cloudstack.api.command.user.project.SuspendProjectCmd";
     let work = Ok(Work::SuspendProject { project, machines });
@@ -89,7 +92,10 @@ pub(super) fn activate(call: &mut Call<'_>) -> Result<Value> {
     let project = target(call)?;
     let custom = call.custom_job()?;
     let account = set_active(call, project, true);
-    let about = call.world.about_account("PROJECT.ACTIVATE", account);
+    if let Some(row) = call.world.accounts.get_mut(account) {
+        row.needs_cleanup = false;
+    }
+    let about = call.world.about_project("PROJECT.ACTIVATE", project);
     call.world.completed_event(&about, call.caller.user, "Successfully completed activating project.");
     let class = "org.apache.cloudstack.api.command.user.project.ActivateProjectCmd";
     let job = call.world.begin_job(custom, call.caller.user, class, None, Ok(Work::ShowProject(project)));

@@ -107,6 +107,7 @@ impl World {
             faults: Faults::default(),
             job_delay_polls: 1,
             page_limit: 500,
+            limit_tags: Vec::new(),
         };
         world.fill();
         world
@@ -116,7 +117,16 @@ impl World {
         let (root, admin) = (self.root, self.admin);
         let number = next(&mut self.numbers.domain);
         let (name, path) = ("ROOT".to_owned(), "ROOT".to_owned());
-        self.domains.push(Domain { id: root, number, name, parent: None, path, level: 0, created: None });
+        self.domains.push(Domain {
+            id: root,
+            number,
+            name,
+            parent: None,
+            path,
+            level: 0,
+            created: None,
+            limits: BTreeMap::new(),
+        });
         for (name, kind, description) in TYPE_ROLES {
             let (id, number) = (self.ids.id(), next(&mut self.numbers.role));
             let rules = if name.starts_with("Read-Only") { reading_rules() } else { Vec::new() };
@@ -215,7 +225,17 @@ impl World {
             .get(parent)
             .map_or_else(|| (name.to_owned(), 0), |above| (format!("{}/{name}", above.path), above.level + 1));
         let created = Some(self.now);
-        self.domains.push(Domain { id, number, name: name.to_owned(), parent: Some(parent), path, level, created })
+        let limits = BTreeMap::new();
+        self.domains.push(Domain {
+            id,
+            number,
+            name: name.to_owned(),
+            parent: Some(parent),
+            path,
+            level,
+            created,
+            limits,
+        })
     }
 
     /// Adds an account with the default role of its kind.
@@ -258,6 +278,7 @@ impl World {
             removed: None,
             key_access: None,
             limits: BTreeMap::new(),
+            tagged_limits: BTreeMap::new(),
             needs_cleanup: false,
             details: Map::new(),
             is_default,
@@ -404,6 +425,45 @@ impl World {
         self.job_events(&about, admin, account, LOCK_SCHEDULED, Some(LOCK_STARTED));
     }
 
+    /// Suspends a project the way an administrator does by hand, with its event; its machines stop.
+    pub fn suspend_project_by_admin(&mut self, project: CloudId) {
+        let account = self.owner_account(project);
+        if let Some(row) = self.projects.get_mut(project) {
+            row.active = false;
+        }
+        self.set_account_state(account, State::Disabled);
+        let now = self.now;
+        for machine in self.running_machines(account) {
+            self.stop_vm(machine, now);
+        }
+        let about = self.about_project("PROJECT.SUSPEND", project);
+        self.completed_event(&about, self.admin, "Successfully completed suspending project.");
+    }
+
+    /// How many questions about a job are answered with "still running" from now on.
+    pub fn set_job_delay(&mut self, polls: u32) {
+        self.job_delay_polls = polls;
+    }
+
+    /// Disables an account the way an administrator does by hand, with its event; its machines are stopped.
+    pub fn disable_by_admin(&mut self, account: CloudId) {
+        let about = self.about_account("ACCOUNT.DISABLE", account);
+        let (admin, now) = (self.admin, self.now);
+        self.set_account_state(account, State::Disabled);
+        for machine in self.running_machines(account) {
+            self.stop_vm(machine, now);
+        }
+        self.job_events(&about, admin, account, LOCK_SCHEDULED, Some("Disabling account"));
+    }
+
+    /// Enables an account the way an administrator does by hand, with its event.
+    pub fn enable_by_admin(&mut self, account: CloudId) {
+        let about = self.about_account("ACCOUNT.ENABLE", account);
+        self.set_account_state(account, State::Enabled);
+        let admin = self.admin;
+        self.completed_event(&about, admin, "Successfully completed enabling account.");
+    }
+
     /// Sets an account's state without any event or stop, as the quota plugin does.
     pub fn set_account_state(&mut self, account: CloudId, state: State) {
         if let Some(account) = self.accounts.get_mut(account) {
@@ -481,6 +541,40 @@ impl World {
         if let Some(account) = self.accounts.get_mut(account) {
             account.allowed_cidrs = cidrs.map(str::to_owned);
         }
+    }
+
+    /// Sets one limit of an account or project, as an administrator does; -1 is none.
+    pub fn set_limit(&mut self, owner: CloudId, number: u8, max: i64) {
+        let owner = self.owner_account(owner);
+        if let Some(account) = self.accounts.get_mut(owner) {
+            account.limits.insert(number, max);
+        }
+    }
+
+    /// The limits of an account or project that are its own, by kind.
+    pub fn own_limits(&self, owner: CloudId) -> BTreeMap<u8, i64> {
+        self.accounts.get(self.owner_account(owner)).map(|account| account.limits.clone()).unwrap_or_default()
+    }
+
+    /// Every limit of an account or project as it works, inherited ones too, by kind.
+    pub fn limits_of(&self, owner: CloudId) -> BTreeMap<u8, i64> {
+        let Some(account) = self.accounts.get(self.owner_account(owner)) else { return BTreeMap::new() };
+        super::limits::KINDS.iter().map(|kind| (kind.number, Self::limit(account, kind))).collect()
+    }
+
+    /// Lets limits be narrowed to these host tags (`resource.limit.host.tags`).
+    pub fn set_limit_tags(&mut self, tags: &[&str]) {
+        self.limit_tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+    }
+
+    /// Whether a project is active; None for an unknown one.
+    pub fn project_is_active(&self, project: CloudId) -> Option<bool> {
+        self.projects.get(project).map(|project| project.active)
+    }
+
+    /// Whether an account was removed; None for an unknown one.
+    pub fn is_removed(&self, account: CloudId) -> Option<bool> {
+        self.accounts.get(account).map(|account| account.removed.is_some())
     }
 
     /// Sets an account's balance in the quota plugin, in millionths.

@@ -117,16 +117,30 @@ pub enum Power {
     Running,
     /// Stopped, still allocated.
     Stopped,
+    /// A job is starting it.
+    Starting,
+    /// A job is stopping it.
+    Stopping,
+    /// On its way to another host, running.
+    Migrating,
     /// Destroyed, not yet expunged.
     Destroyed,
 }
 
 impl Power {
+    /// Whether its hours count: it runs, and moving does not change that.
+    pub const fn runs(self) -> bool {
+        matches!(self, Self::Running | Self::Migrating)
+    }
+
     /// The name in CloudStack's answers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Running => "Running",
             Self::Stopped => "Stopped",
+            Self::Starting => "Starting",
+            Self::Stopping => "Stopping",
+            Self::Migrating => "Migrating",
             Self::Destroyed => "Destroyed",
         }
     }
@@ -154,6 +168,8 @@ pub(crate) struct Domain {
     pub path: String,
     pub level: u32,
     pub created: Option<Timestamp>,
+    /// Limits of the domain as a whole.
+    pub limits: BTreeMap<u8, i64>,
 }
 
 #[derive(Debug)]
@@ -170,6 +186,8 @@ pub(crate) struct Account {
     pub removed: Option<Timestamp>,
     pub key_access: Option<bool>,
     pub limits: BTreeMap<u8, i64>,
+    /// Limits of what carries a host tag.
+    pub tagged_limits: BTreeMap<(u8, String), i64>,
     pub needs_cleanup: bool,
     pub details: Map<String, Value>,
     pub is_default: bool,

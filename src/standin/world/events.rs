@@ -93,6 +93,11 @@ impl World {
         About { kind, resource_type: "User", resource: user, name }
     }
 
+    pub(crate) fn about_project(&self, kind: &'static str, project: CloudId) -> About {
+        let name = self.projects.get(project).map(|project| project.name.clone()).unwrap_or_default();
+        About { kind, resource_type: "Project", resource: project, name }
+    }
+
     pub(crate) fn about_vm(&self, kind: &'static str, vm: CloudId) -> About {
         let name = self.vms.get(vm).map(|vm| vm.name.clone()).unwrap_or_default();
         About { kind, resource_type: "VirtualMachine", resource: vm, name }

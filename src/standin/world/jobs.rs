@@ -171,13 +171,20 @@ impl World {
                 self.stop_next(machines, account)
             }
             Work::StartVm(vm) => {
-                self.start_vm(*vm, now);
+                // Whoever came in between and stopped it has the last word.
+                if self.vms.get(*vm).is_some_and(|machine| machine.power == Power::Starting) {
+                    self.start_vm(*vm, now);
+                }
                 Ok(false)
             }
             Work::StopVm(vm) => {
                 if self.vms.get(*vm).is_some_and(|machine| machine.stubbornness != Stubbornness::Obedient) {
+                    if let Some(machine) = self.vms.get_mut(*vm).filter(|machine| machine.power == Power::Stopping) {
+                        machine.power = Power::Running;
+                    }
                     return Err(guesses::STOP_FAILED.to_owned());
                 }
+                self.settle_power(*vm);
                 self.stop_vm(*vm, now);
                 Ok(false)
             }
@@ -198,6 +205,8 @@ impl World {
     fn stop_next(&mut self, machines: &mut VecDeque<CloudId>, account: CloudId) -> Result<bool, String> {
         let now = self.now;
         let Some(vm) = machines.pop_front() else { return Ok(false) };
+        // The jobs of one machine wait for each other.
+        self.settle_power(vm);
         match self.vms.get(vm).map(|machine| machine.stubbornness) {
             Some(Stubbornness::Obedient) => self.stop_vm(vm, now),
             Some(Stubbornness::KeepsRunning) => {
@@ -231,9 +240,28 @@ impl World {
         }
     }
 
-    /// The running machines of an account.
+    /// The machines of an account that a disable stops: all that run or are about to.
     pub(crate) fn running_machines(&self, account: CloudId) -> VecDeque<CloudId> {
-        self.vms.iter().filter(|vm| vm.owner == account && vm.power == Power::Running).map(|vm| vm.id).collect()
+        let runs = |power: Power| power.runs() || matches!(power, Power::Starting | Power::Stopping);
+        self.vms.iter().filter(|vm| vm.owner == account && runs(vm.power)).map(|vm| vm.id).collect()
+    }
+
+    /// The daily cleanup (`account.cleanup.interval`): disables again what is disabled with machines left running.
+    pub fn clean_up_accounts(&mut self) {
+        let left: Vec<CloudId> = self
+            .accounts
+            .iter()
+            .filter(|account| account.needs_cleanup && account.state == State::Disabled && account.removed.is_none())
+            .map(|account| account.id)
+            .collect();
+        for account in left {
+            if let Some(row) = self.accounts.get_mut(account) {
+                row.needs_cleanup = false;
+            }
+            let mut machines = self.running_machines(account);
+            // What throws ends the loop, as in the job: the rest waits for the next day.
+            while let Ok(true) = self.stop_next(&mut machines, account) {}
+        }
     }
 
     /// Whether a job is still kept.

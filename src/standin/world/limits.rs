@@ -95,6 +95,7 @@ impl World {
     /// What every account uses, in one pass over the cloud.
     pub(crate) fn used(&self) -> HashMap<CloudId, Used> {
         let mut used: HashMap<CloudId, Used> = HashMap::new();
+        let mut bytes: HashMap<CloudId, u64> = HashMap::new();
         for vm in self.vms.iter().filter(|vm| vm.expunged.is_none() && vm.power != Power::Destroyed) {
             let own = used.entry(vm.owner).or_default();
             own.add(0, 1);
@@ -103,7 +104,9 @@ impl World {
                 own.add(9, i64::from(offering.memory_mib));
             }
             match vm.power {
+                // CloudStack counts what is on its way up, down or elsewhere as neither.
                 Power::Running => own.running += 1,
+                Power::Starting | Power::Stopping | Power::Migrating => {}
                 Power::Stopped | Power::Destroyed => own.stopped += 1,
             }
         }
@@ -111,9 +114,12 @@ impl World {
             used.entry(ip.owner).or_default().add(1, 1);
         }
         for volume in self.volumes.iter().filter(|volume| volume.removed.is_none()) {
-            let own = used.entry(volume.owner).or_default();
-            own.add(2, 1);
-            own.add(10, i64::try_from(volume.size_bytes / GIB).unwrap_or(i64::MAX));
+            used.entry(volume.owner).or_default().add(2, 1);
+            *bytes.entry(volume.owner).or_default() += volume.size_bytes;
+        }
+        // Counted in bytes and shown in whole GiB, the rest cut off.
+        for (owner, bytes) in bytes {
+            used.entry(owner).or_default().add(10, i64::try_from(bytes / GIB).unwrap_or(i64::MAX));
         }
         for project in self.projects.iter() {
             used.entry(project.owner).or_default().add(5, 1);

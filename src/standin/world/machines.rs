@@ -61,7 +61,8 @@ impl World {
 
     /// Stops a machine: its running time and its network card's end here.
     pub fn stop_vm(&mut self, vm: CloudId, at: Timestamp) {
-        let Some(machine) = self.vms.get_mut(vm).filter(|machine| machine.power == Power::Running) else { return };
+        let stoppable = |machine: &&mut Vm| machine.power.runs() || machine.power == Power::Stopping;
+        let Some(machine) = self.vms.get_mut(vm).filter(stoppable) else { return };
         machine.power = Power::Stopped;
         machine.updated = at;
         machine.ever_stopped = true;
@@ -71,7 +72,8 @@ impl World {
 
     /// Starts a stopped machine.
     pub fn start_vm(&mut self, vm: CloudId, at: Timestamp) {
-        let Some(machine) = self.vms.get_mut(vm).filter(|machine| machine.power == Power::Stopped) else { return };
+        let startable = |machine: &&mut Vm| matches!(machine.power, Power::Stopped | Power::Starting);
+        let Some(machine) = self.vms.get_mut(vm).filter(startable) else { return };
         machine.power = Power::Running;
         machine.updated = at;
         self.open_vm_span(vm, kind::RUNNING_VM, at);
@@ -83,7 +85,7 @@ impl World {
         let Some(machine) = self.vms.get_mut(vm) else { return };
         machine.offering = offering;
         machine.updated = at;
-        let (owner, running) = (machine.owner, machine.power == Power::Running);
+        let (owner, running) = (machine.owner, machine.power.runs() || machine.power == Power::Stopping);
         self.usage.close(owner, &[kind::RUNNING_VM, kind::ALLOCATED_VM], vm, at);
         self.open_vm_span(vm, kind::ALLOCATED_VM, at);
         if running {
@@ -117,6 +119,60 @@ impl World {
         machine.expunged = None;
         machine.updated = at;
         self.open_vm_span(vm, kind::ALLOCATED_VM, at);
+    }
+
+    /// Puts a machine in a passing state, which it leaves when the job that wants it next comes to it: a migration by an
+    /// administrator, a start or stop that hangs.
+    pub fn set_passing_power(&mut self, vm: CloudId, power: Power) {
+        let now = self.now;
+        let Some(machine) = self.vms.get_mut(vm) else { return };
+        let fits = match power {
+            Power::Migrating | Power::Stopping => machine.power == Power::Running,
+            Power::Starting => machine.power == Power::Stopped,
+            Power::Running | Power::Stopped | Power::Destroyed => false,
+        };
+        if fits {
+            machine.power = power;
+            machine.updated = now;
+        }
+    }
+
+    /// Lets what a machine is on its way to be reached: the jobs of one machine wait for each other.
+    pub fn settle_power(&mut self, vm: CloudId) {
+        let now = self.now;
+        match self.vms.get(vm).map(|machine| machine.power) {
+            Some(Power::Starting) => self.start_vm(vm, now),
+            Some(Power::Stopping) => self.stop_vm(vm, now),
+            Some(Power::Migrating) => {
+                if let Some(machine) = self.vms.get_mut(vm) {
+                    machine.power = Power::Running;
+                }
+            }
+            Some(Power::Running | Power::Stopped | Power::Destroyed) | None => {}
+        }
+    }
+
+    /// Moves a stopped machine with its volumes to another account or project, as assignVirtualMachine does.
+    pub fn move_vm(&mut self, vm: CloudId, owner: CloudId, at: Timestamp) {
+        let owner = self.owner_account(owner);
+        let Some(machine) = self.vms.get_mut(vm).filter(|machine| machine.power == Power::Stopped) else { return };
+        let former = std::mem::replace(&mut machine.owner, owner);
+        machine.updated = at;
+        self.usage.close(former, &[kind::ALLOCATED_VM], vm, at);
+        self.open_vm_span(vm, kind::ALLOCATED_VM, at);
+        let moved: Vec<CloudId> = self
+            .volumes
+            .iter()
+            .filter(|volume| volume.vm == Some(vm) && volume.removed.is_none())
+            .map(|volume| volume.id)
+            .collect();
+        for volume in moved {
+            self.usage.close(former, &[kind::VOLUME], volume, at);
+            if let Some(row) = self.volumes.get_mut(volume) {
+                row.owner = owner;
+            }
+            self.open_volume_span(volume, at);
+        }
     }
 
     /// Makes a machine that can not be stopped, or one that can again.
@@ -237,22 +293,6 @@ impl World {
     ) -> CloudId {
         let (id, storage_path) = (self.ids.id(), self.ids.id());
         let number = next(&mut self.numbers.volume);
-        let size = format!("and size {} {size_bytes}", human_size(size_bytes));
-        let offering = disk_offering.and_then(|offering| self.disk_offerings.get(offering));
-        let fields = match offering {
-            Some(offering) => json!({
-                "description":
-                    format!("Volume usage for {name} ({id}) with disk offering {} ({}) {size}", offering.name, offering.id),
-                "offeringid": offering.id,
-                "usageid": id, "size": size_bytes, "zoneid": self.zone.id,
-            }),
-            None => json!({
-                "description":
-                    format!("Volume usage for {name} ({id}) and template {TEMPLATE_NAME} ({}) {size}", self.zone.template),
-                "templateid": self.zone.template,
-                "usageid": id, "size": size_bytes, "zoneid": self.zone.id,
-            }),
-        };
         let row = Volume {
             id,
             number,
@@ -266,8 +306,30 @@ impl World {
             storage_path,
         };
         self.volumes.push(row);
-        self.open_span(owner, kind::VOLUME, id, (id, id), at, fields);
+        self.open_volume_span(id, at);
         id
+    }
+
+    fn open_volume_span(&mut self, volume: CloudId, at: Timestamp) {
+        let Some(row) = self.volumes.get(volume) else { return };
+        let (id, name, owner, bytes) = (row.id, &row.name, row.owner, row.size_bytes);
+        let size = format!("and size {} {bytes}", human_size(bytes));
+        let offering = row.disk_offering.and_then(|offering| self.disk_offerings.get(offering));
+        let fields = match offering {
+            Some(offering) => json!({
+                "description":
+                    format!("Volume usage for {name} ({id}) with disk offering {} ({}) {size}", offering.name, offering.id),
+                "offeringid": offering.id,
+                "usageid": id, "size": bytes, "zoneid": self.zone.id,
+            }),
+            None => json!({
+                "description":
+                    format!("Volume usage for {name} ({id}) and template {TEMPLATE_NAME} ({}) {size}", self.zone.template),
+                "templateid": self.zone.template,
+                "usageid": id, "size": bytes, "zoneid": self.zone.id,
+            }),
+        };
+        self.open_span(owner, kind::VOLUME, id, (id, id), at, fields);
     }
 
     fn push_ip(&mut self, owner: CloudId, network: Option<CloudId>, source_nat: bool, at: Timestamp) -> CloudId {

@@ -133,6 +133,8 @@ pub struct World {
     pub(crate) faults: Faults,
     pub(crate) job_delay_polls: u32,
     pub(crate) page_limit: usize,
+    /// Host tags that limits may be narrowed to (`resource.limit.host.tags`).
+    pub(crate) limit_tags: Vec<String>,
 }
 
 /// The next internal number of each kind; machines and routers share one sequence, as in CloudStack.

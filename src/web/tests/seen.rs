@@ -1,7 +1,7 @@
 //! The warning on the account's page, and from when on it counts as seen.
 
 use super::*;
-use crate::store::{enforcement, notify};
+use crate::store::{enforcement, notify, policy};
 
 const OVER_SINCE: Timestamp = Timestamp::from_seconds(1_795_300_000);
 const WARNING: &str = "Your account will be locked on 2026-11-25 17:00 UTC because 104.20 of 100.00 EUR were used.";
@@ -10,7 +10,7 @@ const WARNING: &str = "Your account will be locked on 2026-11-25 17:00 UTC becau
 async fn warn(place: &Place, account: AccountId) {
     let mut tx = place.app.store.begin().await.unwrap();
     let payer = cloud::get_account(&mut tx, account).await.unwrap().payer_id;
-    enforcement::put_over_since(&mut tx, payer, Some(OVER_SINCE), NOW).await.unwrap();
+    policy::put_reached(&mut tx, payer, "lock", Some(OVER_SINCE)).await.unwrap();
     for (event, sentence, dry_run) in [
         ("used-80", "80 % of your credit is used.", false),
         ("warning-lock-1795300000", WARNING, false),

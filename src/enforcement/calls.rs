@@ -1,0 +1,294 @@
+//! One call that changes something in CloudStack: claimed, made, looked up again (design 7.10, 7.13).
+//!
+//! Promises: no call goes out before its row is committed under the fence; the same row always asks for the same job; a call whose
+//! answer was lost is looked up by its job, and made again only once it is certain that the first can not arrive any more.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{
+    act::Actor,
+    run::{Error, LEASE},
+    switches,
+};
+use crate::{
+    cloudstack::{self, JobState, LimitOwner},
+    ids::CloudId,
+    store::{
+        acting::{self as rows, CallRow, NewCall},
+        runs,
+    },
+    time::Timestamp,
+};
+
+/// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
+const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
+/// The namespace of job ids: a UUID of bursar's own.
+const JOB_NAMESPACE: Uuid =
+    Uuid::from_bytes([0x62, 0x75, 0x72, 0x73, 0x61, 0x72, 0x4a, 0x6f, 0x80, 0x62, 0x73, 0x2d, 0x76, 0x31, 0x00, 0x01]);
+
+/// The job id of a call (design 7.10): the same call always asks for the same job.
+pub fn job_id(intent: &str, number: i64) -> Uuid {
+    Uuid::new_v5(&JOB_NAMESPACE, format!("{intent}/{number}").as_bytes())
+}
+
+/// What is done in CloudStack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Locks an account.
+    Lock(CloudId),
+    /// Disables an account: its machines stop.
+    Disable(CloudId),
+    /// Enables an account, at once.
+    Enable(CloudId),
+    /// Sets one resource limit, at once.
+    SetLimit(LimitOwner, i32, i64),
+    /// Suspends a project: its machines stop.
+    SuspendProject(CloudId),
+    /// Activates a project.
+    ActivateProject(CloudId),
+    /// Stops a machine.
+    StopMachine(CloudId),
+    /// Starts a machine.
+    StartMachine(CloudId),
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CallEnd {
+    /// It ended; the reason where it ended badly. What it did has to be read anyway (facts 4.2).
+    Ended(String),
+    /// CloudStack declined it, and nothing was done.
+    Refused(String),
+    /// CloudStack does not know its job, and the request can not arrive any more.
+    NeverWas,
+    /// It can not be found out now; the next run looks again.
+    Unknown(String),
+}
+
+/// What came back from sending.
+enum Sent {
+    Job(Uuid),
+    Done,
+}
+
+impl Act {
+    pub(super) const fn command(&self) -> &'static str {
+        match self {
+            Self::Lock(_) | Self::Disable(_) => "disableAccount",
+            Self::Enable(_) => "enableAccount",
+            Self::SetLimit(..) => "updateResourceLimit",
+            Self::SuspendProject(_) => "suspendProject",
+            Self::ActivateProject(_) => "activateProject",
+            Self::StopMachine(_) => "stopVirtualMachine",
+            Self::StartMachine(_) => "startVirtualMachine",
+        }
+    }
+
+    /// What it acts on, as it stands in the row of the call.
+    pub(super) fn target(&self) -> String {
+        match self {
+            Self::Lock(id)
+            | Self::Disable(id)
+            | Self::Enable(id)
+            | Self::SuspendProject(id)
+            | Self::ActivateProject(id)
+            | Self::StopMachine(id)
+            | Self::StartMachine(id) => id.to_string(),
+            Self::SetLimit(LimitOwner::Account { name, .. }, resource_type, _) => {
+                format!("{name} limit {resource_type}")
+            }
+            Self::SetLimit(LimitOwner::Project(id), resource_type, _) => format!("project {id} limit {resource_type}"),
+        }
+    }
+
+    /// Whether it runs in a job; otherwise it is done when it answers.
+    const fn has_job(&self) -> bool {
+        !matches!(self, Self::Enable(_) | Self::SetLimit(..))
+    }
+
+    async fn send(&self, client: &cloudstack::Client, job: Uuid) -> Result<Sent, cloudstack::Error> {
+        Ok(match self {
+            Self::Lock(id) => Sent::Job(client.lock_account(*id, job).await?),
+            Self::Disable(id) => Sent::Job(client.disable_account(*id, job).await?),
+            Self::SuspendProject(id) => Sent::Job(client.suspend_project(*id, job).await?),
+            Self::ActivateProject(id) => Sent::Job(client.activate_project(*id, job).await?),
+            Self::StopMachine(id) => Sent::Job(client.stop_virtual_machine(*id, job).await?),
+            Self::StartMachine(id) => Sent::Job(client.start_virtual_machine(*id, job).await?),
+            Self::Enable(id) => {
+                client.enable_account(*id).await?;
+                Sent::Done
+            }
+            Self::SetLimit(owner, resource_type, max) => {
+                client.update_resource_limit(owner, *resource_type, *max, None).await?;
+                Sent::Done
+            }
+        })
+    }
+}
+
+/// A call that was sent and is to be waited for.
+pub(super) struct Waiting {
+    row: i64,
+    job: Uuid,
+    claimed: Timestamp,
+}
+
+/// What sending a call gave.
+pub(super) enum Step {
+    /// Its job is to be waited for.
+    Wait(Waiting),
+    /// It has ended.
+    End(CallEnd),
+}
+
+impl Actor<'_> {
+    /// The newest call of an intent with this command and target.
+    pub(super) async fn last_call(&self, intent: &str, act: &Act) -> Result<Option<CallRow>, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let calls = rows::list_calls(&mut tx, intent).await?;
+        tx.commit().await?;
+        let target = act.target();
+        Ok(calls.into_iter().rev().find(|call| call.command == act.command() && call.target == target))
+    }
+
+    /// How many calls of this command and target the intent has made.
+    pub(super) async fn count_calls(&self, intent: &str, act: &Act) -> Result<usize, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let calls = rows::list_calls(&mut tx, intent).await?;
+        tx.commit().await?;
+        let target = act.target();
+        Ok(calls.iter().filter(|call| call.command == act.command() && call.target == target).count())
+    }
+
+    /// Whether a further call may go out: not paused, and the lease still ours.
+    pub(super) async fn may_call(&self) -> Result<Option<&'static str>, Error> {
+        if self.by_order {
+            return Ok(None);
+        }
+        let mut tx = self.enforcer.store.read().await?;
+        let paused = runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1");
+        tx.commit().await?;
+        Ok(paused.then_some("enforcement was paused meanwhile"))
+    }
+
+    /// Goes on with a call that is open, or makes a new one, and waits for its end.
+    pub(super) async fn perform(
+        &self,
+        intent: &str,
+        act: &Act,
+        before: Option<&str>,
+        patience: Duration,
+    ) -> Result<CallEnd, Error> {
+        match self.begin_call(intent, act, before).await? {
+            Step::End(end) => Ok(end),
+            Step::Wait(waiting) => self.end_of(waiting, patience).await,
+        }
+    }
+
+    /// Goes on with a call that is open, or sends a new one.
+    pub(super) async fn begin_call(&self, intent: &str, act: &Act, before: Option<&str>) -> Result<Step, Error> {
+        if let Some(open) = self.last_call(intent, act).await?.filter(|call| call.state == "open") {
+            let claimed = Timestamp::from_ms(open.claimed_ms);
+            if act.has_job() {
+                let job = Uuid::parse_str(&open.job_id).unwrap_or_default();
+                return Ok(Step::Wait(Waiting { row: open.id, job, claimed }));
+            }
+            // Its answer was lost with the process. The caller reads what came of it.
+            self.close_call(open.id, "lost", "its answer was never seen").await?;
+            return Ok(Step::End(CallEnd::Unknown("its answer was lost".to_owned())));
+        }
+        if let Some(why) = self.may_call().await? {
+            return Ok(Step::End(CallEnd::Unknown(why.to_owned())));
+        }
+        let Some((row, job)) = self.claim(intent, act, before).await? else {
+            return Ok(Step::End(CallEnd::Unknown("another process enforces now".to_owned())));
+        };
+        let claimed = self.enforcer.clock.now();
+        Ok(match act.send(self.client, job).await {
+            Ok(Sent::Job(accepted)) => Step::Wait(Waiting { row, job: accepted, claimed }),
+            Ok(Sent::Done) => {
+                self.close_call(row, "done", "").await?;
+                Step::End(CallEnd::Ended(String::new()))
+            }
+            Err(error) if act.has_job() && error.is_already_exists() => Step::Wait(Waiting { row, job, claimed }),
+            Err(cloudstack::Error::Uncertain { text }) => {
+                tracing::warn!(command = act.command(), why = %text, "the answer to a call was lost; what came of it is read back");
+                if act.has_job() {
+                    Step::Wait(Waiting { row, job, claimed })
+                } else {
+                    self.close_call(row, "lost", &text).await?;
+                    Step::End(CallEnd::Unknown(format!("the outcome is not known: {text}")))
+                }
+            }
+            Err(error) => {
+                let why = error.to_string();
+                self.close_call(row, "failed", &why).await?;
+                Step::End(CallEnd::Refused(why))
+            }
+        })
+    }
+
+    /// Writes the row of a call under the fence. None: another process has the lease.
+    async fn claim(&self, intent: &str, act: &Act, before: Option<&str>) -> Result<Option<(i64, Uuid)>, Error> {
+        let now = self.enforcer.clock.now();
+        let mut tx = self.enforcer.store.begin().await?;
+        let number =
+            i64::try_from(rows::list_calls(&mut tx, intent).await?.len()).unwrap_or(i64::MAX).saturating_add(1);
+        let job = job_id(intent, number);
+        let (target, job_text) = (act.target(), job.to_string());
+        let call = NewCall {
+            intent,
+            number,
+            command: act.command(),
+            target: &target,
+            job_id: &job_text,
+            fence: self.fence,
+            before,
+        };
+        let until = now.plus(self.enforcer.settings.lease);
+        if !rows::claim_call(&mut tx, &call, (LEASE, self.enforcer.holder, until), now).await? {
+            return Ok(None);
+        }
+        let row = rows::list_calls(&mut tx, intent).await?.last().map(|call| call.id);
+        tx.commit().await?;
+        Ok(row.map(|row| (row, job)))
+    }
+
+    pub(super) async fn close_call(&self, row: i64, state: &str, answer: &str) -> Result<(), Error> {
+        let mut tx = self.enforcer.store.begin().await?;
+        rows::end_call(&mut tx, row, state, answer, self.enforcer.clock.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Waits for a job; what can not be found out now is left to the next run.
+    pub(super) async fn end_of(&self, waiting: Waiting, patience: Duration) -> Result<CallEnd, Error> {
+        let Waiting { row, job, claimed } = waiting;
+        let end = match self.client.wait_for_job(job, patience, self.enforcer.settings.job_pause).await {
+            Ok(JobState::Pending) => CallEnd::Unknown("its job has not ended".to_owned()),
+            Ok(JobState::Succeeded(_)) => CallEnd::Ended(String::new()),
+            Ok(JobState::Failed { code, text }) => CallEnd::Ended(format!("its job failed ({code}): {text}")),
+            Ok(JobState::Cancelled) => CallEnd::Ended("its job was cancelled".to_owned()),
+            Err(cloudstack::Error::Gone { .. }) if may_still_arrive(claimed, self.enforcer.clock.now()) => {
+                CallEnd::Unknown("CloudStack knows no such job, and the request may still be on its way".to_owned())
+            }
+            Err(cloudstack::Error::Gone { .. }) => CallEnd::NeverWas,
+            Err(error) => CallEnd::Unknown(error.to_string()),
+        };
+        match &end {
+            CallEnd::Ended(why) if why.is_empty() => self.close_call(row, "done", "").await?,
+            CallEnd::Ended(why) | CallEnd::Refused(why) => self.close_call(row, "failed", why).await?,
+            CallEnd::NeverWas => self.close_call(row, "lost", "CloudStack knows no such job").await?,
+            // The row stays open: the next run looks again.
+            CallEnd::Unknown(_) => {}
+        }
+        Ok(end)
+    }
+}
+
+/// Whether a call whose job CloudStack does not know may still be on its way.
+pub(super) fn may_still_arrive(claimed: Timestamp, now: Timestamp) -> bool {
+    now < claimed.plus(REQUEST_LIVES_FOR)
+}

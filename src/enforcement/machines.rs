@@ -1,0 +1,110 @@
+//! The machines of an account and of its projects, as CloudStack lists them now.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    act::Actor,
+    calls::{Act, CallEnd, Step},
+    run::Error,
+};
+use crate::{
+    cloudstack::{self, VirtualMachine, VmFilter},
+    ids::CloudId,
+    store::cloud::Account,
+};
+
+/// A machine that a stop would stop.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Machine {
+    /// Its id in CloudStack.
+    pub id: CloudId,
+    /// Its name.
+    pub name: String,
+    /// `Running`, `Starting`, `Migrating`.
+    pub state: String,
+    /// The project that it belongs to, by name; None: the account itself.
+    pub project: Option<String>,
+}
+
+/// The name that people see.
+pub(super) fn name_of(machine: &VirtualMachine) -> String {
+    machine.display_name.clone().or_else(|| machine.name.clone()).unwrap_or_else(|| machine.id.to_string())
+}
+
+/// A machine as listed, with the project that it belongs to; empty: the account itself.
+pub(super) struct Listed {
+    pub machine: VirtualMachine,
+    pub project: String,
+}
+
+impl Actor<'_> {
+    /// Machines that run in an account and its active projects: what a stop would stop. None of a vanished account.
+    pub async fn running_machines(&self, account: &Account) -> Result<Vec<Machine>, Error> {
+        let Some(read) = self.client.get_account(super::act::cloud_id(account)?).await? else { return Ok(Vec::new()) };
+        let projects = self.active_projects(account, &read.name).await?;
+        let names: BTreeMap<String, String> =
+            projects.iter().map(|project| (project.id.to_string(), project.name.clone())).collect();
+        let listed = self.list_machines(&read, &names.keys().cloned().collect::<Vec<_>>()).await?;
+        Ok(listed
+            .into_iter()
+            .filter(|listed| listed.machine.is_running())
+            .map(|listed| Machine {
+                id: listed.machine.id,
+                name: name_of(&listed.machine),
+                state: listed.machine.state.clone(),
+                project: names.get(&listed.project).cloned(),
+            })
+            .collect())
+    }
+
+    /// The machines of an account and of projects, oldest first: what came first is mostly what the rest depends upon.
+    pub(super) async fn list_machines(
+        &self,
+        read: &cloudstack::Account,
+        projects: &[String],
+    ) -> Result<Vec<Listed>, Error> {
+        let mut listed = Vec::new();
+        let own = VmFilter { account: Some((read.name.clone(), read.domain_id)), ..VmFilter::default() };
+        for machine in self.client.list_virtual_machines(&own).await? {
+            listed.push(Listed { machine, project: String::new() });
+        }
+        for project in projects {
+            let Ok(id) = project.parse::<CloudId>() else { continue };
+            let filter = VmFilter { project_id: Some(id), ..VmFilter::default() };
+            match self.client.list_virtual_machines(&filter).await {
+                Ok(machines) => {
+                    listed.extend(machines.into_iter().map(|machine| Listed { machine, project: project.clone() }));
+                }
+                // The project is gone, and its machines with it.
+                Err(cloudstack::Error::Gone { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        listed.sort_by_key(|listed| (listed.machine.created, listed.machine.id));
+        Ok(listed)
+    }
+
+    /// Begins several calls and waits for all of them together: what each gave, in the same order.
+    pub(super) async fn perform_together(
+        &self,
+        intent: &str,
+        acts: &[Act],
+        before: &str,
+        patience: Duration,
+    ) -> Result<Vec<CallEnd>, Error> {
+        let mut steps = Vec::new();
+        for act in acts {
+            steps.push(self.begin_call(intent, act, Some(before)).await?);
+        }
+        let begun = tokio::time::Instant::now();
+        let mut ends = Vec::new();
+        for step in steps {
+            ends.push(match step {
+                Step::End(end) => end,
+                // They run side by side: waiting for one is waiting for all.
+                Step::Wait(waiting) => self.end_of(waiting, patience.saturating_sub(begun.elapsed())).await?,
+            });
+        }
+        Ok(ends)
+    }
+}

@@ -1,0 +1,410 @@
+//! Giving back what bursar took (design 7.11, 7.12): the account is enabled first, then its limits come back, its projects are
+//! activated, and exactly those machines are started again that the stop had stopped.
+//!
+//! Promises: only what bursar suspended is enabled, and only where nobody else wants it suspended; each row of what was changed is
+//! settled by itself, so that a restore goes on after a crash at any line; what somebody else changed meanwhile is left, and said.
+
+use std::time::Duration;
+
+use super::{
+    act::{Actor, Done, EVENT_TOLERANCE, End, INTENTS_LOOKED_AT, Intent, cloud_id},
+    calls::{Act, CallEnd},
+    others,
+    plan::PlannedAccount,
+    restrict::{limit_owner, owners_of},
+    run::Error,
+};
+use crate::{
+    cloudstack::{self, AccountState},
+    ids::DecisionId,
+    store::{
+        acting::{self, LimitChange, ProjectNote},
+        cloud::Account,
+        enforcement::{self as rows, HoldRow, IntentRow},
+        runs::{self, AuditLine},
+    },
+    time::Timestamp,
+};
+
+/// How often a limit or project that CloudStack declines to bring back is tried before a person has to.
+const TRIES: usize = 5;
+
+/// What still has to be brought back of an account.
+pub(super) struct Leftovers {
+    limits: usize,
+    projects: usize,
+    machines: usize,
+}
+
+impl Leftovers {
+    const fn is_none(&self) -> bool {
+        self.limits == 0 && self.projects == 0 && self.machines == 0
+    }
+}
+
+impl Actor<'_> {
+    /// Opens an account that bursar suspended, if nobody else wants it suspended.
+    pub async fn restore(&self, planned: &PlannedAccount, decision: DecisionId) -> Result<Done, Error> {
+        if let Some(why) = self.may_call().await? {
+            return Ok(Done::No(why.to_owned()));
+        }
+        Box::pin(self.open_again(&planned.account, decision, None)).await
+    }
+
+    /// Opens an account on a person's word, whatever its figures; never past somebody else's hold. `reason` is a word for the
+    /// decision, `who` stands in the audit trail.
+    pub async fn give_back(
+        &self,
+        account: &Account,
+        reason: &'static str,
+        sentence: String,
+        who: &str,
+    ) -> Result<Done, Error> {
+        let decision = self.decide_by_hand(account, reason, sentence).await?;
+        Box::pin(self.open_again(account, decision, Some(who))).await
+    }
+
+    async fn open_again(&self, account: &Account, decision: DecisionId, who: Option<&str>) -> Result<Done, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
+        let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
+        tx.commit().await?;
+        let Some(hold) = holds.iter().find(|hold| hold.owner == "billing") else {
+            return Ok(Done::No("bursar did not suspend it".to_owned()));
+        };
+        if holds.len() > 1 {
+            return Ok(Done::No("somebody else wants it suspended too".to_owned()));
+        }
+        let Some(read) = self.read_back(account).await? else {
+            return Ok(Done::No("it is no longer in CloudStack".to_owned()));
+        };
+        if read.state != AccountState::Enabled
+            && hold.rung != "restrict"
+            && let Some(why) = self.suspended_by_others_too(account, hold, &intents, who.is_some()).await?
+        {
+            return Ok(Done::No(why));
+        }
+        let state = read.state.as_str();
+        if hold.rung == "restrict" && read.state != AccountState::Enabled {
+            return Ok(Done::No(format!("it is {state}, by somebody else; its limits come back once it is enabled")));
+        }
+        if read.state == AccountState::Enabled && self.leftovers(account).await?.is_none() {
+            self.drop_hold(account).await?;
+            return Ok(Done::Yes);
+        }
+        self.end_a_stop_that_only_follows_up(account, hold, &intents).await?;
+        let Some(intent) = self.begin(account, decision, "restore", state, who).await? else {
+            return Ok(Done::Started("an earlier action on it is not finished".to_owned()));
+        };
+        self.advance_restore(&intent, account, self.enforcer.settings.intent_deadline).await
+    }
+
+    /// Why the account is not bursar's to open: somebody else suspended it too, or nobody can tell.
+    async fn suspended_by_others_too(
+        &self,
+        account: &Account,
+        hold: &HoldRow,
+        intents: &[IntentRow],
+        ordered: bool,
+    ) -> Result<Option<String>, Error> {
+        let Some(own) = &self.own_name else {
+            return Ok(Some("bursar can not tell its own name in CloudStack, so it can not tell its lock from another; enable it by hand".to_owned()));
+        };
+        // From the call on, not from the hold: a hold comes late where a later run had to find out that the lock was done.
+        let begun = intents
+            .iter()
+            .find(|intent| intent.action == "lock" && intent.state == "done")
+            .map_or(hold.placed_ms, |intent| intent.created_ms);
+        if !ordered && let Some(why) = self.events_are_missing(Timestamp::from_ms(begun)).await? {
+            return Ok(Some(why));
+        }
+        let since = Timestamp::from_ms(begun).minus(EVENT_TOLERANCE);
+        Ok(match self.lockers(account, since).await? {
+            // A person who orders it has looked.
+            None if ordered => None,
+            None => Some(
+                "CloudStack's events can not be read, so nobody knows whether an administrator locked it too; enable it by hand, or allow listEvents"
+                    .to_owned(),
+            ),
+            Some(names) if names.iter().any(|name| name != own) => {
+                let now = self.enforcer.clock.now();
+                let mut tx = self.enforcer.store.begin().await?;
+                others::place_hold(&mut tx, account.id, now).await?;
+                tx.commit().await?;
+                Some("an administrator locked it too, in CloudStack; that is not bursar's to undo".to_owned())
+            }
+            Some(_) => None,
+        })
+    }
+
+    /// A stop that has done its part and only follows up machines gives way to the restore.
+    async fn end_a_stop_that_only_follows_up(
+        &self,
+        account: &Account,
+        hold: &HoldRow,
+        intents: &[IntentRow],
+    ) -> Result<(), Error> {
+        let Some(open) = intents.iter().find(|intent| intent.state == "open" && intent.action == "stop") else {
+            return Ok(());
+        };
+        let mut tx = self.enforcer.store.read().await?;
+        let under_way = acting::list_calls(&mut tx, &open.id).await?.iter().any(|call| call.state == "open");
+        tx.commit().await?;
+        if hold.rung == "stop" && !under_way {
+            let end = End { worked: true, state_after: None, outcome: "stopped; the account is opened again" };
+            self.finish(&Intent::from(open), account, end).await?;
+        }
+        Ok(())
+    }
+
+    /// Enables, puts limits back, activates projects and starts machines, as far as it comes.
+    pub(super) async fn advance_restore(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        patience: Duration,
+    ) -> Result<Done, Error> {
+        let Some(mut read) = self.read_back(account).await? else {
+            self.settle_all(account, "gone", "its account is no longer in CloudStack").await?;
+            return self.give_up(intent, account, None, "it is no longer in CloudStack").await;
+        };
+        if read.state != AccountState::Enabled {
+            let act = Act::Enable(cloud_id(account)?);
+            if self.billing_hold(account.id).await?.is_none() {
+                // Opened once, and suspended again by somebody else since.
+                return Ok(Done::Started(format!(
+                    "it was opened, and is {} again by somebody else; the rest comes back once it is enabled",
+                    read.state.as_str()
+                )));
+            }
+            match self.perform(&intent.id, &act, Some(read.state.as_str()), patience).await? {
+                CallEnd::Refused(why) => return self.give_up(intent, account, None, &why).await,
+                CallEnd::Ended(_) | CallEnd::NeverWas | CallEnd::Unknown(_) => {}
+            }
+            // Synchronous: the state read back tells whether it happened.
+            let Some(after) = self.read_back(account).await? else {
+                return self.give_up(intent, account, None, "it is no longer in CloudStack").await;
+            };
+            if after.state != AccountState::Enabled {
+                let why = "it was not enabled; the next run tries again";
+                return self.give_up(intent, account, Some(after.state.as_str()), why).await;
+            }
+            read = after;
+        }
+        self.free(intent, account).await?;
+        let mut waits: Vec<String> = self.restore_limits(intent, account, &read).await?.into_iter().collect();
+        waits.extend(self.activate_projects(intent, account, patience).await?);
+        // Limits of projects can be set once these are active.
+        waits.extend(self.restore_limits(intent, account, &read).await?);
+        waits.extend(self.start_machines(intent, account, &read, patience).await?);
+        if !self.leftovers(account).await?.is_none() {
+            waits.dedup();
+            let why = if waits.is_empty() { "not everything is back yet".to_owned() } else { waits.join("; ") };
+            return Ok(Done::Started(why));
+        }
+        let outcome = self.restored_in_words(intent, account).await?;
+        self.finish(intent, account, End { worked: true, state_after: Some("enabled"), outcome: &outcome }).await?;
+        Ok(Done::Yes)
+    }
+
+    /// The account is open: the hold goes, and the tenant is told, before the rest comes back.
+    async fn free(&self, intent: &Intent, account: &Account) -> Result<(), Error> {
+        let now = self.enforcer.clock.now();
+        let by = intent.cause.as_deref().unwrap_or("bursar");
+        let mut tx = self.enforcer.store.begin().await?;
+        if rows::lift_hold(&mut tx, account.id, "billing", by, now).await? {
+            self.tell_tenant(&mut tx, intent, account, "restored").await?;
+            self.audit(&mut tx, intent, account, (Some(&intent.state_before), Some("enabled")), "opened again").await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Puts back each limit that still is what the restriction made it. Gives what has to be waited for.
+    async fn restore_limits(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        read: &cloudstack::Account,
+    ) -> Result<Option<String>, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let changes = acting::list_limit_changes(&mut tx, Some(account.id)).await?;
+        tx.commit().await?;
+        let mut waits = None;
+        for owner in owners_of(&changes) {
+            let Some(named) = limit_owner(read, &owner) else { continue };
+            let Some(limits) = self.limits_now(&named).await? else {
+                self.settle_limits(&changes, &owner, "gone", "it is no longer in CloudStack").await?;
+                continue;
+            };
+            for change in changes.iter().filter(|change| change.project_id == owner) {
+                let current = limits.get(&change.resource_type).copied();
+                if let Some(why) = self.raise_again(intent, change, &named, current).await? {
+                    waits = Some(why);
+                }
+            }
+        }
+        Ok(waits)
+    }
+
+    async fn raise_again(
+        &self,
+        intent: &Intent,
+        change: &LimitChange,
+        owner: &cloudstack::LimitOwner,
+        current: Option<i64>,
+    ) -> Result<Option<String>, Error> {
+        if current == Some(change.before_max) {
+            self.put_limit(change, "restored", None, true).await?;
+            return Ok(None);
+        }
+        if current != Some(change.set_max) {
+            let now = current.map_or_else(|| "not listed any more".to_owned(), |max| max.to_string());
+            let why = format!("somebody else changed it from {} to {now} meanwhile; it stays", change.set_max);
+            self.put_limit(change, "left", Some(&why), true).await?;
+            return Ok(None);
+        }
+        let resource_type = i32::try_from(change.resource_type).unwrap_or_default();
+        let act = Act::SetLimit(owner.clone(), resource_type, change.before_max);
+        let before = change.set_max.to_string();
+        match self.perform(&intent.id, &act, Some(&before), Duration::ZERO).await? {
+            CallEnd::Ended(_) => self.put_limit(change, "restored", None, true).await?,
+            CallEnd::Refused(why) if self.count_calls(&intent.id, &act).await? >= TRIES => {
+                let why = format!("CloudStack refuses to set it back to {}: {why}", change.before_max);
+                self.put_limit(change, "left", Some(&why), true).await?;
+            }
+            // A suspended project refuses; it is asked again once it is active.
+            CallEnd::Refused(why) | CallEnd::Unknown(why) => {
+                return Ok(Some(format!("the limit {} is not back yet: {why}", change.type_name)));
+            }
+            CallEnd::NeverWas => {}
+        }
+        Ok(None)
+    }
+
+    /// Activates the projects that bursar suspended. Gives what has to be waited for.
+    async fn activate_projects(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        patience: Duration,
+    ) -> Result<Option<String>, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let notes = acting::list_project_notes(&mut tx, Some(account.id)).await?;
+        tx.commit().await?;
+        let mut waits = None;
+        for note in notes {
+            let Ok(id) = note.project_id.parse() else { continue };
+            match self.client.get_project(id).await? {
+                None => self.put_project(&note, "gone", "it is no longer in CloudStack", true).await?,
+                Some(read) if read.state.as_deref() == Some("Active") => {
+                    self.put_project(&note, "activated", "", true).await?;
+                }
+                Some(_) if self.project_suspended_by_others(&note).await? => {
+                    self.put_project(&note, "left", "somebody else suspended it too; it stays", true).await?;
+                }
+                Some(_) => {
+                    let act = Act::ActivateProject(id);
+                    let why = match self.perform(&intent.id, &act, Some("Suspended"), patience).await? {
+                        CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::Unknown(why) => why,
+                        CallEnd::NeverWas => "CloudStack knows no such job".to_owned(),
+                    };
+                    let active = self.client.get_project(id).await?.and_then(|read| read.state);
+                    if active.as_deref() == Some("Active") {
+                        self.put_project(&note, "activated", "", true).await?;
+                    } else if self.count_calls(&intent.id, &act).await? >= TRIES {
+                        let why = format!("CloudStack does not activate it: {why}");
+                        self.put_project(&note, "left", &why, true).await?;
+                    } else {
+                        waits = Some(format!("the project {} is not active yet {why}", note.name));
+                    }
+                }
+            }
+        }
+        Ok(waits)
+    }
+
+    /// Whether CloudStack's events tell of somebody else who suspended the project since bursar did. Unreadable events: no, since
+    /// an active project of an open account harms nobody, and a suspended one stops a company's machines.
+    async fn project_suspended_by_others(&self, note: &ProjectNote) -> Result<bool, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let intents = rows::list_intents(&mut tx, Some(note.account_id), INTENTS_LOOKED_AT).await?;
+        tx.commit().await?;
+        let Some(begun) = intents.iter().find(|intent| intent.id == note.intent_id) else { return Ok(false) };
+        let since = Timestamp::from_ms(begun.created_ms).minus(EVENT_TOLERANCE);
+        let names = self.suspenders("PROJECT.SUSPEND", &note.project_id, since).await?;
+        Ok(names.is_some_and(|names| names.iter().any(|name| Some(name) != self.own_name.as_ref())))
+    }
+
+    /// What is not settled yet.
+    pub(super) async fn leftovers(&self, account: &Account) -> Result<Leftovers, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let left = Leftovers {
+            limits: acting::list_limit_changes(&mut tx, Some(account.id)).await?.len(),
+            projects: acting::list_project_notes(&mut tx, Some(account.id)).await?.len(),
+            machines: acting::list_machine_notes(&mut tx, Some(account.id)).await?.len(),
+        };
+        tx.commit().await?;
+        Ok(left)
+    }
+
+    /// Settles everything that is noted about an account.
+    async fn settle_all(&self, account: &Account, state: &str, outcome: &str) -> Result<(), Error> {
+        let now = self.enforcer.clock.now();
+        let mut tx = self.enforcer.store.begin().await?;
+        for change in acting::list_limit_changes(&mut tx, Some(account.id)).await? {
+            acting::put_limit_state(&mut tx, change.id, state, Some(outcome), Some(now)).await?;
+        }
+        for note in acting::list_project_notes(&mut tx, Some(account.id)).await? {
+            acting::put_project_state(&mut tx, note.id, state, Some(outcome), Some(now)).await?;
+        }
+        for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
+            acting::put_machine_state(&mut tx, note.id, state, Some(outcome), Some(now)).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What came back, and what did not, in words.
+    async fn restored_in_words(&self, intent: &Intent, account: &Account) -> Result<String, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let settled = acting::list_settled(&mut tx, account.id, intent.created).await?;
+        tx.commit().await?;
+        let count =
+            |kind: &str, state: &str| settled.iter().filter(|row| row.kind == kind && row.state == state).count();
+        let mut words = "opened again".to_owned();
+        for (kind, state, what) in [
+            ("limit", "restored", "limits put back"),
+            ("project", "activated", "projects activated"),
+            ("machine", "running", "machines running again"),
+        ] {
+            let count = count(kind, state);
+            if count > 0 {
+                words.push_str(&format!(", {count} {what}"));
+            }
+        }
+        for row in settled.iter().filter(|row| ["left", "gone", "moved", "failed"].contains(&row.state.as_str())) {
+            words.push_str(&format!("; {} {}: {}", row.kind, row.name, row.outcome.as_deref().unwrap_or(&row.state)));
+        }
+        Ok(words)
+    }
+
+    /// Somebody enabled the account and enough is available: bursar's hold has no object any more.
+    pub async fn drop_hold(&self, account: &Account) -> Result<(), Error> {
+        let now = self.enforcer.clock.now();
+        let mut tx = self.enforcer.store.begin().await?;
+        if rows::lift_hold(&mut tx, account.id, "billing", "bursar", now).await? {
+            let line = AuditLine {
+                at_ms: now.as_ms(),
+                actor: format!("run {}", self.run),
+                action: "hold.lift".to_owned(),
+                subject: account.full_name(),
+                answer: Some("somebody had enabled the account, and enough is available".to_owned()),
+                ..AuditLine::default()
+            };
+            runs::write_audit(&mut tx, &line).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

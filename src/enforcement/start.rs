@@ -1,0 +1,200 @@
+//! Starting again what a stop had stopped: in the noted order, a few at a time, looked at afterwards, with a bounded number of tries.
+
+use std::time::Duration;
+
+use super::{
+    act::{Actor, Intent},
+    calls::{Act, CallEnd},
+    machines::Listed,
+    run::Error,
+};
+use crate::{
+    cloudstack,
+    ids::CloudId,
+    store::{
+        acting::{self, MachineNote},
+        cloud::Account,
+    },
+};
+
+/// How often a machine is told to start before a person has to.
+const STARTS_A_MACHINE: i64 = 5;
+/// How often one run looks again: what a late stop hit is started once more.
+const LOOKS_A_RUN: u32 = 2;
+
+/// A machine that has been on its way for so long is a person's to look at: nothing else is done about its account meanwhile.
+const STUCK_AFTER: Duration = Duration::from_hours(24);
+
+/// What a noted machine needs.
+enum Need {
+    /// It has to be started.
+    Start(CloudId),
+    /// It is on its way.
+    Wait,
+    /// Nothing more.
+    Settled,
+}
+
+impl Actor<'_> {
+    /// Starts the noted machines. Gives what has to be waited for.
+    pub(super) async fn start_machines(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        read: &cloudstack::Account,
+        patience: Duration,
+    ) -> Result<Option<String>, Error> {
+        if intent.state_before == "enabled" && !self.opened_by_us(account).await? {
+            return self.leave_machines(account).await;
+        }
+        let mut refused = Vec::new();
+        for _ in 0..LOOKS_A_RUN {
+            let (to_start, waiting) = self.look(intent, account, read).await?;
+            // What CloudStack declined in this run is asked for again in the next.
+            let to_start: Vec<(MachineNote, CloudId)> =
+                to_start.into_iter().filter(|(note, _)| !refused.iter().any(|(id, _)| *id == note.id)).collect();
+            if to_start.is_empty() {
+                let why: Vec<String> = refused.iter().map(|(_, why): &(i64, String)| why.clone()).collect();
+                return Ok(if waiting > 0 {
+                    Some(format!("{waiting} machines are on their way"))
+                } else if why.is_empty() {
+                    None
+                } else {
+                    Some(why.join("; "))
+                });
+            }
+            for chunk in to_start.chunks(self.enforcer.settings.starts_at_once.max(1)) {
+                refused.extend(self.start_together(intent, chunk, patience).await?);
+            }
+        }
+        let (to_start, waiting) = self.look(intent, account, read).await?;
+        let open = to_start.len().saturating_add(waiting);
+        Ok((open > 0).then(|| {
+            let why: Vec<String> = refused.into_iter().map(|(_, why)| why).collect();
+            format!("{open} machines are not running yet {}", why.join("; "))
+        }))
+    }
+
+    /// Whether bursar itself asked for the account to be enabled since it last asked for it to be disabled: an enabling whose answer
+    /// was lost may have come about long after its intent was given up.
+    async fn opened_by_us(&self, account: &Account) -> Result<bool, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let newest = acting::find_newest_state_call(&mut tx, &account.cloud_id).await?;
+        tx.commit().await?;
+        Ok(newest.as_deref() == Some("enableAccount"))
+    }
+
+    /// Somebody opened the account by hand, and whoever did may have left machines off on purpose.
+    async fn leave_machines(&self, account: &Account) -> Result<Option<String>, Error> {
+        let now = self.enforcer.clock.now();
+        let mut tx = self.enforcer.store.begin().await?;
+        for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
+            let why = "somebody else had opened the account; start it by hand if it should run";
+            acting::put_machine_state(&mut tx, note.id, "left", Some(why), Some(now)).await?;
+        }
+        tx.commit().await?;
+        Ok(None)
+    }
+
+    /// Looks at every noted machine: settles what is done, gives what has to be started and how many are on their way.
+    async fn look(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        read: &cloudstack::Account,
+    ) -> Result<(Vec<(MachineNote, CloudId)>, usize), Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let notes = acting::list_machine_notes(&mut tx, Some(account.id)).await?;
+        tx.commit().await?;
+        if notes.is_empty() {
+            return Ok((Vec::new(), 0));
+        }
+        let mut projects: Vec<String> = notes.iter().map(|note| note.project_id.clone()).collect();
+        projects.sort();
+        projects.dedup();
+        projects.retain(|project| !project.is_empty());
+        let listed = self.list_machines(read, &projects).await?;
+        let (mut to_start, mut waiting) = (Vec::new(), 0_usize);
+        for note in notes {
+            match self.need_of(intent, &note, &listed).await? {
+                Need::Start(id) => to_start.push((note, id)),
+                Need::Wait => waiting = waiting.saturating_add(1),
+                Need::Settled => {}
+            }
+        }
+        Ok((to_start, waiting))
+    }
+
+    async fn need_of(&self, intent: &Intent, note: &MachineNote, listed: &[Listed]) -> Result<Need, Error> {
+        let Some(found) = listed.iter().find(|listed| listed.machine.id.to_string() == note.vm_id) else {
+            return self.look_elsewhere(note).await;
+        };
+        match found.machine.state.as_str() {
+            "Running" => self.settle(note, "running", None).await,
+            "Starting" | "Migrating" | "Stopping" if self.enforcer.clock.now().since(intent.created) < STUCK_AFTER => {
+                Ok(Need::Wait)
+            }
+            "Stopped" if note.starts < STARTS_A_MACHINE => Ok(Need::Start(found.machine.id)),
+            "Stopped" => self.settle(note, "failed", Some("it can not be started; start it by hand")).await,
+            other => {
+                let why = format!("it is in state {other}");
+                self.settle(note, "gone", Some(&why)).await
+            }
+        }
+    }
+
+    /// Not in the lists of the account and its projects: deleted, or moved to somebody else.
+    async fn look_elsewhere(&self, note: &MachineNote) -> Result<Need, Error> {
+        let found = match note.vm_id.parse() {
+            Ok(id) => self.client.get_virtual_machine(id).await?,
+            Err(_) => None,
+        };
+        match found {
+            Some(machine) => {
+                let owner = machine.account.unwrap_or_else(|| "a project".to_owned());
+                let why = format!("it belongs to {owner} now and is {}; it was left", machine.state);
+                self.settle(note, "moved", Some(&why)).await
+            }
+            None => self.settle(note, "gone", Some("it was deleted meanwhile")).await,
+        }
+    }
+
+    async fn settle(&self, note: &MachineNote, state: &str, outcome: Option<&str>) -> Result<Need, Error> {
+        let now = self.enforcer.clock.now();
+        let mut tx = self.enforcer.store.begin().await?;
+        acting::put_machine_state(&mut tx, note.id, state, outcome, Some(now)).await?;
+        tx.commit().await?;
+        Ok(Need::Settled)
+    }
+
+    /// Starts a few machines side by side. Gives those that did not start, with the reason.
+    async fn start_together(
+        &self,
+        intent: &Intent,
+        chunk: &[(MachineNote, CloudId)],
+        patience: Duration,
+    ) -> Result<Vec<(i64, String)>, Error> {
+        let acts: Vec<Act> = chunk.iter().map(|(_, id)| Act::StartMachine(*id)).collect();
+        let mut tx = self.enforcer.store.begin().await?;
+        for (note, _) in chunk {
+            acting::count_start(&mut tx, note.id).await?;
+        }
+        tx.commit().await?;
+        let ends = self.perform_together(&intent.id, &acts, "Stopped", patience).await?;
+        let mut refused = Vec::new();
+        for ((note, _), end) in chunk.iter().zip(ends) {
+            let why = match end {
+                CallEnd::Ended(why) if why.is_empty() => continue,
+                // It never arrived: the next look begins it anew.
+                CallEnd::NeverWas => continue,
+                CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::Unknown(why) => why,
+            };
+            let why = format!("{} was not started: {why}", note.name);
+            let mut tx = self.enforcer.store.begin().await?;
+            acting::put_machine_state(&mut tx, note.id, &note.state, Some(&why), None).await?;
+            tx.commit().await?;
+            refused.push((note.id, why));
+        }
+        Ok(refused)
+    }
+}
