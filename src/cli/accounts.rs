@@ -8,7 +8,7 @@ use super::{
     Context,
     args::{AccountCommand, UserCommand},
     author, output,
-    payments::show_figures,
+    payments::{show_figures, wake},
 };
 use crate::{
     ids::{AccountId, PayerId},
@@ -73,6 +73,7 @@ pub async fn account(context: &Context, command: AccountCommand) -> anyhow::Resu
             let defaults = (app.default_limit(), app.tax()?);
             let figures =
                 post::set_opening_balance(&mut tx, found.payer_id, amount, cause, defaults, app.clock.now()).await?;
+            wake(&app, &mut tx).await?;
             tx.commit().await?;
             show_figures(context, &app, &found, &figures)?;
         }
@@ -313,6 +314,7 @@ async fn limits(
         bail!("nothing was changed:\n  {}", problems.join("\n  "));
     }
     if !dry_run {
+        wake(app, &mut tx).await?;
         tx.commit().await?;
     }
     context.show(&changes, |changes| {

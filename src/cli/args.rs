@@ -230,6 +230,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// The whole product on this machine, without a CloudStack.
     Demo(DemoArgs),
+    /// Play seeded lives of a small cloud through this very program, with everything going wrong, and check what must always hold.
+    Sim(SimArgs),
 }
 
 /// Arguments of `init`.
@@ -657,6 +659,23 @@ pub struct DemoArgs {
     /// Where the pages are served.
     #[arg(long, default_value = "127.0.0.1:8093")]
     pub listen: std::net::SocketAddr,
+}
+
+/// Arguments of `sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// How many seeds (default: 100, or the one named).
+    #[arg(long)]
+    pub seeds: Option<u64>,
+    /// The first seed. Alone (without `--seeds`) it is played by itself, with its whole story.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How many lives at once (default: one for each processor).
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Failed lives after which no further one is begun.
+    #[arg(long, default_value_t = 10)]
+    pub stop_after: usize,
 }
 
 /// Prints completions for a shell.

@@ -27,6 +27,7 @@ mod prices;
 mod promo;
 mod review;
 mod serve;
+mod sim;
 mod way_out;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -114,7 +115,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Estimate { account, error } => estimate::estimate(context, account.as_deref(), error).await,
         Command::Verify => jobs::verify(context).await,
         Command::Explain(args) => explain::explain(context, args).await,
-        Command::Preview { from, to } => preview::preview(context, &from, &to).await,
+        Command::Preview { from, to } => Box::pin(preview::preview(context, &from, &to)).await,
         Command::Price { command } => prices::price(context, command).await,
         Command::Import { command } => import::import(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,
@@ -150,5 +151,6 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         }
         Command::Bench(args) => bench::bench(context, args).await,
         Command::Demo(args) => demo::demo(context, args).await,
+        Command::Sim(args) => sim::sim(context, args).await,
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         undo::{self, UndoReport},
     },
     ids::RunId,
+    store::runs::{self, AuditLine},
 };
 
 /// Decides, and stores what would be done downwards as a plan in somebody's name.
@@ -61,6 +62,28 @@ pub async fn confirm(app: &App, author: &str) -> Result<Vec<String>, JobError> {
     let confirmed = differences::confirm(&looker(app, &settings, &client), author).await?;
     marker::write(&app.store, &app.config.store.data_dir, app.random.as_ref(), app.clock.now()).await?;
     Ok(confirmed)
+}
+
+/// The present version of CloudStack has been looked at. None: it had been before.
+pub async fn acknowledge_version(app: &App, author: &str) -> Result<Option<String>, JobError> {
+    let version = enforcement_client(app)?.capabilities().await?.version;
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let text = differences::acknowledge_version(&mut tx, &version, now).await?;
+    if let Some(text) = &text {
+        let line = AuditLine {
+            at_ms: now.as_ms(),
+            actor: author.to_owned(),
+            action: "enforce.confirm".to_owned(),
+            subject: "enforcement".to_owned(),
+            before_state: Some(text.clone()),
+            after_state: Some("a check found everything in order".to_owned()),
+            ..AuditLine::default()
+        };
+        runs::write_audit(&mut tx, &line).await?;
+    }
+    tx.commit().await?;
+    Ok(text)
 }
 
 fn looker<'a>(app: &'a App, settings: &'a EnforceSettings, client: &'a crate::cloudstack::Client) -> Enforcer<'a> {
