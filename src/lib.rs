@@ -33,6 +33,7 @@ pub mod schedule;
 pub mod scope;
 pub mod secrets;
 pub mod setup;
+pub mod sim;
 pub mod standin;
 pub mod store;
 pub mod telemetry;

@@ -41,6 +41,7 @@ const BEYOND_CORE: &[&str] = &[
     "cli",
     "config",
     "setup",
+    "sim",
     "standin",
     "telemetry",
     "lifecycle",
@@ -57,7 +58,7 @@ const CORE_EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Stages: each reads tables, does one thing, writes tables.
 const STAGES: &[&str] = &["usage", "rating", "ledger", "enforcement", "access", "people", "estimate", "notify"];
 /// Wiring: no stage may know it.
-const WIRING: &[&str] = &["cli", "web", "jobs", "setup", "standin"];
+const WIRING: &[&str] = &["cli", "web", "jobs", "setup", "sim", "standin"];
 /// Imports from one stage into another, each with its reason. The pure core of a stage is open to all.
 const BETWEEN_STAGES: &[(&str, &str, &str)] = &[
     ("enforcement", "ledger::standing", "a decision is about the figures that the ledger derives"),

@@ -63,6 +63,7 @@ pub async fn account(context: &Context, command: AccountCommand) -> anyhow::Resu
             };
             limits(context, &app, wanted, &reason, dry_run).await?;
         }
+        AccountCommand::LeaveAlone(args) => super::policy::leave_alone(context, &app, args).await?,
         AccountCommand::Opening { account, amount, reason } => {
             let amount = Money::parse(&amount)?;
             let mut tx = app.store.begin().await?;

@@ -3,6 +3,7 @@
 mod enforce;
 mod ledger;
 mod mail;
+mod policy;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ pub use self::ledger::{
     PromoArgs, PromoCommand, RefundCommand,
 };
 pub use self::mail::MailCommand;
+pub use self::policy::{LeaveAloneArgs, PolicyCommand};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -122,6 +124,12 @@ pub enum Command {
         /// What to do.
         command: PayerCommand,
     },
+    /// When accounts are warned, restricted, locked and stopped: the default, classes, and values of single payers.
+    Policy {
+        #[command(subcommand)]
+        /// What to do.
+        command: PolicyCommand,
+    },
     /// Promo codes and offers.
     Promo {
         #[command(subcommand)]
@@ -222,6 +230,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// The whole product on this machine, without a CloudStack.
     Demo(DemoArgs),
+    /// Play seeded lives of a small cloud through this very program, with everything going wrong, and check what must always hold.
+    Sim(SimArgs),
 }
 
 /// Arguments of `init`.
@@ -391,6 +401,8 @@ pub enum AccountCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Leave an account alone until a date: no restriction, lock or stop. What gives back never waits.
+    LeaveAlone(LeaveAloneArgs),
     /// Bring in what a payer had or owed before bursar; once.
     Opening {
         /// Its name, full name or CloudStack id.
@@ -647,6 +659,23 @@ pub struct DemoArgs {
     /// Where the pages are served.
     #[arg(long, default_value = "127.0.0.1:8093")]
     pub listen: std::net::SocketAddr,
+}
+
+/// Arguments of `sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// How many seeds (default: 100, or the one named).
+    #[arg(long)]
+    pub seeds: Option<u64>,
+    /// The first seed. Alone (without `--seeds`) it is played by itself, with its whole story.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How many lives at once (default: one for each processor).
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Failed lives after which no further one is begun.
+    #[arg(long, default_value_t = 10)]
+    pub stop_after: usize,
 }
 
 /// Prints completions for a shell.

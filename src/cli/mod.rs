@@ -21,11 +21,13 @@ mod mail;
 mod output;
 mod payers;
 mod payments;
+mod policy;
 mod preview;
 mod prices;
 mod promo;
 mod review;
 mod serve;
+mod sim;
 mod way_out;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -122,6 +124,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Refund { command } => payments::refund(context, command).await,
         Command::Grant { command } => grants::grant(context, command).await,
         Command::Payer { command } => payers::payer(context, command).await,
+        Command::Policy { command } => policy::policy(context, command).await,
         Command::Promo { command } => promo::promo(context, command).await,
         Command::Export { command } => export::export(context, command).await,
         Command::User { command } => accounts::user(context, command).await,
@@ -148,5 +151,6 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         }
         Command::Bench(args) => bench::bench(context, args).await,
         Command::Demo(args) => demo::demo(context, args).await,
+        Command::Sim(args) => sim::sim(context, args).await,
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     plan::{PlannedAccount, protection},
     run::{Enforcer, Error},
+    tell,
 };
 use crate::{
     cloudstack::{self, Client},
@@ -257,6 +258,13 @@ impl<'a> Actor<'a> {
             }
         }
         self.audit(&mut tx, intent, account, (Some(&intent.state_before), end.state_after), end.outcome).await?;
+        // What stays for a person to do stands behind a semicolon, item by item.
+        if end.worked && end.outcome.contains("; ") {
+            let (key, name) = (format!("by-hand-{}", intent.id), account.full_name());
+            let subject = format!("{name}: something is left to do by hand");
+            let body = format!("{name} was {event}: {}.", end.outcome);
+            tell::administrators(&mut tx, &key, "by-hand", &subject, &body, now).await?;
+        }
         tx.commit().await?;
         crate::telemetry::metrics::intent_ended(state);
         tracing::info!(account = %account.full_name(), action = %intent.action, outcome = end.outcome, "action ended");

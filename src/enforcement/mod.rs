@@ -27,6 +27,7 @@ pub mod running;
 mod start;
 mod stop;
 mod tell;
+pub mod terms;
 pub mod undo;
 
 pub use calls::job_id;
@@ -49,6 +50,8 @@ pub mod switches {
     pub const VERSION: &str = "cloudstack.version-acknowledged";
     /// Up to when CloudStack's events were looked through for acts by bursar's own user, ms.
     pub const OWN_ACTS_UNTIL: &str = "enforce.own-acts-until-ms";
+    /// When it was noticed that CloudStack had forgotten events before they were looked at, ms.
+    pub const EVENTS_LOST: &str = "enforce.events-lost-ms";
     /// The instant of the last run, ms: a clock that went backwards is seen here.
     pub const LAST_NOW: &str = "enforce.last-now-ms";
 }

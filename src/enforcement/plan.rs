@@ -100,7 +100,7 @@ struct Known {
     lifted: HashMap<AccountId, Timestamp>,
     classes: HashMap<PayerId, String>,
     overrides: HashMap<PayerId, PolicyPatch>,
-    exemptions: HashMap<PayerId, Vec<ExemptionRow>>,
+    exemptions: Vec<ExemptionRow>,
 }
 
 impl Known {
@@ -126,10 +126,6 @@ impl Known {
                 tracing::warn!(payer = %row.payer_id, key = %row.key, %error, "a value set for a payer is not understood");
             }
         }
-        let mut exemptions: HashMap<PayerId, Vec<ExemptionRow>> = HashMap::new();
-        for row in policy_rows::list_exemptions(tx, now).await? {
-            exemptions.entry(row.payer_id).or_default().push(row);
-        }
         Ok(Self {
             reached: policy_rows::list_reached(tx).await?,
             noticed: policy_rows::list_noticed_now(tx).await?,
@@ -139,7 +135,7 @@ impl Known {
             lifted: policy_rows::list_lifted(tx).await?,
             classes: policy_rows::list_classes(tx).await?,
             overrides,
-            exemptions,
+            exemptions: policy_rows::list_exemptions(tx, now).await?,
         })
     }
 
@@ -178,13 +174,11 @@ impl Known {
 
     /// The exemption of an account: its own or its payer's, whichever lasts longer.
     fn exemption(&self, account: &Account) -> Option<Exemption> {
-        let rows = || {
-            self.exemptions
-                .get(&account.payer_id)
-                .into_iter()
-                .flatten()
-                .filter(|row| row.account_id.is_none_or(|of| of == account.id))
+        let about_it = |row: &&ExemptionRow| match row.account_id {
+            Some(of) => of == account.id,
+            None => row.payer_id == account.payer_id,
         };
+        let rows = || self.exemptions.iter().filter(about_it);
         let longest = rows().max_by_key(|row| row.until_ms)?;
         Some(Exemption {
             until: longest.until_ms,

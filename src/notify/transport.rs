@@ -82,7 +82,12 @@ pub struct Connection<'a> {
 }
 
 enum Way<'a> {
-    Smtp { smtp: Box<AsyncSmtpConnection>, server: &'a Server, used: bool },
+    /// `unfinished`: the server did not take the mail before, and still has its sender and recipient in mind.
+    Smtp {
+        smtp: Box<AsyncSmtpConnection>,
+        server: &'a Server,
+        unfinished: bool,
+    },
     Folder(&'a Path),
 }
 
@@ -110,7 +115,7 @@ impl<'a> Connection<'a> {
             Transport::Off => {
                 return Err(TransportError::Settings("mail is switched off: [mail] transport is \"off\"".to_owned()));
             }
-            Transport::Smtp(server) => Way::Smtp { smtp: Box::new(connect(server).await?), server, used: false },
+            Transport::Smtp(server) => Way::Smtp { smtp: Box::new(connect(server).await?), server, unfinished: false },
             Transport::Folder(folder) => {
                 make_folder(folder)
                     .map_err(|error| TransportError::Folder(folder.display().to_string(), error.to_string()))?;
@@ -127,11 +132,13 @@ impl<'a> Connection<'a> {
             Err(error) => return Ok(Outcome::Refused(error.to_string())),
         };
         match &mut self.way {
-            Way::Smtp { smtp, server, used } => {
-                let first = !std::mem::replace(used, true);
-                let sending = hand_over(smtp, &ready, server, first);
+            Way::Smtp { smtp, server, unfinished } => {
+                let sending = hand_over(smtp, &ready, server, *unfinished);
                 match tokio::time::timeout(server.timeout, sending).await {
-                    Ok(outcome) => outcome,
+                    Ok(outcome) => {
+                        *unfinished = !matches!(outcome, Ok(Outcome::Accepted(_)));
+                        outcome
+                    }
                     Err(_) => Err(TransportError::Unreachable(
                         server.host.clone(),
                         format!("it took longer than {} seconds to take a mail", server.timeout.as_secs()),
@@ -226,7 +233,7 @@ async fn hand_over(
     smtp: &mut AsyncSmtpConnection,
     ready: &Ready,
     server: &Server,
-    first: bool,
+    unfinished: bool,
 ) -> Result<Outcome, TransportError> {
     let broken = |error: &lettre::transport::smtp::Error| TransportError::Unreachable(server.host.clone(), said(error));
     // What an answer to this mail means; a broken connection means nothing for the mail.
@@ -240,7 +247,7 @@ async fn hand_over(
             Err(broken(&error))
         }
     };
-    if !first {
+    if unfinished {
         smtp.command(Rset).await.map_err(|error| broken(&error))?;
     }
     let sender = MailFrom::new(ready.envelope.from().cloned(), Vec::new());

@@ -131,7 +131,7 @@ pub enum Reason {
     LockIsDue,
     /// Stopping is due on a date that has not come.
     StopIsDue,
-    /// Nothing is left, and no step of the ladder is switched on for it.
+    /// Nothing is left, and no step of the ladder that is switched on for it is reached.
     StepsAreOff,
     /// The restriction has come due.
     RestrictDateReached,

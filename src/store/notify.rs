@@ -555,6 +555,12 @@ pub async fn list_standing_warnings(tx: &mut Tx, account: AccountId) -> Result<V
     )
 }
 
+/// When a mail server first took a mail about a notice.
+pub async fn find_arrival(tx: &mut Tx, notice: i64) -> Result<Option<Timestamp>, StoreError> {
+    let found = maybe!(tx, (Option<Timestamp>,), "select arrived_ms from notice where id = $1", notice)?;
+    Ok(found.and_then(|(at,)| at))
+}
+
 /// Whether a notice was given in earnest and never seen on the page.
 pub async fn is_unseen(tx: &mut Tx, account: AccountId, notice: i64) -> Result<bool, StoreError> {
     let found = maybe!(

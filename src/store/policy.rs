@@ -215,8 +215,8 @@ pub async fn end_exemptions(
 ) -> Result<u64, StoreError> {
     exec!(
         tx,
-        "update exemption set ended_by = $1, ended_ms = $2 where ended_ms is null and until_ms > $2 and payer_id = $3 \
-           and (account_id = $4 or (account_id is null and $4 is null))",
+        "update exemption set ended_by = $1, ended_ms = $2 where ended_ms is null and until_ms > $2 \
+           and (account_id = $4 or (account_id is null and $4 is null and payer_id = $3))",
         by,
         now,
         payer,

@@ -1,5 +1,7 @@
 //! What stories are told with: a fresh database of each kind, a stand-in cloud, and a clock that the story moves.
 
+pub mod smtp;
+
 use std::{collections::BTreeMap, ffi::OsString, future::Future, sync::Arc, time::Duration};
 
 use bursar::{
@@ -70,6 +72,13 @@ pub struct Database {
     pub folder: tempfile::TempDir,
     /// PostgreSQL's URL, if it is that.
     pub url: Option<String>,
+}
+
+impl Database {
+    /// An SQLite database, for stories in which the database plays no part.
+    pub fn sqlite() -> Self {
+        Self { kind: "SQLite", folder: tempfile::tempdir().unwrap(), url: None }
+    }
 }
 
 /// Tells a story once on each database. PostgreSQL is skipped with a message where no server is named, and missing it is a

@@ -228,7 +228,7 @@ fn table() -> Vec<Row> {
         (
             "a clock that jumped begins no count",
             with(World::used("104.20"), |w| w.blocks.push(Block::ClockJumped)),
-            vec![("0 12:00", Warn, StepsAreOff)],
+            vec![("0 12:00", Wait, HeldBack)],
         ),
         (
             "a clock that jumped names no date",

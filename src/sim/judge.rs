@@ -1,0 +1,319 @@
+//! Hands the watch what happened, with the truth beside it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Error, book,
+    life::{Life, is_tenant},
+    setup::{self, Kind, Tenant},
+    watch::{CYCLES_TO_RESTORE, Found, Step, Taken, Truth, Violation},
+    wire::{Effect, Seen},
+};
+use crate::{
+    ids::CloudId,
+    jobs::work,
+    standin::State,
+    store::{cloud as accounts, enforcement as rows},
+    time::{Clock as _, Timestamp},
+};
+
+/// Notices of one account that are looked through.
+const NOTICES: i64 = 200;
+/// Around the edges of a grant, clocks may differ by so much.
+const EDGE: Duration = Duration::from_mins(15);
+/// Rounding of charges, a type and day, in millionths, and what a last millisecond costs.
+const ROUNDING: i64 = 60_000;
+
+/// What was true when the jobs of a tick began.
+#[derive(Debug, Clone)]
+pub(super) struct Moment {
+    at: Timestamp,
+    credit: BTreeMap<CloudId, i64>,
+    doubt: BTreeMap<CloudId, i64>,
+    managed: BTreeSet<CloudId>,
+    may_act: bool,
+}
+
+impl Life {
+    /// Notes what is true now: calls that arrive late are judged by when they were sent.
+    pub(super) async fn note_moment(&mut self) -> Result<(), Error> {
+        let at = self.cloud.time.now();
+        let mut moment = Moment {
+            at,
+            credit: BTreeMap::new(),
+            doubt: BTreeMap::new(),
+            managed: BTreeSet::new(),
+            may_act: self.armed && !self.paused,
+        };
+        for tenant in &self.tenants {
+            let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
+            let credit = purse.credit(at.minus(EDGE)).min(purse.credit(at.plus(EDGE))).min(purse.credit(at));
+            moment.credit.insert(tenant.id, credit);
+            moment.doubt.insert(tenant.id, purse.doubt);
+            if purse.limit.is_some() {
+                moment.managed.insert(tenant.id);
+            }
+        }
+        self.moments.push(moment);
+        Ok(())
+    }
+
+    fn used(&self, tenant: &Tenant, until: Timestamp) -> i64 {
+        let (owners, tax) = (tenant.owners(), self.lot.tax_percent);
+        self.cloud.standin.with(|world| book::used(world, &owners, until, tax))
+    }
+
+    /// Every change that calls of bursar made since the last look.
+    pub(super) async fn judge_effects(&mut self) -> Result<(), Error> {
+        for effect in self.cloud.take_effects() {
+            for tenant in self.tenants.clone() {
+                for taken in steps(&tenant, &effect) {
+                    self.told.steps += 1;
+                    let truth = self.truth(&tenant, &taken).await?;
+                    let taken = Taken { decision: self.decision_of(&tenant, &effect).await?, ..taken };
+                    self.cloud.tell(format!("{} takes {} {:?}", effect.command, tenant.name, taken.step));
+                    let fuse = self.cloud.standin.with(|world| self.lot.fuse(setup::counted_accounts(world)));
+                    let found = self.watch.taken(tenant.id, &taken, &truth, fuse);
+                    self.violations.extend(found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn truth(&self, tenant: &Tenant, taken: &Taken) -> Result<Truth, Error> {
+        let moment = self.moments.iter().rfind(|moment| moment.at <= taken.sent);
+        let credit = moment.and_then(|moment| moment.credit.get(&tenant.id).copied()).unwrap_or(0);
+        Ok(Truth {
+            available: credit.saturating_sub(self.used(tenant, taken.sent)),
+            doubt: moment.and_then(|moment| moment.doubt.get(&tenant.id).copied()).unwrap_or(0),
+            managed: moment.is_some_and(|moment| moment.managed.contains(&tenant.id)),
+            untouchable: tenant.kind == Kind::Untouchable,
+            may_act: moment.is_some_and(|moment| moment.may_act),
+            warned: self.warned(tenant, taken).await?,
+            warning_before: Duration::from_hours(self.lot.warning_hours),
+        })
+    }
+
+    /// When the oldest warning of this step was given since the account was last free.
+    async fn warned(&self, tenant: &Tenant, taken: &Taken) -> Result<Option<Timestamp>, Error> {
+        let word = match taken.step {
+            Step::Lock => "lock",
+            Step::Stop => "stop",
+            _ => return Ok(None),
+        };
+        let mut tx = self.app().store.read().await.map_err(Error::broken)?;
+        let account = accounts::list_accounts(&mut tx).await.map_err(Error::broken)?;
+        let Some(account) = account.into_iter().find(|account| account.cloud_id == tenant.id.to_string()) else {
+            return Ok(None);
+        };
+        let notices = rows::list_notices(&mut tx, Some(account.id), NOTICES).await.map_err(Error::broken)?;
+        tx.commit().await.map_err(Error::broken)?;
+        let freed = self.watch.freed_at(tenant.id);
+        Ok(notices
+            .iter()
+            .filter(|notice| notice.dry_run == 0 && notice.acts_at_ms.is_some())
+            .filter(|notice| notice.event.starts_with(&format!("warning-{word}")))
+            .map(|notice| Timestamp::from_ms(notice.recorded_ms))
+            .filter(|at| freed.is_none_or(|freed| at.plus(EDGE) >= freed))
+            .min())
+    }
+
+    /// The decision behind a call, by the job id that it asked for.
+    async fn decision_of(&self, tenant: &Tenant, effect: &Effect) -> Result<Option<i64>, Error> {
+        let Some(job) = &effect.job else { return Ok(None) };
+        let mut tx = self.app().store.read().await.map_err(Error::broken)?;
+        let account = accounts::list_accounts(&mut tx).await.map_err(Error::broken)?;
+        let Some(account) = account.into_iter().find(|account| account.cloud_id == tenant.id.to_string()) else {
+            return Ok(None);
+        };
+        let intents = rows::list_intents(&mut tx, Some(account.id), NOTICES).await.map_err(Error::broken)?;
+        for intent in intents {
+            let calls = crate::store::acting::list_calls(&mut tx, &intent.id).await.map_err(Error::broken)?;
+            if intent.job_id.as_ref() == Some(job) || calls.iter().any(|call| call.job_id == *job) {
+                return Ok(Some(intent.decision_id));
+            }
+        }
+        tx.commit().await.map_err(Error::broken)?;
+        Ok(None)
+    }
+
+    /// After a cycle in which nothing went wrong.
+    pub(super) async fn judge_quiet(&mut self) -> Result<(), Error> {
+        let seen = self.cloud.look();
+        let now = self.cloud.time.now();
+        let start = Timestamp::from_seconds(setup::BEGINS);
+        for tenant in self.tenants.clone().iter().filter(|tenant| is_tenant(tenant)) {
+            let Some(state) = seen.accounts.get(&tenant.id).copied() else { continue };
+            let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
+            let (owners, tax) = (tenant.owners(), self.lot.tax_percent);
+            let dearest = self.cloud.standin.with(|world| book::dearest_day(world, &owners, start, now, tax));
+            let owned = |owner: &CloudId| owners.contains(owner);
+            let found = Found {
+                state,
+                available: purse.credit(now).saturating_sub(self.used(tenant, now)),
+                doubt: purse.doubt,
+                opens_at: self.lot.restore_minimum.max(dearest.saturating_add(purse.doubt)),
+                may_act: self.armed && !self.paused,
+                running: owners.iter().flat_map(|owner| seen.running(*owner)).collect(),
+                existing: seen
+                    .machines
+                    .iter()
+                    .filter(|(_, (owner, _))| owned(owner))
+                    .map(|(machine, _)| *machine)
+                    .collect(),
+                limits: owners.iter().filter_map(|owner| Some((*owner, self.limits(*owner, &seen)?))).collect(),
+            };
+            let violations = self.watch.quiet(tenant.id, &found);
+            self.violations.extend(violations);
+        }
+        self.judge_money().await?;
+        self.judge_intents().await
+    }
+
+    /// Limits as they work, of an account that is still there.
+    fn limits(&self, owner: CloudId, seen: &Seen) -> Option<BTreeMap<u8, i64>> {
+        seen.accounts.contains_key(&owner).then(|| self.cloud.standin.with(|world| world.limits_of(owner)))
+    }
+
+    /// Nobody is charged more than was used, and nobody's money is lost.
+    async fn judge_money(&mut self) -> Result<(), Error> {
+        let app = self.app();
+        let now = self.cloud.time.now();
+        let payers = self.payers().await?;
+        let mut tx = app.store.read().await.map_err(Error::broken)?;
+        let standings = app.standings(&mut tx).await.map_err(Error::broken)?;
+        tx.commit().await.map_err(Error::broken)?;
+        for tenant in self.tenants.iter().filter(|tenant| is_tenant(tenant)) {
+            let Some(payer) = payers.get(&tenant.id) else { continue };
+            let Some(standing) = standings.iter().find(|standing| standing.payer == *payer) else { continue };
+            let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
+            let least = purse.credit(now).saturating_sub(self.used(tenant, now)).saturating_sub(purse.doubt);
+            let believed = standing.figures.available.as_micros();
+            let slack = ROUNDING.saturating_add(i64::try_from(self.tick).unwrap_or(0).saturating_mul(100));
+            if believed.saturating_add(slack) < least {
+                let detail = format!("{believed} is available to bursar, and at least {least} is");
+                self.violations.push(Violation { invariant: "money", account: tenant.name.clone(), detail });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was begun is ended within a few quiet cycles.
+    async fn judge_intents(&mut self) -> Result<(), Error> {
+        let mut tx = self.app().store.read().await.map_err(Error::broken)?;
+        let open = rows::list_open_intents(&mut tx).await.map_err(Error::broken)?;
+        tx.commit().await.map_err(Error::broken)?;
+        let lingering = std::mem::take(&mut self.lingering);
+        if !self.armed {
+            return Ok(());
+        }
+        for intent in open {
+            let cycles = lingering.get(&intent.id).copied().unwrap_or(0) + 1;
+            if cycles > CYCLES_TO_RESTORE {
+                let detail =
+                    format!("the {} of intent {} is open after {cycles} quiet cycles", intent.action, intent.id);
+                let account = format!("number {}", intent.account_id);
+                self.violations.push(Violation { invariant: "ended", account, detail });
+            }
+            self.lingering.insert(intent.id, cycles);
+        }
+        Ok(())
+    }
+
+    /// At the end of a life everything agrees.
+    pub(super) async fn judge_the_end(&mut self) -> Result<(), Error> {
+        let app = self.app();
+        let checked = work::verify(&app).await.map_err(Error::broken)?;
+        for finding in checked.findings {
+            let detail = format!("{}: {}", finding.check, finding.detail);
+            self.violations.push(Violation { invariant: "verify", account: "all".to_owned(), detail });
+        }
+        self.judge_lost_money().await
+    }
+
+    /// Where nothing waits and nothing was late, what bursar knows is the truth to the cent.
+    async fn judge_lost_money(&mut self) -> Result<(), Error> {
+        let app = self.app();
+        let now = self.cloud.time.now();
+        let payers = self.payers().await?;
+        let mut tx = app.store.read().await.map_err(Error::broken)?;
+        let standings = app.standings(&mut tx).await.map_err(Error::broken)?;
+        let until = app.fetched_until(&mut tx).await.map_err(Error::broken)?;
+        let waiting = crate::store::review::list_items(&mut tx, false, None, 1).await.map_err(Error::broken)?;
+        tx.commit().await.map_err(Error::broken)?;
+        let doubtful = self.purses.values().any(|purse| purse.doubt > 0);
+        let Some(until) = until.filter(|_| waiting.is_empty() && !doubtful) else { return Ok(()) };
+        for tenant in self.tenants.iter().filter(|tenant| is_tenant(tenant)) {
+            let Some(payer) = payers.get(&tenant.id) else { continue };
+            let Some(standing) = standings.iter().find(|standing| standing.payer == *payer) else { continue };
+            let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
+            let removed = self.state_of(tenant.id).is_none();
+            if removed || !purse.is_exact(app.clock.now()) {
+                continue;
+            }
+            let truth = purse.credit(now).saturating_sub(self.used(tenant, until));
+            let believed = standing.figures.available.as_micros();
+            let slack = ROUNDING.saturating_add(i64::try_from(self.tick).unwrap_or(0).saturating_mul(400));
+            self.told.compared += 1;
+            if believed.abs_diff(truth) > slack.unsigned_abs() {
+                let detail = format!("{believed} is available to bursar, and {truth} is");
+                self.violations.push(Violation { invariant: "lost-money", account: tenant.name.clone(), detail });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The steps that one call took a tenant.
+fn steps(tenant: &Tenant, effect: &Effect) -> Vec<Taken> {
+    let owners = tenant.owners();
+    let (before, after) = (&effect.before, &effect.after);
+    let state_before = before.accounts.get(&tenant.id).copied().unwrap_or(State::Enabled);
+    let taken = |step, target| Taken {
+        step,
+        target,
+        sent: effect.sent,
+        at: effect.at,
+        before: state_before,
+        decision: None,
+        running: owners.iter().flat_map(|owner| before.running(*owner)).collect(),
+        limits: effect
+            .limits
+            .iter()
+            .filter(|(owner, _)| owners.contains(owner))
+            .map(|(id, own)| (*id, own.clone()))
+            .collect(),
+    };
+    let mut found = Vec::new();
+    for owner in &owners {
+        let (was, is) = (before.accounts.get(owner), after.accounts.get(owner));
+        if was != is {
+            let step = match (*owner == tenant.id, is) {
+                (true, Some(State::Locked)) => Some(Step::Lock),
+                (_, Some(State::Disabled)) => Some(Step::Stop),
+                (true, Some(State::Enabled)) => Some(Step::Enable),
+                // A project is activated: part of giving back.
+                (false, Some(State::Enabled)) => Some(Step::Lift),
+                _ => None,
+            };
+            found.extend(step.map(|step| taken(step, *owner)));
+        }
+        let none = BTreeMap::new();
+        let (was, is) = (before.limits.get(owner).unwrap_or(&none), after.limits.get(owner).unwrap_or(&none));
+        if was != is {
+            let lowered = effect.command == "updateResourceLimit" && lowers(effect, *owner);
+            found.push(taken(if lowered { Step::Restrict } else { Step::Lift }, *owner));
+        }
+    }
+    found
+}
+
+/// Whether a call lowered a limit of an owner.
+fn lowers(effect: &Effect, owner: CloudId) -> bool {
+    let (Some(was), Some(is)) = (effect.limits.get(&owner), effect.limits_after.get(&owner)) else { return false };
+    was.iter().any(|(kind, was)| is.get(kind).is_some_and(|is| is != was && *is >= 0 && (*was < 0 || is < was)))
+}

@@ -1,0 +1,441 @@
+//! One life: months of a small cloud, tick by tick, with bursar at work beside it.
+
+use std::{collections::BTreeMap, path::Path, pin::pin, sync::Arc, time::Duration};
+
+use super::{
+    Error, Told,
+    book::Purse,
+    dice::Dice,
+    judge::Moment,
+    setup::{self, Begun, Kind, Lot, OffClock, Tenant},
+    watch::{Violation, Watch},
+    wire::{Cloud, Weather, Wire},
+};
+use crate::{
+    config::Config,
+    enforcement::switches,
+    ids::CloudId,
+    jobs::{
+        App,
+        work::{self, EnforceOptions, JobError},
+    },
+    policy::Rung,
+    progress::Quiet,
+    random::SeededRandom,
+    store::{
+        crash::{CrashPoints, with_crash_points},
+        policy as policy_rows, runs,
+    },
+};
+
+/// Before a quiet cycle, whatever is on its way has arrived or been given up.
+const SETTLES: Duration = Duration::from_mins(21);
+/// Quiet cycles at the end, so that everything begun is ended.
+const LAST_CYCLES: u32 = 4;
+
+/// A job of bursar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Job {
+    /// Mirrors and fetches.
+    Sync,
+    /// Prices and posts.
+    Rate,
+    /// Decides and acts.
+    Enforce,
+}
+
+/// A process of bursar.
+struct Process {
+    app: App,
+    wire: Arc<Wire>,
+}
+
+/// One life.
+pub(super) struct Life {
+    pub(super) seed: u64,
+    pub(super) cloud: Arc<Cloud>,
+    pub(super) clock: OffClock,
+    pub(super) dice: Dice,
+    pub(super) lot: Lot,
+    pub(super) tenants: Vec<Tenant>,
+    pub(super) purses: BTreeMap<CloudId, Purse>,
+    pub(super) watch: Watch,
+    pub(super) moments: Vec<Moment>,
+    pub(super) armed: bool,
+    pub(super) paused: bool,
+    pub(super) lingering: BTreeMap<String, u32>,
+    pub(super) tick: u64,
+    pub(super) violations: Vec<Violation>,
+    pub(super) told: Told,
+    config: Config,
+    processes: Vec<Process>,
+    births: u64,
+}
+
+/// Lives the life of a seed in a folder that holds a prepared database.
+pub(super) async fn live(seed: u64, folder: &Path) -> Result<(Vec<Violation>, Vec<String>, Told, u64), Error> {
+    let Begun { cloud, clock, tenants, lot, env } = setup::begin(seed, folder)?;
+    let config = setup::configuration(&env)?;
+    let mut watch = Watch::default();
+    for tenant in &tenants {
+        watch.add(tenant.id, &tenant.name);
+    }
+    cloud.tell(format!("seed {seed}: {lot:?}"));
+    let mut life = Life {
+        seed,
+        cloud,
+        clock,
+        dice: Dice::of(seed, "life"),
+        lot,
+        tenants,
+        purses: BTreeMap::new(),
+        watch,
+        moments: Vec::new(),
+        armed: false,
+        paused: false,
+        lingering: BTreeMap::new(),
+        tick: 0,
+        violations: Vec::new(),
+        told: Told::default(),
+        config,
+        processes: Vec::new(),
+        births: 0,
+    };
+    let result = life.through().await;
+    for process in &life.processes {
+        process.app.store.close().await;
+    }
+    result?;
+    Ok((life.violations, life.cloud.story(), life.told, life.tick))
+}
+
+impl Life {
+    async fn through(&mut self) -> Result<(), Error> {
+        let store = setup::open(&self.config).await?;
+        for name in ["A", "B"].into_iter().take(if self.lot.two { 2 } else { 1 }) {
+            let wire = Arc::new(Wire::new(Arc::clone(&self.cloud), self.seed, name));
+            let app = self.process(store.clone(), &wire);
+            self.processes.push(Process { app, wire });
+        }
+        let armed_at = self.dice.below(6);
+        while self.tick < self.lot.ticks && self.violations.is_empty() {
+            self.tick += 1;
+            if self.tick == armed_at + 1 {
+                self.arm().await?;
+            }
+            let quiet = self.dice.chance(350);
+            self.one_tick(quiet).await?;
+        }
+        for _ in 0..LAST_CYCLES {
+            if self.violations.is_empty() {
+                self.tick += 1;
+                self.one_tick(true).await?;
+            }
+        }
+        if self.violations.is_empty() {
+            self.judge_the_end().await?;
+        }
+        Ok(())
+    }
+
+    /// A process as it is born: with a name and a stream of chance of its own.
+    fn process(&mut self, store: crate::store::Store, wire: &Arc<Wire>) -> App {
+        self.births += 1;
+        let random = SeededRandom::new(super::dice::derived(self.seed, &format!("process {}", self.births)));
+        App {
+            config: Arc::new(self.config.clone()),
+            store,
+            clock: Arc::new(self.clock.clone()),
+            random: Arc::new(random),
+            holder: format!("sim/{}", self.births),
+            carrier: Some(Arc::<Wire>::clone(wire)),
+        }
+    }
+
+    /// The first process: people's commands run in it.
+    pub(super) fn app(&self) -> App {
+        #[expect(clippy::expect_used, reason = "a life has a first process from its first line on")]
+        self.processes.first().map(|process| process.app.clone()).expect("a process")
+    }
+
+    /// A process that died is started again on the same data.
+    pub(super) async fn reborn(&mut self, which: usize) -> Result<(), Error> {
+        self.told.deaths += 1;
+        let Some((store, wire)) =
+            self.processes.get(which).map(|process| (process.app.store.clone(), Arc::clone(&process.wire)))
+        else {
+            return Ok(());
+        };
+        let store = if self.processes.len() == 1 && self.dice.chance(200) {
+            store.close().await;
+            setup::open(&self.config).await?
+        } else {
+            store
+        };
+        let app = self.process(store, &wire);
+        if self.processes.len() == 1 {
+            // Who holds the data directory's lock knows that the other one is dead.
+            let mut tx = app.store.begin().await.map_err(Error::broken)?;
+            runs::close_runs_of(&mut tx, "sim/", app.clock.now()).await.map_err(Error::broken)?;
+            tx.commit().await.map_err(Error::broken)?;
+        }
+        if let Some(process) = self.processes.get_mut(which) {
+            process.app = app;
+        }
+        Ok(())
+    }
+
+    async fn arm(&mut self) -> Result<(), Error> {
+        let app = self.app();
+        let mut tx = app.store.begin().await.map_err(Error::broken)?;
+        for rung in [Rung::Notify, Rung::Restrict, Rung::Lock, Rung::Stop] {
+            policy_rows::arm(&mut tx, rung.word(), "", "simulation", app.clock.now()).await.map_err(Error::broken)?;
+        }
+        tx.commit().await.map_err(Error::broken)?;
+        self.armed = true;
+        self.cloud.tell("enforcement is armed");
+        Ok(())
+    }
+
+    async fn pause(&mut self, paused: bool) -> Result<(), Error> {
+        if paused == self.paused {
+            return Ok(());
+        }
+        let app = self.app();
+        let mut tx = app.store.begin().await.map_err(Error::broken)?;
+        let word = if paused { "1" } else { "0" };
+        runs::put_setting(&mut tx, switches::PAUSED, word, app.clock.now()).await.map_err(Error::broken)?;
+        tx.commit().await.map_err(Error::broken)?;
+        self.paused = paused;
+        self.cloud.tell(if paused { "enforcement is paused" } else { "enforcement goes on" });
+        Ok(())
+    }
+
+    async fn one_tick(&mut self, quiet: bool) -> Result<(), Error> {
+        self.time_passes(quiet).await;
+        self.cloud.tell(format!("tick {}{}", self.tick, if quiet { ", quiet" } else { "" }));
+        if quiet {
+            self.clock.set_off(0);
+            self.pause(false).await?;
+        } else {
+            self.tenants_act();
+            if self.dice.chance(250) {
+                self.administrators_act();
+            }
+            if self.dice.chance(30) {
+                let paused = !self.paused;
+                self.pause(paused).await?;
+            }
+            self.clocks_drift();
+        }
+        self.usage_job_runs(quiet);
+        self.money_is_booked().await?;
+        self.note_moment().await?;
+        self.jobs(quiet).await?;
+        self.judge_effects().await?;
+        if quiet && self.violations.is_empty() {
+            self.judge_quiet().await?;
+        }
+        Ok(())
+    }
+
+    /// Hours pass, in which what was held up arrives.
+    async fn time_passes(&mut self, quiet: bool) {
+        let hours = match self.dice.below(10) {
+            0 | 1 => 0,
+            2..=5 => self.dice.between(5, 13),
+            _ => self.dice.between(12, 32),
+        };
+        let mut span = Duration::from_hours(hours) + Duration::from_secs(self.dice.between(60, 3_000));
+        if quiet {
+            span = span.max(SETTLES);
+        }
+        while self.cloud.awaits_late() && !span.is_zero() {
+            let step = span.min(Duration::from_mins(1));
+            self.cloud.time.advance(step);
+            span = span.saturating_sub(step);
+            self.cloud.deliver_late().await;
+        }
+        self.cloud.time.advance(span);
+        self.cloud.standin.with(|world| {
+            if quiet {
+                world.finish_jobs();
+                for machine in world.vms.iter().map(|vm| vm.id).collect::<Vec<_>>() {
+                    world.settle_power(machine);
+                    world.set_stubbornness(machine, crate::standin::Stubbornness::Obedient);
+                }
+                world.clean_up_accounts();
+            }
+        });
+    }
+
+    fn clocks_drift(&mut self) {
+        match self.dice.below(40) {
+            0 => {
+                let minutes = i64::try_from(self.dice.below(60)).unwrap_or(0) - 30;
+                self.clock.set_off(minutes * 60_000);
+            }
+            1 => {
+                let hours = i64::try_from(self.dice.below(96)).unwrap_or(0) - 24;
+                self.clock.set_off(hours * 3_600_000);
+            }
+            2..=6 => self.clock.set_off(0),
+            _ => return,
+        }
+        self.cloud.tell(format!("bursar's clock is off by {} s", self.clock.off_ms() / 1_000));
+    }
+
+    fn usage_job_runs(&self, quiet: bool) {
+        let (stuck, fails, runs) = (self.dice.chance(60), self.dice.chance(30), self.dice.chance(800));
+        let enforces = self.dice.chance(40);
+        self.cloud.standin.with(|world| {
+            world.set_usage_job_stuck(stuck && !quiet);
+            world.set_configuration("quota.enable.enforcement", if enforces && !quiet { "true" } else { "false" });
+            if fails && !quiet {
+                world.fail_next_usage_run();
+            }
+            if runs || quiet {
+                let now = world.now();
+                world.run_usage_job(now);
+            }
+            world.forget_calls();
+        });
+    }
+
+    /// The schedule of a tick: the jobs in their order, some twice, some not at all, on this process or that.
+    async fn jobs(&mut self, quiet: bool) -> Result<(), Error> {
+        for job in [Job::Sync, Job::Rate, Job::Enforce] {
+            let times = if quiet {
+                1
+            } else {
+                [1, 1, 1, 1, 2, 0].get(usize::try_from(self.dice.below(6)).unwrap_or(0)).copied().unwrap_or(1)
+            };
+            for _ in 0..times {
+                let which =
+                    usize::try_from(self.dice.below(u64::try_from(self.processes.len()).unwrap_or(1))).unwrap_or(0);
+                self.run(which, job, quiet).await?;
+            }
+            self.cloud.deliver_late().await;
+        }
+        Ok(())
+    }
+
+    /// What befalls a job, as the seed has it.
+    fn fate(&self, job: Job, quiet: bool) -> (Weather, CrashPoints) {
+        let dice = &self.dice;
+        let (reads, writes) = if quiet || dice.chance(400) { (0, 0) } else { self.lot.faults };
+        let mut weather = Weather { reads, writes, takes_time: job == Job::Enforce, ..Weather::default() };
+        let mut points = CrashPoints::default();
+        if !quiet {
+            match dice.below(12) {
+                0 => points = CrashPoints::before_commit(dice.between(1, 30)),
+                1 => points = CrashPoints::after_commit(dice.between(1, 30)),
+                2 => weather.dies_at = Some((dice.between(1, 25), dice.chance(500))),
+                3 if job == Job::Enforce && self.lot.two => {
+                    weather.freezes_at = Some((dice.between(1, 4), dice.chance(500)))
+                }
+                _ => {}
+            }
+        }
+        (weather, points)
+    }
+
+    async fn run(&mut self, which: usize, job: Job, quiet: bool) -> Result<(), Error> {
+        let Some(process) = self.processes.get(which) else { return Ok(()) };
+        let (app, wire) = (process.app.clone(), Arc::clone(&process.wire));
+        let (weather, points) = self.fate(job, quiet);
+        wire.begin(format!("{}/{job:?}/{}", self.tick, self.dice.below(1_000_000)), weather, &points);
+        let alone = self.processes.len() == 1;
+        let done = {
+            let mut running = pin!(with_crash_points(&points, begin(&app, job, alone)));
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut running => break done,
+                    () = wire.frozen() => {
+                        self.meanwhile(which, job).await?;
+                        wire.thaw();
+                    }
+                }
+            }
+        };
+        self.told.jobs += 1;
+        match done {
+            None => {
+                self.cloud.tell(format!("{job:?} died"));
+                self.reborn(which).await
+            }
+            Some(Ok(said)) => {
+                if !said.is_empty() {
+                    self.cloud.tell(format!("{job:?}: {said}"));
+                }
+                Ok(())
+            }
+            Some(Err(error)) => {
+                self.cloud.tell(format!("{job:?} failed: {error}"));
+                if quiet {
+                    let detail = format!("{job:?} failed though nothing was wrong: {error}");
+                    self.violations.push(Violation { invariant: "works", account: "all".to_owned(), detail });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// While one process stands still, time passes, and the other one works.
+    async fn meanwhile(&mut self, frozen: usize, job: Job) -> Result<(), Error> {
+        self.told.freezes += 1;
+        self.cloud.time.advance(Duration::from_secs(self.dice.between(30, 2_400)));
+        self.cloud.deliver_late().await;
+        let Some((app, wire)) = self
+            .processes
+            .iter()
+            .enumerate()
+            .find(|(which, _)| *which != frozen)
+            .map(|(_, process)| (process.app.clone(), Arc::clone(&process.wire)))
+        else {
+            return Ok(());
+        };
+        let points = CrashPoints::default();
+        let weather = Weather { takes_time: true, ..Weather::default() };
+        wire.begin(format!("{}/meanwhile/{}", self.tick, self.dice.below(1_000_000)), weather, &points);
+        match begin(&app, job, false).await {
+            Ok(said) => self.cloud.tell(format!("meanwhile {job:?}: {said}")),
+            Err(error) => self.cloud.tell(format!("meanwhile {job:?} failed: {error}")),
+        }
+        Ok(())
+    }
+}
+
+/// Runs a job, and says what it did that is worth telling.
+async fn begin(app: &App, job: Job, alone: bool) -> Result<String, JobError> {
+    match job {
+        Job::Sync => work::sync(app, false, "simulation", &Quiet).await.map(|_| String::new()),
+        Job::Rate => work::rate(app, None, "simulation", &Quiet).await.map(|_| String::new()),
+        Job::Enforce => {
+            let options = EnforceOptions { holds_data_lock: alone, ..EnforceOptions::default() };
+            work::enforce(app, options, "simulation").await.map(|report| {
+                let mut said = Vec::new();
+                for (what, whom) in [
+                    ("restricted", &report.restricted),
+                    ("locked", &report.locked),
+                    ("stopped", &report.stopped),
+                    ("restored", &report.restored),
+                    ("failed", &report.failed),
+                    ("recovered", &report.recovered),
+                ] {
+                    if !whom.is_empty() {
+                        said.push(format!("{what} {}", whom.join("; ")));
+                    }
+                }
+                said.extend(report.fuse.map(|_| "the fuse held".to_owned()));
+                said.join(" | ")
+            })
+        }
+    }
+}
+
+/// Whether an account is one that bursar may act upon.
+pub(super) const fn is_tenant(tenant: &Tenant) -> bool {
+    matches!(tenant.kind, Kind::Tenant)
+}
