@@ -373,7 +373,9 @@ impl Life {
             }
             Some(Err(error)) => {
                 self.cloud.tell(format!("{job:?} failed: {error}"));
-                if quiet {
+                // Before the first run of the usage job there is nothing to fetch, and a sync says so.
+                let is_begun = self.cloud.standin.with(|world| world.last_successful_usage_job().is_some());
+                if quiet && is_begun {
                     let detail = format!("{job:?} failed though nothing was wrong: {error}");
                     self.violations.push(Violation { invariant: "works", account: "all".to_owned(), detail });
                 }
