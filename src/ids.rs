@@ -47,6 +47,8 @@ row_id! {
     PriceBookId,
     /// A request for API access.
     KeyRequestId,
+    /// A mail in the outbox.
+    MailId,
 }
 
 /// The UUID that CloudStack gave an entity. Text of users never becomes one unchecked (facts 1.3: old commands would

@@ -48,7 +48,7 @@ async fn let_the_date_come(cloud: &Cloud, names: &[&str]) {
 async fn due(database: Database, names: &[&str]) -> Cloud {
     let at_once = |options: &mut Options| options.job_delay_polls = 0;
     let cloud = Cloud::start_tuned(database, NOVEMBER, at_once, |world| tenants(world, names)).await;
-    cloud.switch(switches::ARMED, "1").await;
+    cloud.arm(&["notify", "lock"]).await;
     let_the_date_come(&cloud, names).await;
     cloud
 }
@@ -120,7 +120,7 @@ async fn nothing_is_done_until_armed_and_a_rehearsed_warning_warns_nobody() {
         assert_eq!(decided(&report, "ROOT/bob"), ("restrict", "restrict-date-reached"));
         assert_eq!((report.locked.len(), count(&cloud, "disableAccount")), (0, 0));
         // Armed: the tenant was told nothing so far, so the warning comes first.
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         assert_eq!(decided(&cloud.enforce().await, "ROOT/bob"), ("warn", "lock-is-due"));
         cloud.pass(2 * DAY);
         assert_eq!(cloud.round().await.locked, ["ROOT/bob"]);
@@ -132,7 +132,7 @@ async fn nothing_is_done_until_armed_and_a_rehearsed_warning_warns_nobody() {
 async fn a_dry_run_of_an_armed_cloud_tells_what_the_run_would_do() {
     on_each_database(|database| async {
         let cloud = due(database, &["bob"]).await;
-        let options = EnforceOptions { dry_run: true, holds_data_lock: true, allow: None };
+        let options = EnforceOptions { dry_run: true, holds_data_lock: true };
         let rehearsed = work::enforce(&cloud.app, options, "test").await.unwrap();
         assert_eq!(decided(&rehearsed, "ROOT/bob"), ("lock", "lock-date-reached"));
         assert_eq!((rehearsed.locked.len(), count(&cloud, "disableAccount")), (0, 0));
@@ -189,7 +189,7 @@ async fn administrators_service_accounts_listed_ones_and_those_without_a_limit_a
         {
             cloud.reconfigure(key, value).await;
         }
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         let limited = ["boss", "resource-boss", "bursar-reader", "bursar-enforcer", "friend", "reseller"];
         let_the_date_come(&cloud, &limited).await;
         let report = cloud.enforce().await;
@@ -240,7 +240,7 @@ async fn accounts_outside_the_scope_are_not_acted_on() {
             }
         })
         .await;
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         let_the_date_come(&cloud, &["carol", "dave"]).await;
         cloud.reconfigure("SCOPE_DOMAINS", "ROOT/inside").await;
         let report = cloud.enforce().await;
@@ -256,12 +256,12 @@ async fn the_fuse_locks_nobody_and_names_the_way_through() {
         let cloud = due(database, &["ann", "bob", "eve"]).await;
         let report = cloud.enforce().await;
         let why = report.fuse.unwrap();
-        assert!(why.contains("3 accounts are due") && why.contains("bursar enforce --allow 3"), "{why}");
+        assert!(why.contains("3 accounts are due") && why.contains("bursar enforce approve 1"), "{why}");
         assert_eq!((report.locked.len(), count(&cloud, "disableAccount")), (0, 0));
-        let options = EnforceOptions { allow: Some(2), holds_data_lock: true, dry_run: false };
-        assert!(work::enforce(&cloud.app, options, "test").await.unwrap().fuse.is_some());
-        let options = EnforceOptions { allow: Some(3), ..options };
-        let report = work::enforce(&cloud.app, options, "test").await.unwrap();
+        // The same again changes nothing: one plan waits.
+        assert_eq!(cloud.enforce().await.plan, Some(1));
+        cloud.approve(1, "alice").await.unwrap();
+        let report = cloud.enforce().await;
         assert_eq!(report.locked, ["ROOT/ann", "ROOT/bob", "ROOT/eve"]);
     })
     .await;
@@ -279,7 +279,7 @@ async fn the_fuse_counts_a_rolling_day_and_running_machines() {
         for (key, value) in [("FUSE_ACCOUNTS", "1"), ("FUSE_PERCENT", "100"), ("FUSE_RUNNING_VMS", "1")] {
             cloud.reconfigure(key, value).await;
         }
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         // ann goes over ten hours before bob.
         cloud.pass(HOUR);
         cloud.round().await;
@@ -291,7 +291,7 @@ async fn the_fuse_counts_a_rolling_day_and_running_machines() {
         assert_eq!(decided(&cloud.round().await, "ROOT/bob"), ("warn", "lock-is-due"));
         cloud.pass(62 * HOUR);
         let why = cloud.round().await.fuse.unwrap();
-        assert!(why.contains("run 2 machines") && why.contains("--allow 1"), "{why}");
+        assert!(why.contains("run 2 machines") && why.contains("bursar enforce approve 1"), "{why}");
         cloud.reconfigure("FUSE_RUNNING_VMS", "50").await;
         cloud.pass(HOUR);
         assert_eq!(cloud.round().await.locked, ["ROOT/ann"]);
@@ -315,7 +315,7 @@ async fn what_somebody_else_locked_before_stays_locked() {
             world.lock_by_admin(bob);
         })
         .await;
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         let_the_date_come(&cloud, &["bob", "eve"]).await;
         // eve is locked by hand the day she is due, between the sync and the run.
         let eve = id_of(&cloud, "eve").await;
@@ -464,7 +464,7 @@ async fn nobody_is_locked_before_two_days_after_the_warning() {
     on_each_database(|database| async {
         let mut cloud = Cloud::start(database, NOVEMBER, |world| tenants(world, &["bob"])).await;
         cloud.reconfigure("POLICY_LOCK_AFTER_DAYS", "0").await;
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         cloud.pass(HOUR);
         cloud.round().await;
         cloud.limit("bob", "0.05").await;
@@ -481,7 +481,7 @@ async fn nobody_is_locked_before_two_days_after_the_warning() {
 async fn a_payment_before_the_date_avoids_the_lock_and_notices_come_once() {
     on_each_database(|database| async {
         let cloud = Cloud::start(database, NOVEMBER, |world| tenants(world, &["bob"])).await;
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         cloud.pass(HOUR);
         cloud.round().await;
         cloud.limit("bob", "0.05").await;
@@ -586,7 +586,7 @@ async fn a_job_that_takes_longer_than_the_deadline_is_concluded_by_the_next_run(
         )
         .await;
         cloud.reconfigure("ENFORCEMENT_INTENT_DEADLINE_SECONDS", "5").await;
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         let_the_date_come(&cloud, &["bob"]).await;
         let report = cloud.enforce().await;
         assert!(report.failed[0].contains("its job has not ended"), "{report:?}");
@@ -673,7 +673,7 @@ async fn without_the_right_to_read_events_nothing_is_restored_and_the_reason_is_
         });
         cloud.reconfigure("CLOUDSTACK_ENFORCER_API_KEY", &api_key).await;
         cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         let_the_date_come(&cloud, &["bob"]).await;
         assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
         cloud.pay("bob", "50").await;

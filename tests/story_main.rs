@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bursar::{enforcement::switches, standin::State, store::enforcement as rows};
+use bursar::{standin::State, store::enforcement as rows};
 
 use crate::harness::{Cloud, NOVEMBER, on_each_database, tenant};
 
@@ -22,7 +22,7 @@ async fn a_tenant_over_its_limit_is_warned_locked_and_restored() {
         cloud.pass(HOUR);
         cloud.round().await;
         cloud.limit("bob", "5").await;
-        cloud.switch(switches::ARMED, "1").await;
+        cloud.arm(&["notify", "lock"]).await;
         let mut locked_on = None;
         let mut warned_on = None;
         for day in 1..=8 {

@@ -6,7 +6,6 @@ use bursar::{
     access::{self, NewRequest},
     cloudstack::{ClientSettings, Credentials},
     config::{Config, Sources},
-    enforcement::switches,
     jobs::{App, keys},
     random::{SeededRandom, SystemRandom},
     secrets::Secret,
@@ -123,7 +122,7 @@ async fn what_init_makes_is_enough_for_everything_bursar_does() {
     // The reader reads.
     cloud.round().await;
     cloud.limit("bob", "1").await;
-    cloud.switch(switches::ARMED, "1").await;
+    cloud.arm(&["notify", "lock"]).await;
     // The enforcer locks and opens.
     let mut locked = false;
     for _ in 0..8 {

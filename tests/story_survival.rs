@@ -9,7 +9,6 @@ use std::{
 };
 
 use bursar::{
-    enforcement::switches,
     random::{RandomSource, SeededRandom},
     standin::{Fault, FaultKind, Gate, State},
     store::enforcement as rows,
@@ -39,7 +38,7 @@ async fn five_days_behind(database: Database, end: Timestamp) -> Cloud {
     let first = chrono::DateTime::from_timestamp(start, 0).unwrap().format("%Y-%m-%d").to_string();
     cloud.reconfigure("BILLING_START", &first).await;
     cloud.reconfigure("LOG_LEVEL", "warn").await;
-    cloud.switch(switches::ARMED, "1").await;
+    cloud.arm(&["notify", "lock"]).await;
     cloud.pass(HOUR);
     cloud.round().await;
     cloud.limit("bob", "0.05").await;

@@ -67,3 +67,15 @@ create index exemption_standing on exemption (payer_id) where ended_ms is null;
 -- Since when the hold has stood on its present rung. Null: since it was placed.
 alter table hold add column rung_ms bigint;
 create index hold_lifted on hold (account_id, lifted_ms) where owner = 'billing' and lifted_ms is not null;
+create index notice_by_payer on notice (payer_id, event);
+
+-- Warnings that stand: the rule they warn of has been reached since then without a break, and no suspension was lifted meanwhile.
+create view standing_warning as
+    select n.id as notice_id, n.account_id
+    from notice n
+    join rung_watch w on w.payer_id = n.payer_id
+    left join (
+        select account_id, max(lifted_ms) as lifted_ms from hold where owner = 'billing' group by account_id
+    ) l on l.account_id = n.account_id
+    where n.event = 'warning-' || w.rung || '-'
+        || cast((case when l.lifted_ms > w.since_ms then l.lifted_ms else w.since_ms end) / 1000 as text);

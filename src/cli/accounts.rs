@@ -6,9 +6,9 @@ use anyhow::{Context as _, bail};
 
 use super::{
     Context,
-    args::{AccountCommand, HoldCommand, UserCommand},
+    args::{AccountCommand, UserCommand},
     author, output,
-    payments::show_figures,
+    payments::{show_figures, wake},
 };
 use crate::{
     ids::{AccountId, PayerId},
@@ -63,6 +63,7 @@ pub async fn account(context: &Context, command: AccountCommand) -> anyhow::Resu
             };
             limits(context, &app, wanted, &reason, dry_run).await?;
         }
+        AccountCommand::LeaveAlone(args) => super::policy::leave_alone(context, &app, args).await?,
         AccountCommand::Opening { account, amount, reason } => {
             let amount = Money::parse(&amount)?;
             let mut tx = app.store.begin().await?;
@@ -72,6 +73,7 @@ pub async fn account(context: &Context, command: AccountCommand) -> anyhow::Resu
             let defaults = (app.default_limit(), app.tax()?);
             let figures =
                 post::set_opening_balance(&mut tx, found.payer_id, amount, cause, defaults, app.clock.now()).await?;
+            wake(&app, &mut tx).await?;
             tx.commit().await?;
             show_figures(context, &app, &found, &figures)?;
         }
@@ -312,6 +314,7 @@ async fn limits(
         bail!("nothing was changed:\n  {}", problems.join("\n  "));
     }
     if !dry_run {
+        wake(app, &mut tx).await?;
         tx.commit().await?;
     }
     context.show(&changes, |changes| {
@@ -405,57 +408,6 @@ pub async fn user(context: &Context, command: UserCommand) -> anyhow::Result<Exi
             tx.commit().await?;
             let value = serde_json::json!({ "account": found.full_name(), "role": role });
             context.show(&value, |_| format!("Mapped to {} as {role}.", found.full_name()))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `bursar hold …`
-pub async fn hold(context: &Context, command: HoldCommand) -> anyhow::Result<ExitCode> {
-    let app = context.app().await?;
-    match command {
-        HoldCommand::List => {
-            let mut tx = app.store.begin().await?;
-            let holds = enforcement::list_holds(&mut tx, None).await?;
-            let mut rows = Vec::new();
-            for hold in &holds {
-                let account = cloud::get_account(&mut tx, hold.account_id).await?;
-                let since = Timestamp::from_ms(hold.placed_ms).display_in(app.config.billing.zone);
-                rows.push([
-                    account.full_name(),
-                    hold.owner.clone(),
-                    hold.reason.clone(),
-                    hold.placed_by.clone(),
-                    since,
-                ]);
-            }
-            context.show(&holds, |_| output::table(["account", "held by", "why", "placed by", "since"], rows))?;
-        }
-        HoldCommand::Adopt { account, owner } => {
-            let now = app.clock.now();
-            let who = author();
-            let mut tx = app.store.begin().await?;
-            let found = cloud::resolve_account(&mut tx, &account).await?;
-            let holds = enforcement::list_holds(&mut tx, Some(found.id)).await?;
-            let unexplained = holds.is_empty() && (found.state == "locked" || found.state == "disabled");
-            // From before the first sync, or (after a restored backup) locked without bursar knowing why.
-            if !enforcement::lift_hold(&mut tx, found.id, "before", &who, now).await? && !unexplained {
-                bail!("{} has no suspension to adopt; `bursar hold list` shows what there is", found.full_name());
-            }
-            let reason = format!("adopted from before as {owner}");
-            enforcement::place_hold(&mut tx, found.id, &owner, "lock", &reason, None, &who, now).await?;
-            let line = AuditLine {
-                at_ms: now.as_ms(),
-                actor: who,
-                action: "hold.adopt".to_owned(),
-                subject: found.full_name(),
-                after_state: Some(owner.clone()),
-                ..AuditLine::default()
-            };
-            runs::write_audit(&mut tx, &line).await?;
-            tx.commit().await?;
-            let value = serde_json::json!({ "account": found.full_name(), "held_by": owner });
-            context.show(&value, |_| format!("{} is now held by {owner}.", found.full_name()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -7,11 +7,12 @@ use anyhow::{Context as _, bail};
 use super::{
     Context,
     args::{ConfigCommand, InitArgs, MetricsCommand},
-    output,
+    author, output,
 };
 use crate::{
     cloudstack::{ClientSettings, Credentials},
     config,
+    jobs::{App, operations},
     random::SystemRandom,
     secrets::Secret,
     setup::{
@@ -78,8 +79,25 @@ fn ask_admin_key() -> anyhow::Result<Credentials> {
 pub async fn check(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = check::check(&config, Arc::new(SystemClock)).await;
-    context.show(&report, ToString::to_string)?;
+    let acknowledged = if report.exit_code() == 0 { acknowledge(config, &report).await? } else { None };
+    context.show(&report, |report| {
+        let acknowledged = acknowledged.map(|text| format!("\n{text}: looked at, and enforcement goes on."));
+        format!("{report}{}", acknowledged.unwrap_or_default())
+    })?;
     Ok(ExitCode::from(report.exit_code()))
+}
+
+/// Everything works: a version of CloudStack that nobody had looked at yet counts as looked at. Only in a database that is
+/// there and up to date already: a check makes none.
+async fn acknowledge(config: config::Config, report: &check::CheckReport) -> anyhow::Result<Option<String>> {
+    let opens = |line: &check::Line| {
+        line.area == check::Area::Data && line.name == "database" && line.text.contains("opens, and its tables")
+    };
+    if !report.lines.iter().any(opens) || config.cloudstack.url.is_none() {
+        return Ok(None);
+    }
+    let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemRandom)).await?;
+    Ok(operations::acknowledge_version(&app, &author()).await?)
 }
 
 /// `bursar runs`

@@ -1,13 +1,19 @@
 //! The words of the command line.
 
+mod enforce;
 mod ledger;
+mod mail;
+mod policy;
 
 use std::path::PathBuf;
 
+pub use self::enforce::{DeletionCommand, EnforceArgs, EnforceCommand, HoldCommand, LeaveArgs};
 pub use self::ledger::{
     AdjustmentCommand, CsvArgs, Export, ExportCommand, GrantArgs, GrantCommand, PayerCommand, PaymentCommand,
     PromoArgs, PromoCommand, RefundCommand,
 };
+pub use self::mail::MailCommand;
+pub use self::policy::{LeaveAloneArgs, PolicyCommand};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -118,6 +124,12 @@ pub enum Command {
         /// What to do.
         command: PayerCommand,
     },
+    /// When accounts are warned, restricted, locked and stopped: the default, classes, and values of single payers.
+    Policy {
+        #[command(subcommand)]
+        /// What to do.
+        command: PolicyCommand,
+    },
     /// Promo codes and offers.
     Promo {
         #[command(subcommand)]
@@ -154,10 +166,24 @@ pub enum Command {
         /// What to do.
         command: HoldCommand,
     },
+    /// Accounts that the ladder proposes to delete; a person decides, and bursar deletes nothing.
+    Deletion {
+        #[command(subcommand)]
+        /// What to do.
+        command: DeletionCommand,
+    },
+    /// Stop enforcing for good: pause, disarm, and give back everything that bursar took.
+    Leave(LeaveArgs),
     /// The newest notices, of one account or of all.
     Notice {
         /// The account.
         account: Option<String>,
+    },
+    /// Mail: what was sent to whom, what could not be, and whether it works.
+    Mail {
+        #[command(subcommand)]
+        /// What to do.
+        command: MailCommand,
     },
     /// Usage that waits for a person, and what the sync has to tell.
     #[command(alias = "quarantine")]
@@ -168,7 +194,7 @@ pub enum Command {
     },
     /// The newest runs of the jobs.
     Runs {
-        /// Only this job: sync, rate, enforce.
+        /// Only this job: sync, rate, enforce, notify.
         job: Option<String>,
     },
     /// The newest lines of the audit trail.
@@ -228,33 +254,6 @@ pub struct InitArgs {
     /// A file with more certificates to trust (PEM).
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-}
-
-/// Arguments of `enforce`.
-#[derive(Debug, Args)]
-pub struct EnforceArgs {
-    /// Decide and store, but do nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Let this run lock so many accounts, beyond the fuse.
-    #[arg(long, value_name = "ACCOUNTS")]
-    pub allow: Option<u32>,
-    #[command(subcommand)]
-    /// Steer enforcement instead of running it.
-    pub command: Option<EnforceCommand>,
-}
-
-/// What steers enforcement.
-#[derive(Debug, Subcommand)]
-pub enum EnforceCommand {
-    /// From now on act on the decisions.
-    Arm,
-    /// From now on only decide.
-    Disarm,
-    /// Stop acting at once, on all replicas.
-    Pause,
-    /// Go on after a pause.
-    Resume,
 }
 
 /// `explain`
@@ -402,6 +401,8 @@ pub enum AccountCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Leave an account alone until a date: no restriction, lock or stop. What gives back never waits.
+    LeaveAlone(LeaveAloneArgs),
     /// Bring in what a payer had or owed before bursar; once.
     Opening {
         /// Its name, full name or CloudStack id.
@@ -499,21 +500,6 @@ pub enum TokenCommand {
     Revoke {
         /// Its name.
         name: String,
-    },
-}
-
-/// `hold …`
-#[derive(Debug, Subcommand)]
-pub enum HoldCommand {
-    /// Standing holds.
-    List,
-    /// Say what a suspension from before bursar is.
-    Adopt {
-        /// The account.
-        account: String,
-        /// billing: bursar opens it when enough is available; abuse or admin: bursar never opens it.
-        #[arg(long = "as", value_parser = ["billing", "abuse", "admin"])]
-        owner: String,
     },
 }
 

@@ -67,7 +67,7 @@ pub async fn demo(context: &Context, args: DemoArgs) -> anyhow::Result<ExitCode>
             tx.commit().await?;
         }
     }
-    let summary = story.finish(&app, &cloud).await?;
+    let summary = story.finish(&app, &cloud, &mail_folder(&folder)).await?;
     let well = summary.findings.is_empty();
     if context.json {
         output::line(&serde_json::to_string_pretty(&summary)?);
@@ -103,6 +103,14 @@ async fn open(folder: &Path, cloud: &cloud::DemoCloud, args: &DemoArgs, clock: &
         ("BURSAR_BILLING_START", crate::time::Day::of(clock.now(), chrono_tz::UTC).context("no day")?.to_string()),
         ("BURSAR_WEB_LISTEN", args.listen.to_string()),
     ]);
+    env.insert("BURSAR_MAIL_TRANSPORT", "folder".to_owned());
+    env.insert("BURSAR_MAIL_FOLDER", mail_folder(folder).display().to_string());
+    env.insert("BURSAR_MAIL_FROM", "Demo cloud billing <billing@example.com>".to_owned());
+    env.insert("BURSAR_MAIL_ADMINS", "admin@example.com".to_owned());
+    if !args.once && args.listen.port() != 0 {
+        // What the links in the mails lead to.
+        env.insert("BURSAR_WEB_PUBLIC_URL", format!("http://{}", args.listen));
+    }
     for (role, (api_key, secret_key)) in cloud.service_keys() {
         let key = match role {
             "reader" => ("BURSAR_CLOUDSTACK_READER_API_KEY", "BURSAR_CLOUDSTACK_READER_SECRET_KEY"),
@@ -115,6 +123,11 @@ async fn open(folder: &Path, cloud: &cloud::DemoCloud, args: &DemoArgs, clock: &
     let vars = env.into_iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
     let config = Config::load(&Sources::new(None, vars).with_fallback(None))?;
     Ok(App::open(config, Arc::new(clock.clone()), Arc::new(SystemRandom)).await?)
+}
+
+/// Where the demo's mail lands.
+fn mail_folder(folder: &Path) -> PathBuf {
+    folder.join("mail")
 }
 
 /// A folder of the demo's own, removed with it.

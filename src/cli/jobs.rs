@@ -1,25 +1,22 @@
-//! sync, rate, enforce, verify.
+//! sync, rate, verify, and whose turn it is.
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 
 use super::{
-    Context,
-    args::{EnforceArgs, EnforceCommand},
-    author,
+    Context, author,
     output::{self, Shown},
 };
 use crate::{
     config::Database,
-    enforcement::switches,
     jobs::{
-        App, Role,
+        App,
         lock::DataLock,
-        work::{self, EnforceOptions, RateSummary, SyncSummary},
+        work::{self, RateSummary, SyncSummary},
     },
     money::Money,
-    store::runs::{self, AuditLine},
+    store::runs,
     time::Day,
 };
 
@@ -29,14 +26,14 @@ const SERVER_DEADLINE: Duration = Duration::from_mins(30);
 const SERVER_PAUSE: Duration = Duration::from_millis(300);
 
 /// On SQLite one process acts: where a server runs, it is asked to do the work (design 7.14).
-enum Turn {
+pub(super) enum Turn {
     /// This process may act. The lock is held on SQLite.
     Ours(Option<DataLock>),
     /// The server acts.
     Server,
 }
 
-async fn take_turn(app: &App) -> anyhow::Result<Turn> {
+pub(super) async fn take_turn(app: &App) -> anyhow::Result<Turn> {
     if matches!(app.config.store.database, Database::Postgres(_)) {
         return Ok(Turn::Ours(None));
     }
@@ -53,7 +50,7 @@ async fn take_turn(app: &App) -> anyhow::Result<Turn> {
 }
 
 /// Leaves a request for the server and waits for the answer.
-async fn ask_server(app: &App, kind: &str, body: &serde_json::Value) -> anyhow::Result<String> {
+pub(super) async fn ask_server(app: &App, kind: &str, body: &serde_json::Value) -> anyhow::Result<String> {
     let mut tx = app.store.begin().await?;
     let id = runs::leave_request(&mut tx, kind, &body.to_string(), &author(), app.clock.now()).await?;
     tx.commit().await?;
@@ -222,123 +219,6 @@ pub fn rate_text(summary: &RateSummary) -> String {
         text.push_str(&format!("\nNot posted: {failure}"));
     }
     text
-}
-
-/// `bursar enforce`
-pub async fn enforce(context: &Context, args: EnforceArgs) -> anyhow::Result<ExitCode> {
-    let app = context.app().await?;
-    if let Some(command) = args.command {
-        return steer(context, &app, &command).await;
-    }
-    let report = match take_turn(&app).await? {
-        Turn::Ours(lock) => {
-            let options = EnforceOptions { dry_run: args.dry_run, allow: args.allow, holds_data_lock: lock.is_some() };
-            serde_json::to_value(work::enforce(&app, options, "command").await?)?
-        }
-        Turn::Server => {
-            let body = serde_json::json!({ "dry_run": args.dry_run, "allow": args.allow });
-            serde_json::from_str(&ask_server(&app, "enforce", &body).await?)?
-        }
-    };
-    let blown = report.get("fuse").is_some_and(|fuse| !fuse.is_null());
-    context.show(&report, enforce_text)?;
-    Ok(if blown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn enforce_text(report: &serde_json::Value) -> String {
-    let words = |key: &str| -> Vec<String> {
-        report
-            .get(key)
-            .and_then(serde_json::Value::as_array)
-            .map(|list| list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
-            .unwrap_or_default()
-    };
-    let rows = report
-        .get("decisions")
-        .and_then(serde_json::Value::as_array)
-        .map(|list| {
-            list.iter()
-                .map(|line| {
-                    let word =
-                        |key: &str| line.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-                    let waits = line
-                        .get("waits_for")
-                        .and_then(serde_json::Value::as_array)
-                        .map(|list| list.iter().filter_map(serde_json::Value::as_str).collect::<Vec<_>>().join("; "))
-                        .unwrap_or_default();
-                    let why = if waits.is_empty() {
-                        word("sentence")
-                    } else {
-                        format!("{} Waits: {waits}", word("sentence"))
-                    };
-                    [word("account"), word("outcome"), word("reason"), why]
-                })
-                .collect()
-        })
-        .unwrap_or_default();
-    let mut text = output::table(["account", "decision", "reason", "what the tenant is told"], rows);
-    let flag = |key: &str| report.get(key).and_then(serde_json::Value::as_bool).unwrap_or_default();
-    for (head, key) in
-        [("Locked", "locked"), ("Opened again", "restored"), ("Not done", "failed"), ("From a former run", "recovered")]
-    {
-        for item in words(key) {
-            text.push_str(&format!("\n{head}: {item}"));
-        }
-    }
-    if let Some(fuse) = report.get("fuse").and_then(serde_json::Value::as_str) {
-        text.push_str(&format!("\nFuse: {fuse}"));
-    }
-    if flag("paused") {
-        text.push_str("\nEnforcement is paused: nothing was done. `bursar enforce resume` goes on.");
-    } else if flag("dry_run") {
-        text.push_str("\nDry run: nothing was done. `bursar enforce arm` lets bursar act on its decisions.");
-    }
-    text
-}
-
-async fn steer(context: &Context, app: &App, command: &EnforceCommand) -> anyhow::Result<ExitCode> {
-    let (key, value, sentence) = match command {
-        EnforceCommand::Arm => {
-            let client = app.client(Role::Enforcer)?;
-            match client.quota_enforcing().await {
-                Ok(true) => bail!(
-                    "CloudStack's quota plugin enforces too (quota.enable.enforcement); turn it off first, or both would fight over the same accounts"
-                ),
-                Ok(false) | Err(crate::cloudstack::Error::NotAllowed { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            (
-                switches::ARMED,
-                "1",
-                "Enforcement is armed. Until warnings go out by mail, a warning counts from when it is recorded; `bursar notice` lists \
-                 them for you to pass on.",
-            )
-        }
-        EnforceCommand::Disarm => {
-            (switches::ARMED, "0", "Enforcement is disarmed: bursar decides and stores, and does nothing.")
-        }
-        EnforceCommand::Pause => {
-            (switches::PAUSED, "1", "Enforcement is paused: nothing is locked or opened until `bursar enforce resume`.")
-        }
-        EnforceCommand::Resume => (switches::PAUSED, "0", "Enforcement goes on."),
-    };
-    let now = app.clock.now();
-    let mut tx = app.store.begin().await?;
-    let before = runs::find_setting(&mut tx, key).await?;
-    runs::put_setting(&mut tx, key, value, now).await?;
-    let line = AuditLine {
-        at_ms: now.as_ms(),
-        actor: author(),
-        action: key.to_owned(),
-        subject: "enforcement".to_owned(),
-        before_state: before,
-        after_state: Some(value.to_owned()),
-        ..AuditLine::default()
-    };
-    runs::write_audit(&mut tx, &line).await?;
-    tx.commit().await?;
-    context.show(&serde_json::json!({ "setting": key, "value": value }), |_| sentence.to_owned())?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// `bursar verify`

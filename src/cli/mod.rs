@@ -9,15 +9,19 @@ mod admin;
 mod args;
 mod bench;
 mod demo;
+mod enforce;
 mod estimate;
 mod explain;
 mod export;
 mod grants;
+mod holds;
 mod import;
 mod jobs;
+mod mail;
 mod output;
 mod payers;
 mod payments;
+mod policy;
 mod preview;
 mod prices;
 mod promo;
@@ -107,7 +111,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Serve => serve::serve(context).await,
         Command::Sync { full } => jobs::sync(context, full).await,
         Command::Rate { from } => jobs::rate(context, from.as_deref()).await,
-        Command::Enforce(args) => jobs::enforce(context, args).await,
+        Command::Enforce(args) => enforce::enforce(context, args).await,
         Command::Estimate { account, error } => estimate::estimate(context, account.as_deref(), error).await,
         Command::Verify => jobs::verify(context).await,
         Command::Explain(args) => explain::explain(context, args).await,
@@ -120,13 +124,17 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Refund { command } => payments::refund(context, command).await,
         Command::Grant { command } => grants::grant(context, command).await,
         Command::Payer { command } => payers::payer(context, command).await,
+        Command::Policy { command } => policy::policy(context, command).await,
         Command::Promo { command } => promo::promo(context, command).await,
         Command::Export { command } => export::export(context, command).await,
         Command::User { command } => accounts::user(context, command).await,
         Command::Key { command } => access::key(context, command).await,
         Command::Token { command } => access::token(context, command).await,
-        Command::Hold { command } => accounts::hold(context, command).await,
+        Command::Hold { command } => holds::hold(context, command).await,
+        Command::Deletion { command } => holds::deletion(context, command).await,
+        Command::Leave(args) => enforce::leave(context, &args).await,
         Command::Notice { account } => accounts::notices(context, account.as_deref()).await,
+        Command::Mail { command } => mail::mail(context, command).await,
         Command::Review { command } => review::review(context, command).await,
         Command::Runs { job } => admin::runs(context, job.as_deref()).await,
         Command::Audit { subject } => admin::audit(context, subject.as_deref()).await,

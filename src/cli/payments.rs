@@ -112,10 +112,17 @@ pub async fn refund(context: &Context, command: RefundCommand) -> anyhow::Result
 
 /// A running server looks at once whether somebody may be opened now.
 pub(super) async fn wake(app: &App, tx: &mut Tx) -> anyhow::Result<()> {
+    wake_for(app, tx, &["enforce"]).await
+}
+
+/// A running server does these jobs at once, in this order.
+pub(super) async fn wake_for(app: &App, tx: &mut Tx, jobs: &[&str]) -> anyhow::Result<()> {
     // On PostgreSQL nobody can tell from here whether a replica runs: one that starts later finds the request.
     let sqlite = matches!(app.config.store.database, Database::Sqlite(_));
     if !sqlite || DataLock::try_take(&app.config.store.data_dir)?.is_none() {
-        runs::leave_request(tx, "enforce", "{}", &author(), app.clock.now()).await?;
+        for job in jobs {
+            runs::leave_request(tx, job, "{}", &author(), app.clock.now()).await?;
+        }
     }
     Ok(())
 }

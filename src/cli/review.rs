@@ -10,6 +10,7 @@ use super::{
     Context,
     args::{ChooseArgs, FilterArgs, ReviewCommand, RuleCommand},
     author, output,
+    payments::wake_for,
 };
 use crate::{
     ids::AccountId,
@@ -33,6 +34,9 @@ const MAX_ITEMS: i64 = 500;
 /// Rows of an item shown at most.
 const MAX_ROWS: i64 = 500;
 
+/// What a running server does at once after something was decided: it prices, and looks whether somebody may be opened.
+const PRICE_AND_LOOK: [&str; 2] = ["rate", "enforce"];
+
 /// `bursar review`
 pub async fn review(context: &Context, command: Option<ReviewCommand>) -> anyhow::Result<ExitCode> {
     let app = context.app().await?;
@@ -52,6 +56,7 @@ pub async fn review(context: &Context, command: Option<ReviewCommand>) -> anyhow
             let by = Author { name: &who, reason: &reason };
             let decided =
                 correct::correct(&mut tx, row, correction, by, app.config.billing.zone, app.clock.now()).await?;
+            wake_for(&app, &mut tx, &PRICE_AND_LOOK).await?;
             tx.commit().await?;
             shown(context, &decided)
         }
@@ -274,6 +279,7 @@ async fn choose(context: &Context, app: &App, args: &ChooseArgs, choice: Choice)
         if charges::is_about_charges(&item.kind) {
             let account = account_of(&mut tx, args.filter.account.as_deref()).await?;
             let settled = charges::settle(&mut tx, &item, choice, account, by, now).await?;
+            wake_for(app, &mut tx, &PRICE_AND_LOOK).await?;
             tx.commit().await?;
             return charges::shown(context, settled, choice);
         }
@@ -285,6 +291,7 @@ async fn choose(context: &Context, app: &App, args: &ChooseArgs, choice: Choice)
         let named = args.row.iter().map(|text| text.parse()).collect::<Result<Vec<RowRef>, _>>()?;
         review::decide_rows(&mut tx, &named, choice, by, zone, now).await?
     };
+    wake_for(app, &mut tx, &PRICE_AND_LOOK).await?;
     tx.commit().await?;
     shown(context, &decided)
 }

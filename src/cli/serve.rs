@@ -9,7 +9,7 @@ use super::Context;
 use crate::{
     cloudstack::session::SessionClient,
     config::Database,
-    jobs::{keys::Desk, lock::DataLock, server},
+    jobs::{keys::Desk, lock::DataLock, mail, server},
     lifecycle::{self, Condition, Ending, Readiness, Shutdown, Systemd},
     store::runs,
     telemetry::metrics,
@@ -71,6 +71,8 @@ pub async fn serve(context: &Context) -> anyhow::Result<ExitCode> {
         Ok(()) => heard.good(Condition::CloudStack),
         Err(why) => heard.bad(Condition::CloudStack, why),
     }));
+    // A task of its own: a mail server that is slow or down holds up no run.
+    shutdown.spawn(mail::send_until(app.clone(), stop.clone()));
     shutdown.spawn(async move {
         while !stop.is_cancelled() {
             tokio::time::sleep(metrics::UPKEEP_INTERVAL).await;

@@ -9,8 +9,9 @@ use url::Url;
 
 use super::{
     Access, AccountRef, Billing, Cloudstack, Config, Database, DomainRef, Enforcement, Fuse, Jobs, KeyPair, Log,
-    LogFormat, LogLevel, Metrics, Policy, Problems, Scope, Secrets, Sources, Store, Web,
+    LogFormat, LogLevel, Metrics, Problems, Scope, Secrets, Sources, Store, Web,
     layers::{Values, cut},
+    mail, policy_section,
     reading::Reading,
     show,
 };
@@ -22,9 +23,9 @@ use crate::{
     time::Day,
 };
 
-const SECONDS: u64 = 1;
-const MINUTES: u64 = 60;
-const HOURS: u64 = 3_600;
+pub(super) const SECONDS: u64 = 1;
+pub(super) const MINUTES: u64 = 60;
+pub(super) const HOURS: u64 = 3_600;
 
 /// Reads, checks and assembles.
 pub(super) fn load(sources: &Sources) -> Result<Config, Problems> {
@@ -45,9 +46,10 @@ fn assemble(r: &mut Reading) -> Option<Config> {
     let store = store(r);
     let billing = billing(r);
     let scope = r.list("scope.domains", domain).map(|domains| Scope { domains });
-    let policy = policy(r);
+    let policy = policy_section::read(r);
     let fuse = fuse(r);
     let enforcement = enforcement(r);
+    let mail = mail::mail(r);
     let access = access(r);
     let web = web(r);
     let metrics = r.optional("metrics.listen", address).map(|listen| Metrics { listen });
@@ -76,6 +78,7 @@ fn assemble(r: &mut Reading) -> Option<Config> {
         policy: policy?,
         fuse: fuse?,
         enforcement: enforcement?,
+        mail: mail?,
         access: access?,
         web: web?,
         metrics: metrics?,
@@ -183,39 +186,25 @@ fn keep_records_days(r: &mut Reading, lookback_days: Option<u32>) -> Option<u32>
     Some(days)
 }
 
-fn policy(r: &mut Reading) -> Option<Policy> {
-    let default_limit = r.optional("policy.default_limit", amount);
-    let notify_percent =
-        r.numbers("policy.notify_percent", &(1..=1_000), (|left, right| left < right, "in rising order"));
-    let notify_days_left =
-        r.numbers("policy.notify_days_left", &(1..=365), (|left, right| left > right, "in falling order"));
-    let lock_enabled = r.flag("policy.lock_enabled");
-    let lock_after_days = r.number("policy.lock_after_days", &(0..=365));
-    let warning = r.span("policy.warning_hours", &(1..=720), HOURS);
-    let restore_minimum = r.parsed("policy.restore_minimum", amount);
-    let protected_accounts = r.list("policy.protected_accounts", account);
-    Some(Policy {
-        default_limit: default_limit?,
-        notify_percent: notify_percent?,
-        notify_days_left: notify_days_left?,
-        lock_enabled: lock_enabled?,
-        lock_after_days: lock_after_days?,
-        warning: warning?,
-        restore_minimum: restore_minimum?,
-        protected_accounts: protected_accounts?,
-    })
-}
-
 fn fuse(r: &mut Reading) -> Option<Fuse> {
     let accounts = r.number("fuse.accounts", &(1..=1_000_000));
     let percent = r.parsed("fuse.percent", |text| percent(text, false));
     let running_vms = r.number("fuse.running_vms", &(1..=10_000_000));
-    Some(Fuse { accounts: accounts?, percent: percent?, running_vms: running_vms? })
+    let second_admin = r.flag("fuse.second_admin");
+    let plan_lasts = r.span("fuse.plan_hours", &(1..=720), HOURS);
+    Some(Fuse {
+        accounts: accounts?,
+        percent: percent?,
+        running_vms: running_vms?,
+        second_admin: second_admin?,
+        plan_lasts: plan_lasts?,
+    })
 }
 
 fn enforcement(r: &mut Reading) -> Option<Enforcement> {
     let usage_grace = r.span("enforcement.usage_grace_minutes", &(0..=10_080), MINUTES);
     let clock_jump = r.span("enforcement.clock_jump_minutes", &(1..=1_440), MINUTES);
+    let quarantine_percent = r.parsed("enforcement.quarantine_percent", |text| percent(text, false));
     let lease = r.span("enforcement.lease_seconds", &(10..=7_200), SECONDS);
     let intent_deadline = r.span("enforcement.intent_deadline_seconds", &(5..=3_600), SECONDS);
     let starts_at_once = r.number("enforcement.starts_at_once", &(1..=100));
@@ -223,6 +212,7 @@ fn enforcement(r: &mut Reading) -> Option<Enforcement> {
     Some(Enforcement {
         usage_grace: usage_grace?,
         clock_jump: clock_jump?,
+        quarantine_percent: quarantine_percent?,
         lease: lease?,
         intent_deadline: intent_deadline?,
         starts_at_once: starts_at_once?,
@@ -376,7 +366,7 @@ fn percent(text: &str, zero: bool) -> Result<Decimal, String> {
         .ok_or_else(|| format!("is \"{}\" and must be a decimal number, {least} and at most 100", cut(text)))
 }
 
-fn amount(text: &str) -> Result<Money, String> {
+pub(super) fn amount(text: &str) -> Result<Money, String> {
     let amount = Money::parse(text).map_err(|error| is(&error))?;
     if amount.is_negative() { Err(format!("is {amount} and must not be negative")) } else { Ok(amount) }
 }
@@ -418,7 +408,7 @@ fn domain(text: &str) -> Result<DomainRef, String> {
     }
 }
 
-fn account(text: &str) -> Result<AccountRef, String> {
+pub(super) fn account(text: &str) -> Result<AccountRef, String> {
     text.rsplit_once('/')
         .filter(|(domain_path, name)| is_domain_path(domain_path) && !name.is_empty())
         .map(|(domain_path, name)| AccountRef { domain_path: domain_path.to_owned(), name: name.to_owned() })

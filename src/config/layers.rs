@@ -12,6 +12,7 @@ use std::{
 use url::Url;
 
 use super::{
+    policy_section::{CLASS_ONLY, CLASSES, unknown_class_key, wrong_class_name},
     problem::{Origin, Problem, nearest},
     schema::{Key, PREFIX, Raw, SECRETS, Schema, schema, variable},
 };
@@ -80,10 +81,14 @@ pub(super) struct Found {
     pub(super) secret_file: Option<String>,
 }
 
+/// What the classes' sections give: by name of the class and key, in the shape of `[policy]`.
+pub(super) type Classes = BTreeMap<String, BTreeMap<String, (Raw, Origin)>>;
+
 /// The values in effect by their paths. A key without one had a problem, which has been told.
 #[derive(Default)]
 pub(super) struct Values {
     found: BTreeMap<String, Found>,
+    pub(super) classes: Classes,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }
@@ -101,7 +106,8 @@ impl Values {
             let found = Found { raw: key.default.clone(), origin: Origin::Default, secret_file: None };
             values.found.insert(key.path.clone(), found);
         }
-        let file = values.read_file(sources);
+        let mut file = values.read_file(sources);
+        values.classes = std::mem::take(&mut file.classes);
         values.lay(file);
         let environment = values.read_environment(sources);
         values.lay(environment);
@@ -236,6 +242,7 @@ impl Values {
 struct Layer {
     given: BTreeMap<String, (Raw, Origin)>,
     broken: BTreeSet<String>,
+    classes: Classes,
 }
 
 /// Reads the tables of one file.
@@ -272,7 +279,9 @@ impl FileReader<'_> {
             let path =
                 if above.is_empty() { name.get_ref().to_string() } else { format!("{above}.{}", name.get_ref()) };
             let line = self.line(name.span().start);
-            if self.schema.has_section(&path) {
+            if path == CLASSES {
+                self.classes(value.get_ref(), line, layer, problems);
+            } else if self.schema.has_section(&path) {
                 if let Some(inner) = value.get_ref().as_table() {
                     self.table(inner, &path, layer, problems, broken_lines);
                 } else {
@@ -292,6 +301,50 @@ impl FileReader<'_> {
             } else if !broken_lines.contains(&line) {
                 let what = self.unknown(above, name.get_ref(), value.get_ref().is_table());
                 problems.push(Problem::new(self.origin(line), what, None));
+            }
+        }
+    }
+
+    /// The sections of classes, which are named by whoever writes the file.
+    fn classes(&self, value: &toml::de::DeValue<'_>, line: usize, layer: &mut Layer, problems: &mut Vec<Problem>) {
+        let example = || Some(format!("[{CLASSES}.gold]"));
+        let Some(named) = value.as_table() else {
+            problems.push(Problem::new(self.origin(line), format!("{CLASSES} is a section, not a value"), example()));
+            return;
+        };
+        for (name, value) in named {
+            let (class, line) = (name.get_ref().to_string(), self.line(name.span().start));
+            let Some(keys) = value.get_ref().as_table() else {
+                let what = format!("{CLASSES}.{class} is a section, not a value");
+                problems.push(Problem::new(self.origin(line), what, example()));
+                continue;
+            };
+            if let Some(what) = wrong_class_name(&class) {
+                problems.push(Problem::new(self.origin(line), what, example()));
+                continue;
+            }
+            let given = layer.classes.entry(class.clone()).or_default();
+            for (key, value) in keys {
+                let (key, origin) = (key.get_ref().to_string(), self.origin(self.line(key.span().start)));
+                let shape = if key == CLASS_ONLY {
+                    Some(Raw::Text(String::new()))
+                } else {
+                    crate::policy::patch::key(&key)
+                        .and_then(|_| self.schema.key(&format!("policy.{key}")))
+                        .map(|key| key.default.clone())
+                };
+                let Some(shape) = shape else {
+                    problems.push(Problem::new(origin, unknown_class_key(&class, &key), None));
+                    continue;
+                };
+                match to_value(value.get_ref()).and_then(|value| shape.same_shape(&value)) {
+                    Some(raw) => drop(given.insert(key, (raw, origin))),
+                    None => {
+                        let (wanted, found) = (shape.shape(), shape_word(value.get_ref(), &shape));
+                        let what = format!("{CLASSES}.{class}.{key} must be {wanted}, not {found}");
+                        problems.push(Problem::new(origin, what, None));
+                    }
+                }
             }
         }
     }

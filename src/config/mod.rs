@@ -7,6 +7,8 @@
 
 mod check;
 mod layers;
+mod mail;
+mod policy_section;
 mod problem;
 mod reading;
 mod schema;
@@ -14,7 +16,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
@@ -22,12 +24,14 @@ use url::Url;
 
 pub use self::{
     layers::{DEFAULT_FILE, Sources},
+    mail::{Mail, MailSecurity, MailServer, MailTransport},
     problem::{Origin, Problem, Problems},
     show::reference,
 };
 use crate::{
     ids::CloudId,
     money::{Currency, Money},
+    policy::{self, PolicyPatch},
     schedule::Schedule,
     secrets::Secret,
     time::Day,
@@ -44,12 +48,14 @@ pub struct Config {
     pub billing: Billing,
     /// Which part of the cloud is looked at.
     pub scope: Scope,
-    /// When accounts are warned, locked and restored.
+    /// When accounts are warned, restricted, locked, stopped and restored.
     pub policy: Policy,
     /// How much may be done before a person is asked.
     pub fuse: Fuse,
     /// What enforcement waits for.
     pub enforcement: Enforcement,
+    /// Mail to tenants and administrators.
+    pub mail: Mail,
     /// API keys for tenants.
     pub access: Access,
     /// The pages and the JSON API.
@@ -182,23 +188,15 @@ pub struct AccountRef {
     pub name: String,
 }
 
-/// When accounts are warned, locked and restored.
+/// When accounts are warned, restricted, locked, stopped and restored.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// Credit limit of payers without one; None: they are unmanaged.
     pub default_limit: Option<Money>,
-    /// Percentages at which a notice is given, rising.
-    pub notify_percent: Vec<u32>,
-    /// Days left at which a notice is given, falling.
-    pub notify_days_left: Vec<u32>,
-    /// Whether locking is among the steps.
-    pub lock_enabled: bool,
-    /// Time between reaching 100 percent and the lock, in days.
-    pub lock_after_days: u32,
-    /// Least time between warning and lock.
-    pub warning: Duration,
-    /// Least amount available for a restore.
-    pub restore_minimum: Money,
+    /// What applies to everybody.
+    pub ladder: policy::Policy,
+    /// What differs for payers of a class, by its name.
+    pub classes: BTreeMap<String, PolicyPatch>,
     /// Accounts never acted on.
     pub protected_accounts: Vec<AccountRef>,
 }
@@ -212,6 +210,10 @@ pub struct Fuse {
     pub percent: Decimal,
     /// Running machines of those accounts.
     pub running_vms: u32,
+    /// Whether a plan takes the approval of two administrators.
+    pub second_admin: bool,
+    /// How long a plan can be approved and carried out.
+    pub plan_lasts: Duration,
 }
 
 /// What enforcement waits for.
@@ -221,6 +223,8 @@ pub struct Enforcement {
     pub usage_grace: Duration,
     /// How far a clock may have moved.
     pub clock_jump: Duration,
+    /// Share of the cloud's charges, in percent, that may wait for a person.
+    pub quarantine_percent: Decimal,
     /// How long the right to act is held. Longer than `intent_deadline`.
     pub lease: Duration,
     /// Time for an action to have its outcome. At least CloudStack's timeout.

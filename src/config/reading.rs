@@ -4,7 +4,7 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
-    layers::{Found, Values, cut, example_at},
+    layers::{Classes, Found, Values, cut, example_at},
     problem::Problem,
     schema::{Key, Raw, schema},
 };
@@ -37,6 +37,21 @@ impl Reading {
         let origin = found.origin.clone();
         let example = example_at(key, &origin);
         self.problems.push(Problem::new(origin, format!("{path} {what}"), Some(example)));
+    }
+
+    /// Tells a problem that is of no single key.
+    pub(super) fn tell(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// What the classes' sections give, by name of the class and key.
+    pub(super) fn classes(&self) -> Classes {
+        self.values.classes.clone()
+    }
+
+    /// The value at `path` as a variable would have it, whatever its shape.
+    pub(super) fn as_text(&self, path: &str) -> Option<String> {
+        self.find(path).map(|(_, found)| found.raw.to_variable())
     }
 
     /// The text at `path`, which may be empty.
@@ -87,32 +102,6 @@ impl Reading {
             }
         }
         Some(items)
-    }
-
-    /// A list of whole numbers within a range, each further than the one before by `ordered`.
-    pub(super) fn numbers(
-        &mut self,
-        path: &str,
-        range: &RangeInclusive<u32>,
-        ordered: (fn(u32, u32) -> bool, &str),
-    ) -> Option<Vec<u32>> {
-        let raw = match self.find(path) {
-            Some((_, Found { raw: Raw::Numbers(raw), .. })) => raw.clone(),
-            _ => return None,
-        };
-        let numbers: Option<Vec<u32>> = raw.into_iter().map(|number| within(number, range)).collect();
-        let (in_order, word) = ordered;
-        match numbers {
-            None => {
-                self.complain(path, &format!("must hold numbers from {} to {}", range.start(), range.end()));
-                None
-            }
-            Some(numbers) if !numbers.is_sorted_by(|left, right| in_order(*left, *right)) => {
-                self.complain(path, &format!("must be {word}, no number twice"));
-                None
-            }
-            numbers => numbers,
-        }
     }
 
     /// A whole number within a range.

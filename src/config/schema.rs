@@ -7,7 +7,7 @@ use std::{fmt::Write as _, sync::LazyLock};
 pub(super) const BUILT_IN: &str = include_str!("../../config/bursar.toml");
 
 /// Keys whose value is never shown, and which can be given as `<key>_file` too.
-pub(super) const SECRETS: [&str; 7] = [
+pub(super) const SECRETS: [&str; 8] = [
     "cloudstack.reader.api_key",
     "cloudstack.reader.secret_key",
     "cloudstack.enforcer.api_key",
@@ -15,6 +15,7 @@ pub(super) const SECRETS: [&str; 7] = [
     "cloudstack.keys.api_key",
     "cloudstack.keys.secret_key",
     "store.url",
+    "mail.password",
 ];
 
 /// What every variable of bursar begins with.

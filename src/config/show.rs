@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{
     layers::{Found, Values, address_shows_password},
+    policy_section::CLASSES,
     schema::{Key, Raw, schema},
 };
 
@@ -22,6 +23,12 @@ pub(super) fn print(values: &Values) -> String {
             if let Some(found) = values.get(&key.path) {
                 let _ = writeln!(out, "{}", line(key, found));
             }
+        }
+    }
+    for (class, given) in &values.classes {
+        let _ = writeln!(out, "\n[{CLASSES}.{class}]");
+        for (key, (raw, origin)) in given {
+            let _ = writeln!(out, "{key} = {} # {origin}", raw.to_toml());
         }
     }
     out

@@ -5,6 +5,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod mail;
+
 /// Nothing of the environment.
 const NO_VARIABLES: [(&str, &str); 0] = [];
 
@@ -73,10 +75,10 @@ fn the_defaults_are_right_and_typed() {
     assert_eq!(config.billing.zone, Tz::UTC);
     assert_eq!(config.billing.start, None);
     assert_eq!(config.policy.default_limit, None);
-    assert_eq!(config.policy.notify_percent, [50, 80, 90, 100]);
-    assert_eq!(config.policy.notify_days_left, [7, 2]);
-    assert_eq!(config.policy.restore_minimum, Money::parse("1.00").unwrap());
-    assert_eq!(config.policy.warning, Duration::from_hours(48));
+    assert_eq!(config.policy.ladder.notify_percent, [50, 80, 90, 100]);
+    assert_eq!(config.policy.ladder.notify_days_left, [7, 2]);
+    assert_eq!(config.policy.ladder.restore_minimum, Money::parse("1.00").unwrap());
+    assert_eq!(config.policy.ladder.warning_before, Duration::from_hours(48));
     assert_eq!(config.fuse.percent, Decimal::TWO);
     assert_eq!(config.web.listen, "127.0.0.1:8093".parse().unwrap());
     assert_eq!(config.web.request_body_limit_bytes, 256 * 1024);
@@ -136,7 +138,7 @@ fn every_key_is_taken_from_a_file() {
     let id: CloudId = "6f0c1f4e-2f4c-4b0e-9d0a-0c6f1f0e5a11".parse().unwrap();
     assert_eq!(config.scope.domains, [DomainRef::Path("ROOT/acme".to_owned()), DomainRef::Id(id)]);
     assert_eq!(config.policy.default_limit, Some(Money::parse("100").unwrap()));
-    assert!(config.policy.notify_percent.is_empty() && !config.policy.lock_enabled);
+    assert!(config.policy.ladder.notify_percent.is_empty() && !config.policy.ladder.lock.enabled);
     let account = |domain_path: &str, name: &str| AccountRef { domain_path: domain_path.into(), name: name.into() };
     assert_eq!(config.policy.protected_accounts, [account("ROOT/acme", "alice"), account("ROOT", "admin")]);
     assert_eq!(config.web.base_path, "");
@@ -161,9 +163,9 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
         .unwrap();
     assert_eq!(config.cloudstack.timeout, Duration::from_mins(1));
     assert_eq!((config.cloudstack.page_size, config.cloudstack.concurrency), (100, 8));
-    assert_eq!(config.policy.notify_percent, [70, 100]);
+    assert_eq!(config.policy.ladder.notify_percent, [70, 100]);
     assert_eq!(config.scope.domains.len(), 2);
-    assert!(!config.policy.lock_enabled);
+    assert!(!config.policy.ladder.lock.enabled);
 }
 
 #[test]
@@ -361,6 +363,18 @@ fn values_that_make_no_sense_are_told() {
         ),
         ("policy", "notify_percent = [0]", "policy.notify_percent must hold numbers from 1 to 1000"),
         ("policy", "notify_days_left = [2, 7]", "policy.notify_days_left must be in falling order, no number twice"),
+        ("policy", "stop_after_days = 400", "policy.stop_after_days is 400 and must be from 0 to 365"),
+        (
+            "policy",
+            "quiet_hours = \"8-7\"",
+            "policy.quiet_hours is \"8-7\" and must be two times of day such as 20:00-07:00",
+        ),
+        (
+            "policy",
+            "quiet_days = [\"someday\"]",
+            "policy.quiet_days holds \"someday\"; days are mon, tue, wed, thu, fri, sat and sun",
+        ),
+        ("policy", "on_drift = \"fight\"", "policy.on_drift is \"fight\" and must be leave or suspend"),
         (
             "policy",
             "protected_accounts = [\"alice\"]",
@@ -569,7 +583,8 @@ fn no_debug_output_shows_a_secret() {
         "[cloudstack.reader]\napi_key = \"hunter1\"\nsecret_key = \"hunter2\"\n\
          [cloudstack.enforcer]\napi_key = \"hunter3\"\nsecret_key = \"hunter4\"\n\
          [cloudstack.keys]\napi_key = \"hunter5\"\nsecret_key = \"hunter6\"\n\
-         [store]\nurl = \"postgres://u:hunter7@h/d\"\n",
+         [store]\nurl = \"postgres://u:hunter7@h/d\"\n\
+         [mail]\nusername = \"billing\"\npassword = \"hunter8 with blanks\"\n",
     );
     assert!(matches!(&config.store.database, Database::Postgres(url) if url.expose().contains("hunter7")));
     for text in [format!("{config:?}"), format!("{config:#?}"), config.print().to_owned()] {
@@ -612,12 +627,14 @@ fn every_example_is_a_right_value() {
         if key.secret && key.path != "store.url" {
             continue;
         }
-        let text = format!("[{}]\n{}\n", key.section, key.example_line());
+        // What goes along with it.
+        let along = if key.section == "mail" { mail::set_up_without(&key.name) } else { String::new() };
+        let text = format!("[{}]\n{along}{}\n", key.section, key.example_line());
         let loaded = Place::with_file(&text).load(&[]);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
         let variable = key.example_variable();
         let (name, value) = variable.split_once('=').unwrap();
-        let loaded = Place::with_file("").load(&[(name, value)]);
+        let loaded = Place::with_file(&format!("[{}]\n{along}", key.section)).load(&[(name, value)]);
         assert!(loaded.is_ok(), "{}", loaded.unwrap_err());
     }
 }
@@ -639,4 +656,47 @@ fn records_are_kept_for_as_long_as_they_may_be_asked_for() {
     assert!(told.contains("billing.keep_records_days is 74 and must be at least 75"), "{told}");
     assert!(told.contains("lookback_days (40)"), "{told}");
     assert_eq!(Config::load(&Sources::none()).unwrap().billing.keep_records_days, 400);
+}
+
+#[test]
+fn the_ladder_of_the_defaults_is_the_one_that_is_documented() {
+    let ladder = Config::load(&Sources::none()).unwrap().policy.ladder;
+    let days = |rule: &crate::policy::Rule| (rule.enabled, rule.percent, rule.delay.as_secs() / 86_400);
+    assert_eq!(days(&ladder.restrict), (true, Some(100), 0));
+    assert_eq!(days(&ladder.lock), (true, Some(100), 3));
+    assert_eq!(days(&ladder.stop), (true, Some(100), 10));
+    assert_eq!((ladder.delete_after, ladder.respite), (None, Duration::from_hours(24)));
+    assert_eq!((ladder.quiet, ladder.on_drift), (crate::policy::Quiet::default(), crate::policy::OnDrift::Leave));
+}
+
+#[test]
+fn a_class_differs_in_the_keys_of_its_section() {
+    let config = load(
+        "[policy]\nstop_after_days = 20\n[class.gold]\nlock_after_days = 14\nquiet_days = [\"sat\", \"sun\"]\n\
+         time_zone = \"Europe/Vienna\"\n[class.trial]\nstop_enabled = false\n",
+    );
+    let gold = config.policy.classes["gold"].over(&config.policy.ladder);
+    assert_eq!((gold.lock.delay, gold.stop.delay), (Duration::from_hours(14 * 24), Duration::from_hours(20 * 24)));
+    assert_eq!((gold.quiet.days.len(), gold.zone), (2, Some(Tz::Europe__Vienna)));
+    assert!(!config.policy.classes["trial"].over(&config.policy.ladder).stop.enabled);
+    assert!(config.print().contains("[class.gold]\nlock_after_days = 14 # "), "{}", config.print());
+}
+
+#[test]
+fn what_is_wrong_with_a_class_is_told_with_its_line() {
+    assert_eq!(
+        problems(
+            "[class.gold]\nlock_afterdays = 14\nrestore_minimum = \"-1\"\nlock_enabled = \"yes\"\ndefault_limit = \"5\"\n\
+             [class.Gold]\n[class.bare]\nstop_percent = 0\n[class]\nsilver = 3\n"
+        ),
+        "- bursar.toml:2: there is no key class.gold.lock_afterdays; did you mean class.gold.lock_after_days?\n\
+         - bursar.toml:3: class.gold.restore_minimum is -1.00 and must not be negative\n\
+         - bursar.toml:4: class.gold.lock_enabled must be true or false, not a text\n\
+         - bursar.toml:5: class.gold.default_limit can not differ by class; it stands in [policy] for the whole cloud\n\
+         - bursar.toml:6: a class can not be named \"Gold\": use up to 40 of a-z, 0-9, dash and underscore, and not \"none\"\n      \
+         for example: [class.gold]\n\
+         - bursar.toml:8: [class.bare] contradicts itself: stop has no threshold: give stop_percent, stop_available or \
+         stop_days_left, or set stop_enabled to false\n\
+         - bursar.toml:10: class.silver is a section, not a value\n      for example: [class.gold]"
+    );
 }

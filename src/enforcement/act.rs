@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     plan::{PlannedAccount, protection},
     run::{Enforcer, Error},
+    tell,
 };
 use crate::{
     cloudstack::{self, Client},
@@ -44,6 +45,8 @@ pub struct Actor<'a> {
     pub(super) run: RunId,
     pub(super) fence: i64,
     planned_at: Timestamp,
+    /// Whether a person ordered what is done, so that a pause does not stop it.
+    pub(super) by_order: bool,
     /// The name of the user whose key the enforcer uses: its events are ours.
     pub(super) own_name: Option<String>,
 }
@@ -102,7 +105,12 @@ impl<'a> Actor<'a> {
     /// Gets ready to act: finds out under which name CloudStack knows the enforcer.
     pub async fn new(enforcer: &'a Enforcer<'a>, client: &'a Client, run: RunId, fence: i64) -> Result<Self, Error> {
         let own_name = client.own_user().await?.map(|user| user.username);
-        Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), own_name })
+        Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), by_order: false, own_name })
+    }
+
+    /// From now on a person's order is carried out, also while enforcement is paused.
+    pub(super) const fn acts_by_order(&mut self) {
+        self.by_order = true;
     }
 
     /// From now on decisions of this instant are carried out: what a former run left is concluded before they are taken.
@@ -250,6 +258,13 @@ impl<'a> Actor<'a> {
             }
         }
         self.audit(&mut tx, intent, account, (Some(&intent.state_before), end.state_after), end.outcome).await?;
+        // What stays for a person to do stands behind a semicolon, item by item.
+        if end.worked && end.outcome.contains("; ") {
+            let (key, name) = (format!("by-hand-{}", intent.id), account.full_name());
+            let subject = format!("{name}: something is left to do by hand");
+            let body = format!("{name} was {event}: {}.", end.outcome);
+            tell::administrators(&mut tx, &key, "by-hand", &subject, &body, now).await?;
+        }
         tx.commit().await?;
         crate::telemetry::metrics::intent_ended(state);
         tracing::info!(account = %account.full_name(), action = %intent.action, outcome = end.outcome, "action ended");

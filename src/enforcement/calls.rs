@@ -164,6 +164,9 @@ impl Actor<'_> {
 
     /// Whether a further call may go out: not paused, and the lease still ours.
     pub(super) async fn may_call(&self) -> Result<Option<&'static str>, Error> {
+        if self.by_order {
+            return Ok(None);
+        }
         let mut tx = self.enforcer.store.read().await?;
         let paused = runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1");
         tx.commit().await?;

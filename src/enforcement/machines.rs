@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A machine that a stop would stop.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Machine {
     /// Its id in CloudStack.
     pub id: CloudId,

@@ -7,30 +7,51 @@
 
 mod act;
 mod calls;
+mod carry;
+pub mod deletions;
+pub mod differences;
+pub mod fuse;
+mod guards;
 mod lock;
 mod machines;
+pub mod marker;
 mod others;
 mod plan;
+pub mod plans;
+mod record;
 mod recover;
 mod restore;
 mod restrict;
 pub mod run;
+pub mod running;
 mod start;
 mod stop;
+mod tell;
+pub mod terms;
+pub mod undo;
 
 pub use calls::job_id;
+pub use guards::gather as blocks;
 pub use machines::Machine;
 pub use plan::{Plan, PlannedAccount, plan, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, enforce};
 
 /// Settings that steer enforcement.
 pub mod switches {
-    /// "1" once an administrator has armed enforcement.
-    pub const ARMED: &str = "enforce.armed";
     /// "1" while an administrator has paused it.
     pub const PAUSED: &str = "enforce.paused";
     /// Up to when CloudStack's events were looked through for locks by others, ms.
     pub const EVENTS_UNTIL: &str = "enforce.events-until-ms";
+    /// This database's own id, as the file beside the data knows it.
+    pub const INSTANCE: &str = "store.instance";
+    /// Why nothing is enforced until an administrator has confirmed; empty: nothing to confirm.
+    pub const UNCONFIRMED: &str = "enforce.unconfirmed";
+    /// CloudStack's version that an administrator last looked at.
+    pub const VERSION: &str = "cloudstack.version-acknowledged";
+    /// Up to when CloudStack's events were looked through for acts by bursar's own user, ms.
+    pub const OWN_ACTS_UNTIL: &str = "enforce.own-acts-until-ms";
+    /// When it was noticed that CloudStack had forgotten events before they were looked at, ms.
+    pub const EVENTS_LOST: &str = "enforce.events-lost-ms";
     /// The instant of the last run, ms: a clock that went backwards is seen here.
     pub const LAST_NOW: &str = "enforce.last-now-ms";
 }

@@ -1,5 +1,7 @@
 //! Locks by other people, as CloudStack's events tell of them: bursar never undoes one.
 
+use std::time::Duration;
+
 use super::{
     act::{Actor, EVENT_TOLERANCE},
     run::Error,
@@ -19,6 +21,9 @@ use crate::{
 /// Events a page, and pages, that are looked through.
 const EVENTS_PER_PAGE: u32 = 100;
 const EVENT_PAGES: u32 = 20;
+
+/// For how many days CloudStack keeps events, where it does not say: its default (`event.purge.delay`).
+const EVENTS_KEPT_DAYS: u64 = 15;
 
 /// Who placed a hold that was found in the events.
 const OUTSIDE: &str = "admin outside bursar";
@@ -69,7 +74,15 @@ impl Actor<'_> {
             ours.push((cloud::get_account(&mut tx, hold.account_id).await?.cloud_id, hold));
         }
         tx.commit().await?;
-        let Some(oldest) = ours.iter().map(|(_, hold)| hold.placed_ms).min() else { return Ok(()) };
+        let looked_last = looked.map(Timestamp::from_ms);
+        self.note_lost_events(looked_last, now).await?;
+        let Some(oldest) = ours.iter().map(|(_, hold)| hold.placed_ms).min() else {
+            // Nothing to look for; that it was looked is what counts.
+            let mut tx = self.enforcer.store.begin().await?;
+            runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &now.as_ms().to_string(), now).await?;
+            tx.commit().await?;
+            return Ok(());
+        };
         let since = Timestamp::from_ms(looked.unwrap_or(oldest).max(oldest)).minus(EVENT_TOLERANCE);
         // Where the events can not be read, nothing is restored anyway.
         let Some(suspensions) = self.suspensions("ACCOUNT.DISABLE", since).await? else { return Ok(()) };
@@ -88,6 +101,41 @@ impl Actor<'_> {
         runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &now.as_ms().to_string(), now).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// CloudStack forgets its events after a while: where that is shorter than the time since the last look, nobody knows any more
+    /// what others did in between.
+    async fn note_lost_events(&self, looked: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
+        let Some(looked) = looked else { return Ok(()) };
+        // Most runs look minutes after each other: the setting is not worth a call then.
+        if now.since(looked) < Duration::from_hours(24) {
+            return Ok(());
+        }
+        let kept_days = match self.client.configuration("event.purge.delay").await {
+            Ok(Some(text)) => text.trim().parse::<u64>().unwrap_or(EVENTS_KEPT_DAYS),
+            Ok(None) | Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Gone { .. }) => EVENTS_KEPT_DAYS,
+            Err(error) => return Err(error.into()),
+        };
+        // Zero keeps them for ever.
+        if kept_days > 0 && now.since(looked) > Duration::from_hours(kept_days.saturating_mul(24)) {
+            let mut tx = self.enforcer.store.begin().await?;
+            runs::put_setting(&mut tx, switches::EVENTS_LOST, &now.as_ms().to_string(), now).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Why it is not known what others did since `begun`: events of that time were gone before bursar looked.
+    pub(super) async fn events_are_missing(&self, begun: Timestamp) -> Result<Option<String>, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let lost = runs::find_setting(&mut tx, switches::EVENTS_LOST).await?.and_then(|text| text.parse().ok());
+        tx.commit().await?;
+        let lost = lost.map(Timestamp::from_ms).filter(|lost| begun < *lost);
+        Ok(lost.map(|lost| {
+            format!(
+                "bursar did not look at CloudStack's events for so long before {lost} that CloudStack has forgotten some, so nobody                  knows whether an administrator locked it too; look at it, then `bursar enforce undo` the run that locked it"
+            )
+        }))
     }
 
     /// Somebody enabled the account: a lock by hand that was seen before has no object any more.

@@ -80,7 +80,7 @@ impl Actor<'_> {
         };
         if read.state != AccountState::Enabled
             && hold.rung != "restrict"
-            && let Some(why) = self.suspended_by_others_too(account, hold, &intents).await?
+            && let Some(why) = self.suspended_by_others_too(account, hold, &intents, who.is_some()).await?
         {
             return Ok(Done::No(why));
         }
@@ -105,6 +105,7 @@ impl Actor<'_> {
         account: &Account,
         hold: &HoldRow,
         intents: &[IntentRow],
+        ordered: bool,
     ) -> Result<Option<String>, Error> {
         let Some(own) = &self.own_name else {
             return Ok(Some("bursar can not tell its own name in CloudStack, so it can not tell its lock from another; enable it by hand".to_owned()));
@@ -114,8 +115,13 @@ impl Actor<'_> {
             .iter()
             .find(|intent| intent.action == "lock" && intent.state == "done")
             .map_or(hold.placed_ms, |intent| intent.created_ms);
+        if !ordered && let Some(why) = self.events_are_missing(Timestamp::from_ms(begun)).await? {
+            return Ok(Some(why));
+        }
         let since = Timestamp::from_ms(begun).minus(EVENT_TOLERANCE);
         Ok(match self.lockers(account, since).await? {
+            // A person who orders it has looked.
+            None if ordered => None,
             None => Some(
                 "CloudStack's events can not be read, so nobody knows whether an administrator locked it too; enable it by hand, or allow listEvents"
                     .to_owned(),

@@ -22,6 +22,9 @@ const STARTS_A_MACHINE: i64 = 5;
 /// How often one run looks again: what a late stop hit is started once more.
 const LOOKS_A_RUN: u32 = 2;
 
+/// A machine that has been on its way for so long is a person's to look at: nothing else is done about its account meanwhile.
+const STUCK_AFTER: Duration = Duration::from_hours(24);
+
 /// What a noted machine needs.
 enum Need {
     /// It has to be started.
@@ -46,7 +49,7 @@ impl Actor<'_> {
         }
         let mut refused = Vec::new();
         for _ in 0..LOOKS_A_RUN {
-            let (to_start, waiting) = self.look(account, read).await?;
+            let (to_start, waiting) = self.look(intent, account, read).await?;
             // What CloudStack declined in this run is asked for again in the next.
             let to_start: Vec<(MachineNote, CloudId)> =
                 to_start.into_iter().filter(|(note, _)| !refused.iter().any(|(id, _)| *id == note.id)).collect();
@@ -64,7 +67,7 @@ impl Actor<'_> {
                 refused.extend(self.start_together(intent, chunk, patience).await?);
             }
         }
-        let (to_start, waiting) = self.look(account, read).await?;
+        let (to_start, waiting) = self.look(intent, account, read).await?;
         let open = to_start.len().saturating_add(waiting);
         Ok((open > 0).then(|| {
             let why: Vec<String> = refused.into_iter().map(|(_, why)| why).collect();
@@ -96,6 +99,7 @@ impl Actor<'_> {
     /// Looks at every noted machine: settles what is done, gives what has to be started and how many are on their way.
     async fn look(
         &self,
+        intent: &Intent,
         account: &Account,
         read: &cloudstack::Account,
     ) -> Result<(Vec<(MachineNote, CloudId)>, usize), Error> {
@@ -112,7 +116,7 @@ impl Actor<'_> {
         let listed = self.list_machines(read, &projects).await?;
         let (mut to_start, mut waiting) = (Vec::new(), 0_usize);
         for note in notes {
-            match self.need_of(&note, &listed).await? {
+            match self.need_of(intent, &note, &listed).await? {
                 Need::Start(id) => to_start.push((note, id)),
                 Need::Wait => waiting = waiting.saturating_add(1),
                 Need::Settled => {}
@@ -121,13 +125,15 @@ impl Actor<'_> {
         Ok((to_start, waiting))
     }
 
-    async fn need_of(&self, note: &MachineNote, listed: &[Listed]) -> Result<Need, Error> {
+    async fn need_of(&self, intent: &Intent, note: &MachineNote, listed: &[Listed]) -> Result<Need, Error> {
         let Some(found) = listed.iter().find(|listed| listed.machine.id.to_string() == note.vm_id) else {
             return self.look_elsewhere(note).await;
         };
         match found.machine.state.as_str() {
             "Running" => self.settle(note, "running", None).await,
-            "Starting" | "Migrating" | "Stopping" => Ok(Need::Wait),
+            "Starting" | "Migrating" | "Stopping" if self.enforcer.clock.now().since(intent.created) < STUCK_AFTER => {
+                Ok(Need::Wait)
+            }
             "Stopped" if note.starts < STARTS_A_MACHINE => Ok(Need::Start(found.machine.id)),
             "Stopped" => self.settle(note, "failed", Some("it can not be started; start it by hand")).await,
             other => {
@@ -179,8 +185,9 @@ impl Actor<'_> {
         for ((note, _), end) in chunk.iter().zip(ends) {
             let why = match end {
                 CallEnd::Ended(why) if why.is_empty() => continue,
+                // It never arrived: the next look begins it anew.
+                CallEnd::NeverWas => continue,
                 CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::Unknown(why) => why,
-                CallEnd::NeverWas => "CloudStack knows no such job".to_owned(),
             };
             let why = format!("{} was not started: {why}", note.name);
             let mut tx = self.enforcer.store.begin().await?;

@@ -165,7 +165,12 @@ impl Actor<'_> {
             let asked = self.last_call(&intent.id, &act).await?;
             let mut refused = String::new();
             if asked.is_none_or(|call| call.state == "open") {
-                match self.perform(&intent.id, &act, Some("Active"), patience).await? {
+                let mut end = self.perform(&intent.id, &act, Some("Active"), patience).await?;
+                if end == CallEnd::NeverWas {
+                    // It never arrived, and can not any more.
+                    end = self.perform(&intent.id, &act, Some("Active"), patience).await?;
+                }
+                match end {
                     CallEnd::Unknown(why) => return Ok(Some(format!("project {}: {why}", note.name))),
                     CallEnd::Refused(why) | CallEnd::Ended(why) => refused = why,
                     CallEnd::NeverWas => {}

@@ -8,7 +8,7 @@ use crate::{
     ids::RunId,
     ledger::{post::PostSettings, standing},
     money::Money,
-    policy::{OnDrift, Policy, Quiet, Rule},
+    policy::{Ladders, Policy},
     random::RandomSource,
     rating::{
         desk::RateSettings,
@@ -209,25 +209,14 @@ impl App {
         })
     }
 
-    /// The thresholds and delays.
+    /// The thresholds and delays that apply to everybody, before classes and overrides.
     pub fn policy(&self) -> Policy {
-        let policy = &self.config.policy;
-        let days = |days: u64| std::time::Duration::from_hours(days * 24);
-        let rule = |enabled, delay| Rule { enabled, percent: Some(100), available: None, days_left: None, delay };
-        Policy {
-            notify_percent: policy.notify_percent.clone(),
-            notify_available: Vec::new(),
-            notify_days_left: policy.notify_days_left.iter().map(|days| i64::from(*days)).collect(),
-            restrict: rule(true, days(0)),
-            lock: rule(policy.lock_enabled, days(u64::from(policy.lock_after_days))),
-            stop: rule(true, days(10)),
-            delete_after: None,
-            warning_before: policy.warning,
-            quiet: Quiet::default(),
-            restore_minimum: policy.restore_minimum,
-            respite: days(1),
-            on_drift: OnDrift::Leave,
-        }
+        self.config.policy.ladder.clone()
+    }
+
+    /// The policies of everybody and of the classes.
+    pub fn ladders(&self) -> Ladders {
+        Ladders::new(self.policy(), &self.config.policy.classes)
     }
 
     /// Up to when usage is fetched.

@@ -1,9 +1,12 @@
 //! The wiring of the stages: what each job does, when, and what it leaves behind.
 
 pub mod app;
+pub mod arming;
 pub mod estimate;
 pub mod keys;
 pub mod lock;
+pub mod mail;
+pub mod operations;
 pub mod quota;
 pub mod server;
 pub mod work;

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     app::App,
-    keys,
+    keys, operations,
     work::{self, EnforceOptions, JobError},
 };
 use crate::{
+    ids::RunId,
     progress::Quiet,
     schedule::Schedule,
     store::{people, runs},
@@ -135,13 +136,15 @@ async fn answer_requests(app: &App) -> Result<(), JobError> {
             "sync" => to_json(work::sync(app, flag("full"), &cause, &Quiet).await),
             "rate" => to_json(work::rate(app, number("from").map(Day::from_number), &cause, &Quiet).await),
             "enforce" => {
-                let options = EnforceOptions {
-                    dry_run: flag("dry_run"),
-                    allow: number("allow").and_then(|count| u32::try_from(count).ok()),
-                    holds_data_lock: true,
-                };
+                let options = EnforceOptions { dry_run: flag("dry_run"), holds_data_lock: true };
                 to_json(work::enforce(app, options, &cause).await)
             }
+            "enforce-plan" => to_json(operations::make_plan(app, &request.requested_by, true, &cause).await),
+            "enforce-undo" => {
+                let run = RunId::new(number("run").unwrap_or_default());
+                to_json(operations::undo(app, run, &request.requested_by, true, &cause).await)
+            }
+            "leave" => to_json(operations::leave(app, &request.requested_by, true, &cause).await),
             other => Err(format!("this server does not know how to do \"{other}\"")),
         };
         let (succeeded, text) = match &result {

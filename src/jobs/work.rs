@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::app::{App, AppError, Role};
 use crate::{
     cloudstack,
-    config::Database,
-    enforcement::{self, EnforceReport, EnforceSettings, run::Enforcer},
+    config::{Database, MailTransport},
+    enforcement::{self, EnforceReport, EnforceSettings, fuse::Limits, marker, run::Enforcer},
     ids::{PriceBookId, RunId},
     ledger::{
         grants::{self, Lapsed},
@@ -127,13 +127,15 @@ pub struct UnpricedType {
 }
 
 /// Runs a job under a record of its own.
-async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
+pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
     app: &App,
     job: &'static str,
     cause: &str,
     work: impl FnOnce(RunId) -> F,
 ) -> Result<T, JobError> {
     let started = app.clock.now();
+    // Before this run counts: a restored backup knows fewer runs than the file beside it.
+    marker::look(&app.store, &app.config.store.data_dir, started).await?;
     let mut tx = app.store.begin().await?;
     let run = match runs::start_run(&mut tx, job, cause, &app.holder, started).await? {
         Ok(run) => run,
@@ -151,6 +153,7 @@ async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
     let mut tx = app.store.begin().await?;
     runs::end_run(&mut tx, run, outcome, &detail, ended).await?;
     tx.commit().await?;
+    marker::write(&app.store, &app.config.store.data_dir, app.random.as_ref(), ended).await?;
     let word = if result.is_ok() { RunOutcome::Done } else { RunOutcome::Failed };
     metrics::run_ended(job, word, ended.since(started), ended);
     result
@@ -442,8 +445,6 @@ pub fn slug_of(usage_type: i64) -> String {
 pub struct EnforceOptions {
     /// Only decide and store.
     pub dry_run: bool,
-    /// Accounts that this run may lock beyond the fuse.
-    pub allow: Option<u32>,
     /// Whether this process holds the data directory's lock.
     pub holds_data_lock: bool,
 }
@@ -452,7 +453,8 @@ pub struct EnforceOptions {
 pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSettings, JobError> {
     let config = &app.config;
     Ok(EnforceSettings {
-        policy: app.policy(),
+        ladders: app.ladders(),
+        mail_is_off: matches!(config.mail.transport, MailTransport::Off),
         currency: config.billing.currency.clone(),
         zone: config.billing.zone,
         default_limit: app.default_limit(),
@@ -464,15 +466,19 @@ pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSet
             .iter()
             .map(|account| (account.domain_path.clone(), account.name.clone()))
             .collect(),
-        fuse_accounts: config.fuse.accounts,
-        fuse_percent: config.fuse.percent,
-        fuse_running_vms: config.fuse.running_vms,
-        allow: options.allow,
+        fuse: Limits {
+            accounts: config.fuse.accounts,
+            percent: config.fuse.percent,
+            machines: config.fuse.running_vms,
+        },
+        plan_lasts: config.fuse.plan_lasts,
+        quarantine_percent: config.enforcement.quarantine_percent,
         usage_grace: config.enforcement.usage_grace,
         clock_jump: config.enforcement.clock_jump,
         lease: config.enforcement.lease,
         intent_deadline: config.enforcement.intent_deadline,
         job_pause: JOB_PAUSE,
+        planned_by: None,
         starts_at_once: usize::try_from(config.enforcement.starts_at_once).unwrap_or(1),
         restrict_backups: config.enforcement.restrict_backups,
         dry_run: options.dry_run,
@@ -485,8 +491,24 @@ pub async fn enforce(app: &App, options: EnforceOptions, cause: &str) -> Result<
     let settings = enforce_settings(app, options)?;
     // Without the enforcer's key pair a run is a rehearsal; the reader then tells clocks and the quota plugin.
     let has_enforcer = app.config.cloudstack.enforcer.is_some();
-    let client = if has_enforcer { app.client(Role::Enforcer)? } else { app.client(Role::Reader)? };
     let settings = EnforceSettings { dry_run: settings.dry_run || !has_enforcer, ..settings };
+    as_enforcer(app, settings, cause, async |enforcer, run| enforcement::enforce(enforcer, run).await).await
+}
+
+/// The client that enforcement talks to CloudStack with: the enforcer's, or the reader's where there is none.
+pub(super) fn enforcement_client(app: &App) -> Result<cloudstack::Client, JobError> {
+    let has_enforcer = app.config.cloudstack.enforcer.is_some();
+    Ok(if has_enforcer { app.client(Role::Enforcer)? } else { app.client(Role::Reader)? })
+}
+
+/// Runs something as the enforcer, under a record of the job: no two of them run side by side.
+pub(super) async fn as_enforcer<T: Serialize>(
+    app: &App,
+    settings: EnforceSettings,
+    cause: &str,
+    work: impl AsyncFnOnce(&Enforcer<'_>, RunId) -> Result<T, enforcement::Error>,
+) -> Result<T, JobError> {
+    let client = enforcement_client(app)?;
     recorded(app, "enforce", cause, async |run| {
         let enforcer = Enforcer {
             store: &app.store,
@@ -496,7 +518,7 @@ pub async fn enforce(app: &App, options: EnforceOptions, cause: &str) -> Result<
             holder: &app.holder,
             settings: &settings,
         };
-        Ok(enforcement::enforce(&enforcer, run).await?)
+        Ok(work(&enforcer, run).await?)
     })
     .await
 }

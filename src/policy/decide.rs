@@ -99,9 +99,22 @@ impl<'a> Ladder<'a> {
         }
     }
 
-    /// No rule of the ladder is reached: notices at most.
+    /// No rule of the ladder is reached, or none counts yet: notices at most.
     fn within(&self) -> Decision {
         let notices = self.threshold_notices();
+        let counts_not_yet = |rung| {
+            let is_reached = self.policy.rule(rung).is_some_and(|rule| rule.enabled && rule.is_reached(self.facts));
+            self.facts.managed && is_reached && self.reached.get(rung).is_none()
+        };
+        if Rung::ACTING.into_iter().any(counts_not_yet) {
+            return Decision {
+                outcome: Outcome::Wait,
+                sentence: sentences::held_back(self.policy, self.facts, Rung::Notify),
+                notices,
+                waits_for: vec![format!("the days are not counted yet: {}", Block::ClockJumped.explain())],
+                ..self.keep(Rung::Notify, Reason::HeldBack)
+            };
+        }
         let used_up = percent_is_used(&self.facts.figures, 100);
         let (rung, reason) =
             if used_up { (Rung::Notify, Reason::StepsAreOff) } else { (Rung::None, Reason::WithinLimit) };

@@ -131,7 +131,7 @@ pub enum Reason {
     LockIsDue,
     /// Stopping is due on a date that has not come.
     StopIsDue,
-    /// Nothing is left, and no step of the ladder is switched on for it.
+    /// Nothing is left, and no step of the ladder that is switched on for it is reached.
     StepsAreOff,
     /// The restriction has come due.
     RestrictDateReached,
@@ -236,15 +236,15 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The rung whose arming says whether the decision is carried out: of a step or of its waiting that rung, else the
-    /// notices'. None: nothing is to be done, or what was done is given back, which needs no arming.
+    /// The rung whose arming says whether the decision is carried out: of a step, of its waiting or of its date that rung, else
+    /// the notices'. None: nothing is to be done, or what was done is given back, which needs no arming.
     pub fn acts_for(&self) -> Option<Rung> {
         match self.outcome {
             Outcome::Restrict | Outcome::Lock | Outcome::Stop => self.outcome.step_down(),
-            Outcome::Wait => self.next.map(|next| next.rung),
+            Outcome::Wait | Outcome::Keep => self.next.map(|next| next.rung),
             Outcome::Warn => self.notices.iter().map(|notice| notice.rung).max(),
             Outcome::ProposeDeletion => Some(Rung::Stop),
-            Outcome::Keep | Outcome::Restore => None,
+            Outcome::Restore => None,
         }
     }
 }

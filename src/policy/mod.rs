@@ -9,17 +9,23 @@ pub mod arming;
 pub mod block;
 pub mod decide;
 pub mod decision;
+pub mod effective;
 pub mod facts;
 pub mod notices;
+pub mod patch;
 pub mod quiet;
 pub mod rules;
 pub mod sentences;
+#[cfg(test)]
+mod tests;
 
 pub use amounts::{opens_at, to_avoid};
 pub use arming::{ArmedRungs, Arming};
 pub use block::Block;
 pub use decide::decide;
 pub use decision::{Decision, NextStep, NoticeWanted, Outcome, Reason, Rung};
+pub use effective::Ladders;
 pub use facts::{BillingHold, Exemption, Facts, Reached, Warning, Warnings};
+pub use patch::{PatchError, PolicyPatch};
 pub use quiet::Quiet;
 pub use rules::{OnDrift, Policy, Rule};

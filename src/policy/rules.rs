@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono_tz::Tz;
+
 use super::{decision::Rung, quiet::Quiet};
 use crate::money::Money;
 
@@ -67,6 +69,8 @@ pub struct Policy {
     pub respite: Duration,
     /// What to do about an account that somebody else enabled.
     pub on_drift: OnDrift,
+    /// The zone of the tenant's clock. None: that of the cloud's billing days.
+    pub zone: Option<Tz>,
 }
 
 impl Policy {

@@ -25,6 +25,8 @@ pub enum Area {
     Usage,
     /// What stands in the way of locking and restoring, or surprises there.
     Enforcement,
+    /// Whether warnings reach anybody.
+    Mail,
     /// Accounts, people and roles.
     People,
 }
@@ -40,6 +42,7 @@ impl Area {
             Self::ServiceAccounts => "Service accounts",
             Self::Usage => "Usage",
             Self::Enforcement => "Enforcement",
+            Self::Mail => "Mail",
             Self::People => "Accounts and people",
         }
     }

@@ -249,8 +249,8 @@ impl Life {
     async fn time_passes(&mut self, quiet: bool) {
         let hours = match self.dice.below(10) {
             0 | 1 => 0,
-            2..=5 => self.dice.between(5, 13),
-            _ => self.dice.between(12, 32),
+            2..=4 => self.dice.between(5, 13),
+            _ => self.dice.between(12, 60),
         };
         let mut span = Duration::from_hours(hours) + Duration::from_secs(self.dice.between(60, 3_000));
         if quiet {
@@ -311,7 +311,7 @@ impl Life {
     /// The schedule of a tick: the jobs in their order, some twice, some not at all, on this process or that.
     async fn jobs(&mut self, quiet: bool) -> Result<(), Error> {
         for job in [Job::Sync, Job::Rate, Job::Enforce] {
-            let times = if quiet { 1 } else { [1, 1, 1, 1, 2, 0].get(usize::try_from(self.dice.below(6)).unwrap_or(0)).copied().unwrap_or(1) };
+            let times = if quiet { 1 } else { [1, 1, 1, 0, 0, 2].get(usize::try_from(self.dice.below(6)).unwrap_or(0)).copied().unwrap_or(1) };
             for _ in 0..times {
                 let which = usize::try_from(self.dice.below(u64::try_from(self.processes.len()).unwrap_or(1))).unwrap_or(0);
                 self.run(which, job, quiet).await?;

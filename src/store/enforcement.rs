@@ -1,6 +1,6 @@
 //! Decisions, notices, holds and intents.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{
@@ -63,7 +63,7 @@ pub struct NoticeRow {
     pub id: i64,
     /// The account.
     pub account_id: i64,
-    /// used-80, days-left-7, lock-warning-….
+    /// used-80, days-left-7, warning-lock-….
     pub event: String,
     /// For the tenant.
     pub sentence: String,
@@ -212,35 +212,6 @@ pub async fn insert_notice(
         now
     )?;
     Ok(inserted == 1)
-}
-
-/// The events that each account was given notice of: (account, epoch) to events.
-pub async fn list_noticed(tx: &mut Tx, dry_run: bool) -> Result<HashMap<(i64, i64), BTreeSet<String>>, StoreError> {
-    let rows = all!(
-        tx,
-        (i64, i64, String),
-        "select account_id, epoch_id, event from notice where dry_run = $1 order by account_id, id",
-        i64::from(dry_run)
-    )?;
-    let mut noticed: HashMap<(i64, i64), BTreeSet<String>> = HashMap::new();
-    for (account, epoch, event) in rows {
-        noticed.entry((account, epoch)).or_default().insert(event);
-    }
-    Ok(noticed)
-}
-
-/// The newest warning of a lock for each account: when it was given, and the date it named.
-pub async fn list_warned(tx: &mut Tx, dry_run: bool) -> Result<HashMap<i64, (Timestamp, Timestamp)>, StoreError> {
-    let rows = all!(
-        tx,
-        (i64, i64, i64),
-        "select account_id, recorded_ms, acts_at_ms from notice where acts_at_ms is not null and dry_run = $1 order by id",
-        i64::from(dry_run)
-    )?;
-    Ok(rows
-        .into_iter()
-        .map(|(account, given, named)| (account, (Timestamp::from_ms(given), Timestamp::from_ms(named))))
-        .collect())
 }
 
 /// The newest notices of an account, or of all.

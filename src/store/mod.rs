@@ -17,6 +17,8 @@ pub mod export;
 pub mod grants;
 pub mod ledger;
 pub mod live;
+pub mod notify;
+pub mod operations;
 pub mod payers;
 pub mod people;
 pub mod policy;

@@ -1,9 +1,12 @@
 //! What the ladder needs to remember: since when rules are reached, arming, overrides of the policy, exemptions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::{StoreError, Tx, all, exec};
-use crate::{ids::PayerId, time::Timestamp};
+use super::{StoreError, Tx, all, exec, maybe};
+use crate::{
+    ids::{AccountId, PayerId},
+    time::Timestamp,
+};
 
 /// A rung armed somewhere.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
@@ -65,4 +68,240 @@ pub async fn put_reached(tx: &mut Tx, payer: PayerId, rung: &str, since: Option<
         None => exec!(tx, "delete from rung_watch where payer_id = $1 and rung = $2", payer, rung)?,
     };
     Ok(())
+}
+
+/// Payers that have a class.
+pub async fn list_classes(tx: &mut Tx) -> Result<HashMap<PayerId, String>, StoreError> {
+    let rows = all!(
+        tx,
+        (PayerId, String),
+        "select id, class from payer where class is not null and joined_into is null order by id"
+    )?;
+    Ok(rows.into_iter().collect())
+}
+
+/// A value of the policy that was set for one payer.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
+pub struct OverrideRow {
+    /// Whose.
+    pub payer_id: PayerId,
+    /// The key of the policy.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// Who set it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// Until when it holds. None: until it is taken back.
+    pub until_ms: Option<Timestamp>,
+    /// When it was set.
+    pub set_ms: Timestamp,
+}
+
+/// The overrides that hold at an instant, of one payer or of all.
+pub async fn list_overrides(
+    tx: &mut Tx,
+    payer: Option<PayerId>,
+    now: Timestamp,
+) -> Result<Vec<OverrideRow>, StoreError> {
+    all!(
+        tx,
+        OverrideRow,
+        "select payer_id, key, value, author, reason, until_ms, set_ms from policy_override \
+         where (until_ms is null or until_ms > $1) and ($2 is null or payer_id = $2) order by payer_id, key",
+        now,
+        payer
+    )
+}
+
+/// Sets a value for a payer; it replaces an earlier one.
+pub async fn put_override(tx: &mut Tx, row: &OverrideRow) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into policy_override (payer_id, key, value, author, reason, until_ms, set_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7) \
+         on conflict (payer_id, key) do update set value = excluded.value, author = excluded.author, \
+           reason = excluded.reason, until_ms = excluded.until_ms, set_ms = excluded.set_ms",
+        row.payer_id,
+        &row.key,
+        &row.value,
+        &row.author,
+        &row.reason,
+        row.until_ms,
+        row.set_ms
+    )?;
+    Ok(())
+}
+
+/// Takes a payer's value back. None: there was none.
+pub async fn delete_override(tx: &mut Tx, payer: PayerId, key: &str) -> Result<Option<String>, StoreError> {
+    let found = maybe!(
+        tx,
+        (String,),
+        "delete from policy_override where payer_id = $1 and key = $2 returning value",
+        payer,
+        key
+    )?;
+    Ok(found.map(|(value,)| value))
+}
+
+/// That an administrator said to leave a payer or an account alone.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
+pub struct ExemptionRow {
+    /// Its number.
+    pub id: i64,
+    /// The payer.
+    pub payer_id: PayerId,
+    /// The one account; None: every account of the payer.
+    pub account_id: Option<AccountId>,
+    /// Until when.
+    pub until_ms: Timestamp,
+    /// 1: notices are held back too.
+    pub no_notices: i64,
+    /// Who said so.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// When it was said.
+    pub made_ms: Timestamp,
+}
+
+/// The exemptions that hold at an instant.
+pub async fn list_exemptions(tx: &mut Tx, now: Timestamp) -> Result<Vec<ExemptionRow>, StoreError> {
+    all!(
+        tx,
+        ExemptionRow,
+        "select id, payer_id, account_id, until_ms, no_notices, author, reason, made_ms from exemption \
+         where ended_ms is null and until_ms > $1 order by payer_id, id",
+        now
+    )
+}
+
+/// Says to leave a payer (`account` None) or one account of it alone.
+#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+pub async fn insert_exemption(
+    tx: &mut Tx,
+    payer: PayerId,
+    account: Option<AccountId>,
+    until: Timestamp,
+    no_notices: bool,
+    author: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "insert into exemption (payer_id, account_id, until_ms, no_notices, author, reason, made_ms) \
+         values ($1, $2, $3, $4, $5, $6, $7)",
+        payer,
+        account,
+        until,
+        i64::from(no_notices),
+        author,
+        reason,
+        now
+    )?;
+    Ok(())
+}
+
+/// Ends what holds of a payer as a whole (`account` None) or of one account. Gives how many ended.
+pub async fn end_exemptions(
+    tx: &mut Tx,
+    payer: PayerId,
+    account: Option<AccountId>,
+    by: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update exemption set ended_by = $1, ended_ms = $2 where ended_ms is null and until_ms > $2 \
+           and (account_id = $4 or (account_id is null and $4 is null and payer_id = $3))",
+        by,
+        now,
+        payer,
+        account
+    )
+}
+
+/// A standing hold as the ladder sees it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct StandingHold {
+    /// The account.
+    pub account_id: AccountId,
+    /// billing, or somebody else.
+    pub owner: String,
+    /// The rung it stands on.
+    pub rung: String,
+    /// Since when it has stood on that rung.
+    pub since_ms: Timestamp,
+}
+
+/// Every standing hold.
+pub async fn list_standing_holds(tx: &mut Tx) -> Result<Vec<StandingHold>, StoreError> {
+    all!(
+        tx,
+        StandingHold,
+        "select account_id, owner, rung, coalesce(rung_ms, placed_ms) as since_ms from hold where lifted_ms is null \
+         order by account_id, id"
+    )
+}
+
+/// When the newest billing hold of each account was lifted.
+pub async fn list_lifted(tx: &mut Tx) -> Result<HashMap<AccountId, Timestamp>, StoreError> {
+    let rows = all!(
+        tx,
+        (AccountId, Timestamp),
+        "select account_id, max(lifted_ms) from hold where owner = 'billing' and lifted_ms is not null \
+         group by account_id order by account_id"
+    )?;
+    Ok(rows.into_iter().collect())
+}
+
+/// A dated warning that stands.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct WarningRow {
+    /// Whose.
+    pub account_id: AccountId,
+    /// warning-lock-…
+    pub event: String,
+    /// The date it names.
+    pub acts_at_ms: Timestamp,
+    /// When it was written.
+    pub recorded_ms: Timestamp,
+    /// When a mail server took it, or the tenant saw it, whichever was first.
+    pub arrived_ms: Option<Timestamp>,
+    /// 1: nobody could be written to.
+    pub no_address: i64,
+    /// 1: it was a rehearsal.
+    pub dry_run: i64,
+}
+
+/// Every warning that stands, oldest first.
+pub async fn list_warnings(tx: &mut Tx) -> Result<Vec<WarningRow>, StoreError> {
+    all!(
+        tx,
+        WarningRow,
+        "select n.account_id, n.event, n.acts_at_ms, n.recorded_ms, \
+           case when n.arrived_ms is null or n.seen_ms < n.arrived_ms then n.seen_ms else n.arrived_ms end as arrived_ms, \
+           cast(case when n.no_address_ms is not null and n.queued_ms is null then 1 else 0 end as bigint) as no_address, \
+           n.dry_run \
+         from standing_warning s join notice n on n.id = s.notice_id where n.acts_at_ms is not null order by n.id"
+    )
+}
+
+/// The thresholds that each account was given notice of in its payer's present epoch: (account, rehearsed) to events.
+pub async fn list_noticed_now(tx: &mut Tx) -> Result<HashMap<(AccountId, bool), BTreeSet<String>>, StoreError> {
+    let rows = all!(
+        tx,
+        (AccountId, String, i64),
+        "select n.account_id, n.event, n.dry_run from notice n \
+         left join (select payer_id, max(id) as epoch_id from epoch group by payer_id) e on e.payer_id = n.payer_id \
+         where n.epoch_id = coalesce(e.epoch_id, 0) and n.event not like 'warning-%' order by n.account_id, n.id"
+    )?;
+    let mut noticed: HashMap<_, BTreeSet<String>> = HashMap::new();
+    for (account, event, dry_run) in rows {
+        noticed.entry((account, dry_run == 1)).or_default().insert(event);
+    }
+    Ok(noticed)
 }

@@ -27,6 +27,8 @@ const OVER_LIMIT: &str = "bursar_payers_over_limit";
 const DECISIONS: &str = "bursar_decisions_total";
 const INTENTS: &str = "bursar_intents_total";
 const INTENTS_OPEN: &str = "bursar_intents_open";
+const MAILS: &str = "bursar_mails_total";
+const MAILS_WAITING: &str = "bursar_mails";
 const BUILD: &str = "bursar_build_info";
 
 /// How a figure moves.
@@ -70,7 +72,7 @@ const fn metric(name: &'static str, kind: Kind, unit: Unit, labels: &'static str
 }
 
 /// Every figure there is.
-pub const METRICS: [Metric; 14] = [
+pub const METRICS: [Metric; 16] = [
     metric(RUNS, Kind::Counter, Unit::Count, "job, outcome", "Runs of a job that ended: done, failed or skipped."),
     metric(RUN_SECONDS, Kind::Histogram, Unit::Seconds, "job", "How long a run of a job took."),
     metric(
@@ -114,6 +116,20 @@ pub const METRICS: [Metric; 14] = [
     ),
     metric(INTENTS, Kind::Counter, Unit::Count, "outcome", "Actions that came to an end, by how they did."),
     metric(INTENTS_OPEN, Kind::Gauge, Unit::Count, "", "Actions begun whose outcome is not known yet."),
+    metric(
+        MAILS,
+        Kind::Counter,
+        Unit::Count,
+        "outcome",
+        "Tries to send a mail: sent, deferred (tried again) or dead (refused for good, or given up).",
+    ),
+    metric(
+        MAILS_WAITING,
+        Kind::Gauge,
+        Unit::Count,
+        "state",
+        "Mails that are open (still to be sent) or dead. Worry when open ones only grow, and about each dead one.",
+    ),
     metric(BUILD, Kind::Gauge, Unit::Count, "version", "Always 1; the label tells the version that runs."),
 ];
 
@@ -153,6 +169,17 @@ enum UsageOutcome {
     Ingested,
     Duplicate,
     Quarantined,
+}
+
+/// What came of trying to send a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailOutcome {
+    /// A server took it.
+    Sent,
+    /// It is tried again.
+    Deferred,
+    /// It is not tried again.
+    Dead,
 }
 
 /// Why no recorder could be installed.
@@ -302,6 +329,21 @@ pub fn intents_open(count: u64) {
     gauge!(INTENTS_OPEN).set(whole(count));
 }
 
+/// A try to send a mail came to its end.
+pub fn mail_ended(outcome: MailOutcome) {
+    let word = match outcome {
+        MailOutcome::Sent => "sent",
+        MailOutcome::Deferred => "deferred",
+        MailOutcome::Dead => "dead",
+    };
+    counter!(MAILS, "outcome" => word).increment(1);
+}
+
+/// So many mails are open or dead.
+pub fn mails(state: &'static str, count: u64) {
+    gauge!(MAILS_WAITING, "state" => state).set(whole(count));
+}
+
 /// As a float; from four thousand million on it stays there, which no figure here reaches.
 fn whole(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
@@ -357,6 +399,11 @@ mod tests {
             decisions("keep", 40);
             intent_ended("confirmed");
             intents_open(1);
+            mail_ended(MailOutcome::Sent);
+            mail_ended(MailOutcome::Sent);
+            mail_ended(MailOutcome::Deferred);
+            mail_ended(MailOutcome::Dead);
+            mails("open", 5);
         });
         recorder.handle().render()
     }
@@ -382,6 +429,10 @@ mod tests {
             r#"bursar_decisions_total{outcome="keep"} 40"#,
             r#"bursar_intents_total{outcome="confirmed"} 1"#,
             "bursar_intents_open 1",
+            r#"bursar_mails_total{outcome="sent"} 2"#,
+            r#"bursar_mails_total{outcome="deferred"} 1"#,
+            r#"bursar_mails_total{outcome="dead"} 1"#,
+            r#"bursar_mails{state="open"} 5"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }

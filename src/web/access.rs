@@ -22,12 +22,18 @@ pub(super) struct Tenant {
     account: Account,
     role: Role,
     username: String,
+    navigates: bool,
 }
 
 impl Tenant {
     /// The person's own account.
     pub(super) const fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// Whether the account's own person looks at a page: no administrator of the cloud, and no script.
+    pub(super) fn sees_notices(&self) -> bool {
+        self.navigates && self.role != Role::CloudAdmin
     }
 
     /// What the person may do for it.
@@ -46,7 +52,12 @@ impl FromRequestParts<WebState> for Tenant {
 
     async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Failure> {
         let proof = proof(parts)?;
-        Ok(Self { account: proof.account().clone(), role: proof.role(), username: proof.username().to_owned() })
+        Ok(Self {
+            account: proof.account().clone(),
+            role: proof.role(),
+            username: proof.username().to_owned(),
+            navigates: proof.navigates(),
+        })
     }
 }
 

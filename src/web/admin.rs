@@ -76,6 +76,8 @@ struct Row {
     share: Decimal,
     days: Option<i64>,
     why: String,
+    /// What was taken from it, in words; empty: nothing.
+    step: &'static str,
     shown: Shown,
 }
 
@@ -187,6 +189,12 @@ async fn list_rows(state: &WebState) -> Result<Vec<Row>, Failure> {
     let standings: HashMap<_, _> =
         app.standings(&mut tx).await?.into_iter().map(|standing| (standing.payer, standing)).collect();
     let decisions = enforcement::list_newest_decisions(&mut tx).await?;
+    let steps: HashMap<_, _> = enforcement::list_holds(&mut tx, None)
+        .await?
+        .into_iter()
+        .filter(|hold| hold.owner == "billing")
+        .map(|hold| (hold.account_id, super::enforcement::rung_words(&hold.rung)))
+        .collect();
     let accounts = cloud::list_accounts(&mut tx).await?;
     let rows = accounts.into_iter().filter(|account| account.gone_ms.is_none()).filter_map(|account| {
         let standing = standings.get(&account.payer_id)?;
@@ -196,6 +204,7 @@ async fn list_rows(state: &WebState) -> Result<Vec<Row>, Failure> {
         Some(Row {
             id: account.id.get(),
             why: decisions.get(&account.id.get()).map(|decision| decision.reason.clone()).unwrap_or_default(),
+            step: steps.get(&account.id).copied().unwrap_or_default(),
             name: account.name,
             domain: account.domain_path,
             state: account.state,

@@ -10,6 +10,7 @@ mod api;
 mod assets;
 mod chart;
 mod cookies;
+mod enforcement;
 mod error;
 pub mod keydesk;
 mod limits;
@@ -80,6 +81,12 @@ pub fn router(state: WebState) -> Router {
         .route(&at("/admin/accounts"), get(admin::accounts))
         .route(&at("/admin/accounts/{id}/limit"), post(admin::set_limit))
         .route(&at("/admin/accounts/{id}/payment"), post(admin::add_payment))
+        .route(&at("/admin/enforcement"), get(enforcement::page))
+        .route(&at("/admin/enforcement/{what}"), post(enforcement::pause))
+        .route(&at("/admin/enforcement/plans"), post(enforcement::make_plan))
+        .route(&at("/admin/enforcement/plans/{id}/approve"), post(enforcement::approve))
+        .route(&at("/admin/enforcement/plans/{id}/drop"), post(enforcement::drop_plan))
+        .route(&at("/admin/enforcement/deletions/{id}/{what}"), post(enforcement::deletion))
         .route_layer(middleware::from_fn_with_state(state.clone(), session::guard));
     let mut all = pages.route(&at("/static/{name}"), get(assets::file)).merge(api::routes("/api/v1"));
     if !base.is_empty() {

@@ -80,9 +80,15 @@ pub(super) struct Proof {
     session: WebSession,
     account: Account,
     forwarded: ForwardedSession,
+    navigates: bool,
 }
 
 impl Proof {
+    /// Whether a person opened a page with this request, and no script or fetch in advance.
+    pub(super) const fn navigates(&self) -> bool {
+        self.navigates
+    }
+
     pub(super) const fn account(&self) -> &Account {
         &self.account
     }
@@ -150,7 +156,7 @@ pub(super) async fn guard(State(state): State<WebState>, mut request: Request, n
     let jar = Jar::read(request.headers());
     match enter(&state, &jar, errand).await {
         Ok((proof, cookie)) => {
-            request.extensions_mut().insert(proof);
+            request.extensions_mut().insert(Proof { navigates: errand == Errand::Navigation, ..proof });
             let mut response = next.run(request).await;
             if let Some(cookie) = cookie {
                 response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -187,6 +193,7 @@ async fn enter(state: &WebState, jar: &Jar, errand: Errand) -> Result<(Proof, Op
         session,
         account,
         forwarded,
+        navigates: false,
     };
     match (errand, held) {
         (Errand::Form | Errand::Background, Some((hash, session, account))) => {
@@ -229,7 +236,9 @@ pub(super) async fn prove_again(state: &WebState, proof: &Proof) -> Result<Proof
     match prove(state, &proof.forwarded, &tied_to, Some(&held)).await {
         // A cookie would have to be set: it is somebody else than before.
         Ok((_, _, _, Some(_))) => Err(Failure::sign_in(words::OPEN_TOO_LONG)),
-        Ok((hash, session, account, None)) => Ok(Proof { hash, session, account, forwarded: proof.forwarded.clone() }),
+        Ok((hash, session, account, None)) => {
+            Ok(Proof { hash, session, account, forwarded: proof.forwarded.clone(), navigates: false })
+        }
         Err(Unproven::Silent) => Err(Failure::silent_cloud()),
         Err(Unproven::Refused(failure)) => Err(failure),
     }

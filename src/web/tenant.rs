@@ -20,7 +20,7 @@ use crate::{
     store::{
         Tx,
         cloud::{self, Account, Payer},
-        enforcement, ledger, rating, runs,
+        enforcement, ledger, notify, rating, runs,
     },
     time::{Day, Timestamp},
 };
@@ -37,6 +37,8 @@ struct Line {
     when: String,
     what: &'static str,
     detail: String,
+    /// The notice behind it, if it is one.
+    notice: Option<i64>,
 }
 
 /// A threshold on the gauge.
@@ -50,6 +52,7 @@ struct Mark {
 struct Overview {
     frame: Frame,
     account: String,
+    warnings: Vec<String>,
     suspended: Option<&'static str>,
     managed: bool,
     total: String,
@@ -94,11 +97,17 @@ pub(super) async fn overview(State(state): State<WebState>, tenant: Tenant) -> R
     let marks: Vec<Mark> = app
         .config
         .policy
+        .ladder
         .notify_percent
         .iter()
         .map(|&percent| Mark { percent, reached: Decimal::from(percent) <= reached })
         .collect();
+    let warnings = notify::list_standing_warnings(&mut tx, account.id).await?;
+    let lately = lately(&mut tx, app, account, &standing).await?;
+    let shown: Vec<i64> =
+        warnings.iter().map(|warning| warning.id).chain(lately.iter().filter_map(|line| line.notice)).collect();
     let page = Overview {
+        warnings: warnings.into_iter().map(|warning| warning.sentence).collect(),
         frame: Frame::for_person(&state, tenant.username().to_owned(), tenant.role() == Role::CloudAdmin, "overview"),
         account: account.full_name(),
         suspended: suspended(&mut tx, account).await?,
@@ -122,9 +131,34 @@ pub(super) async fn overview(State(state): State<WebState>, tenant: Tenant) -> R
         up_to: app.fetched_until(&mut tx).await?.map(|until| until.display_in(app.config.billing.zone)),
         sentence: sentence(&mut tx, account).await?,
         bars: cost_by_day(&mut tx, app, account, &payer).await?,
-        lately: lately(&mut tx, app, account, &standing).await?,
+        lately,
     };
-    pages::show(&page)
+    tx.commit().await?;
+    let response = pages::show(&page)?;
+    if tenant.sees_notices() {
+        note_seen(app, account, &shown).await?;
+    }
+    Ok(response)
+}
+
+/// Notes which notices a person of the account has before the eyes now: a warning counts from then on.
+async fn note_seen(app: &App, account: &Account, shown: &[i64]) -> Result<(), Failure> {
+    let mut tx = app.store.read().await?;
+    let mut unseen = Vec::new();
+    for notice in shown {
+        if notify::is_unseen(&mut tx, account.id, *notice).await? {
+            unseen.push(*notice);
+        }
+    }
+    tx.commit().await?;
+    if unseen.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.store.begin().await?;
+    for notice in unseen {
+        notify::put_notice_seen(&mut tx, account.id, notice, app.clock.now()).await?;
+    }
+    Ok(tx.commit().await?)
 }
 
 /// Why the account is suspended, in the tenant's words.
@@ -142,7 +176,10 @@ async fn suspended(tx: &mut Tx, account: &Account) -> Result<Option<&'static str
 async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
     let newest = enforcement::list_decisions(tx, account.id, 1).await?.into_iter().next();
     Ok(newest
-        .filter(|decision| decision.dry_run == 0 || decision.outcome == "keep")
+        .filter(|decision| {
+            // A step that is due and only rehearsed is no threat.
+            decision.dry_run == 0 || (decision.outcome == "keep" && !decision.reason.ends_with("-is-due"))
+        })
         .map(|decision| decision.sentence)
         .filter(|sentence| !sentence.is_empty())
         .unwrap_or_else(|| if account.state == "enabled" { words::ALL_WELL.to_owned() } else { String::new() }))
@@ -163,7 +200,7 @@ async fn lately(tx: &mut Tx, app: &App, account: &Account, standing: &Standing) 
     let (currency, zone) = (&app.config.billing.currency, app.config.billing.zone);
     let line = |at_ms: i64, what, detail| {
         let at = Timestamp::from_ms(at_ms);
-        Line { at, when: at.display_in(zone), what, detail }
+        Line { at, when: at.display_in(zone), what, detail, notice: None }
     };
     let mut lines = Vec::new();
     for transfer in ledger::list_transfers(tx, standing.payer, BOOKINGS_READ).await? {
@@ -188,7 +225,7 @@ async fn lately(tx: &mut Tx, app: &App, account: &Account, standing: &Standing) 
         });
     }
     for notice in enforcement::list_notices(tx, Some(account.id), 50).await?.into_iter().filter(|n| n.dry_run == 0) {
-        lines.push(line(notice.recorded_ms, words::KIND_NOTICE, notice.sentence));
+        lines.push(Line { notice: Some(notice.id), ..line(notice.recorded_ms, words::KIND_NOTICE, notice.sentence) });
     }
     lines.sort_by_key(|line| std::cmp::Reverse(line.at));
     lines.truncate(LATELY);

@@ -85,6 +85,74 @@ words! {
     REFERENCE_WANTED = "Give a reference, such as the number of the bank transfer.";
     TOO_LONG = "That is too long; 200 characters are enough.";
 
+    ENFORCEMENT = "Enforcement";
+    ARMED = "What is armed";
+    WHOLE_CLOUD = "the whole cloud";
+    BY = "by";
+    AND = "and";
+    MORE = "more";
+    PROJECT = "project";
+    REHEARSED = "rehearsed only";
+    NOTHING_ARMED = "Nothing is armed: every decision is taken and stored, and nothing is done. `bursar enforce arm` shows what the first run would do.";
+    RUNG_NONE = "free";
+    RUNG_NOTIFY = "notices";
+    RUNG_RESTRICT = "nothing new can be made";
+    RUNG_LOCK = "locked: nobody signs in, machines run on";
+    RUNG_STOP = "disabled: machines stopped";
+    NOTHING_IS_DONE = "Nothing is done, neither way.";
+    LOOK_AT_DIFFERENCES = "`bursar enforce differences` shows what to look at, `bursar enforce confirm` goes on.";
+    PAUSED = "Enforcement is paused.";
+    PAUSED_WHAT = "Nothing is taken and nothing is given back.";
+    STOP_AND_GO = "Stop and go";
+    PAUSE_WHAT = "A pause stops everything at once, also on other replicas. Nothing is taken and nothing is given back until somebody resumes.";
+    RESUME_WHAT = "Resuming takes every decision anew on the present figures.";
+    PAUSE = "Pause";
+    RESUME = "Resume";
+    PLAN_WHAT = "A plan shows who would be restricted, locked or stopped now, and why. Nothing is done before it is approved.";
+    MAKE_PLAN = "Make a plan";
+    PLANS = "Plans that wait";
+    NO_PLANS = "No plan waits for an approval.";
+    PLAN = "Plan";
+    MADE = "Made";
+    GOOD_UNTIL = "good until";
+    APPROVED_BY = "Approved by";
+    NOBODY = "nobody yet";
+    APPROVE = "Approve";
+    DROP = "Drop";
+    APPROVE_WHAT = "Once approved, exactly these lines are carried out, as far as they are still decided then. Nothing else is done in that run.";
+    MACHINES_STOP = "machines would stop:";
+    MACHINES_RUN_ON = "machines run on:";
+    NOTE = "Note:";
+    TO_AVOID = "To avoid it:";
+    DELETIONS = "Proposals to delete";
+    DELETIONS_WHAT = "These accounts have been stopped for long. Nothing is deleted here: your answer is recorded, and the account is deleted by a person, in CloudStack.";
+    PROPOSED = "proposed";
+    DELETE_YES = "To be deleted";
+    DELETE_NO = "It stays";
+    LAST_RUNS = "Last runs";
+    NO_RUNS = "There was no run yet.";
+    RUN = "Run";
+    BEGAN = "Began";
+    CAUSE = "Cause";
+    OUTCOME = "Outcome";
+    WHAT_IT_DID = "What it did";
+    NOTHING_DONE = "nothing to do";
+    UNDO_WHAT = "`bursar enforce undo RUN` gives back what a run took.";
+    DRIFT = "State and holds do not fit";
+    NO_DRIFT = "CloudStack and this database agree, as of the last sync.";
+    DRIFT_NO_HOLD = "in CloudStack, and no hold says why: `bursar hold adopt` says what it is.";
+    DRIFT_ENABLED = "is enabled in CloudStack though it is held for its credit: somebody enabled it.";
+    NO_ADDRESS = "Accounts without an address";
+    NO_ADDRESS_WHAT = "A step is due, and there is nobody to warn: it waits until somebody can be reached.";
+    ALL_REACHED = "Everybody who had to be warned can be reached.";
+    HOLDS = "Holds";
+    NO_HOLDS = "No account is held.";
+    ACCOUNT = "Account";
+    HELD_BY = "Held by";
+    STEP = "Step";
+    SINCE = "Since";
+    PLACED_BY = "Placed by";
+
     PROBLEM = "That did not work";
     OPERATION = "Number for the administrator";
     SIGN_IN = "Sign in to CloudStack and open Billing there.";
@@ -113,4 +181,55 @@ pub(super) fn one_of(account: &str) -> String {
 /// So much of the credit is used.
 pub(super) fn percent_used(percent: &str) -> String {
     format!("{percent} % used")
+}
+
+/// What a run did, by the keys of its report.
+pub(super) const RUN_DID: [(&str, &str); 9] = [
+    ("restricted", "Restricted"),
+    ("locked", "Locked"),
+    ("stopped", "Stopped"),
+    ("restored", "Opened again"),
+    ("given_back", "Given back"),
+    ("failed", "Not done"),
+    ("skipped", "Left out of the plan"),
+    ("left", "Left"),
+    ("recovered", "From a former run"),
+];
+
+/// How a run ended.
+pub(super) fn run_outcome(outcome: Option<&str>) -> &'static str {
+    match outcome {
+        None => "running",
+        Some("done") => "done",
+        Some("failed") => "failed",
+        Some("cut-off") => "cut off",
+        Some(_) => "held",
+    }
+}
+
+/// How a plan stands.
+pub(super) fn plan_state(state: &str) -> &'static str {
+    match state {
+        "waiting" => "waits for approval",
+        "approved" => "approved, being carried out",
+        "done" => "carried out",
+        "dropped" => "dropped",
+        "expired" => "expired",
+        _ => "overtaken by a newer one",
+    }
+}
+
+/// What a form of the enforcement page just did.
+pub(super) fn enforcement_said(done: &str) -> Option<&'static str> {
+    Some(match done {
+        "approved" => "Approved. It is carried out now; this page shows how it went.",
+        "approved-once" => "Your approval is noted. A second administrator has to approve it.",
+        "dropped" => "Dropped. What is still due comes with the next run, or as a new plan.",
+        "planning" => "A plan is being made; open this page again in a moment.",
+        "paused" => "Paused.",
+        "resumed" => "Enforcement goes on.",
+        "deletion-confirmed" => "Recorded. Delete the account in CloudStack once its data is safe; nothing is deleted from here.",
+        "deletion-refused" => "Recorded: the account stays.",
+        _ => return None,
+    })
 }

@@ -1,5 +1,7 @@
 //! What stories are told with: a fresh database of each kind, a stand-in cloud, and a clock that the story moves.
 
+pub mod smtp;
+
 use std::{collections::BTreeMap, ffi::OsString, future::Future, sync::Arc, time::Duration};
 
 use bursar::{
@@ -70,6 +72,13 @@ pub struct Database {
     pub folder: tempfile::TempDir,
     /// PostgreSQL's URL, if it is that.
     pub url: Option<String>,
+}
+
+impl Database {
+    /// An SQLite database, for stories in which the database plays no part.
+    pub fn sqlite() -> Self {
+        Self { kind: "SQLite", folder: tempfile::tempdir().unwrap(), url: None }
+    }
 }
 
 /// Tells a story once on each database. PostgreSQL is skipped with a message where no server is named, and missing it is a
@@ -188,6 +197,8 @@ impl Cloud {
         }
         set("BILLING_PRICE_BOOK", &prices.display().to_string());
         set("BILLING_START", "2026-11-01");
+        // A warning counts from when it is recorded; stories about mail set this to something else.
+        set("MAIL_TRANSPORT", "off");
         let app = open(&env, &clock).await;
         Self { standin, clock, app, env, database }
     }
@@ -241,6 +252,29 @@ impl Cloud {
         let mut tx = self.app.store.begin().await.unwrap();
         bursar::store::runs::put_setting(&mut tx, key, value, self.clock.now()).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// Arms steps of the ladder in the whole cloud.
+    pub async fn arm(&self, rungs: &[&str]) {
+        self.arm_in("", rungs).await;
+    }
+
+    /// Arms steps of the ladder in a domain with everything below it.
+    pub async fn arm_in(&self, domain: &str, rungs: &[&str]) {
+        let mut tx = self.app.store.begin().await.unwrap();
+        for rung in rungs {
+            bursar::store::policy::arm(&mut tx, rung, domain, "test", self.clock.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Approves a plan in somebody's name. True: it has every approval that it takes.
+    pub async fn approve(&self, plan: i64, who: &str) -> Result<bool, bursar::enforcement::plans::PlanError> {
+        let mut tx = self.app.store.begin().await.unwrap();
+        let second = self.app.config.fuse.second_admin;
+        let complete = bursar::enforcement::plans::approve(&mut tx, plan, who, second, self.clock.now()).await?;
+        tx.commit().await.unwrap();
+        Ok(complete)
     }
 
     /// Sets a credit limit.

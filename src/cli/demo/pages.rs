@@ -109,13 +109,18 @@ async fn live(app: &App, demo: &DemoCloud, clock: &ManualClock, wake: &Notify, s
 
 async fn round(app: &App) -> Result<(), crate::jobs::work::JobError> {
     use crate::{
-        jobs::work::{self, EnforceOptions},
+        jobs::{
+            mail,
+            work::{self, EnforceOptions},
+        },
+        notify::Looked,
         progress::Quiet,
     };
     work::sync(app, false, "demo", &Quiet).await?;
     work::rate(app, None, "demo", &Quiet).await?;
     let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
     work::enforce(app, options, "demo").await?;
+    mail::pass(app, Looked::AtAll, "demo").await?;
     Ok(())
 }
 

@@ -11,10 +11,9 @@ use super::{
 use crate::{
     access::{self, NewRequest},
     cloudstack::{Client, Credentials},
-    enforcement::switches,
     ids::KeyRequestId,
     jobs::{
-        App, keys,
+        App, keys, mail,
         work::{self, EnforceOptions},
     },
     ledger::{
@@ -22,9 +21,10 @@ use crate::{
         verify,
     },
     money::Money,
+    notify::{self, Looked},
     policy::decide::share_words,
     progress::Quiet,
-    store::{cloud, enforcement, people, runs},
+    store::{cloud, enforcement, notify as mails, people, policy as policy_rows},
 };
 
 /// The limits that the demo's administrator sets on the first day.
@@ -36,6 +36,8 @@ const KEY_DAY: u32 = 3;
 const PAYMENT_DAY: u32 = 11;
 /// Who the demo's administrator is in the audit trail.
 const ADMIN: &str = "demo administrator";
+/// Mails of one day that are told of; the demo has fewer.
+const MAILS_A_DAY: i64 = 200;
 
 /// How a tenant stands at the end.
 #[derive(Debug, serde::Serialize)]
@@ -60,8 +62,18 @@ pub struct Summary {
     currency: String,
     events: Vec<String>,
     tenants: Vec<Tenant>,
+    mail: MailCount,
     /// What `verify` found; empty is well.
     pub findings: Vec<verify::Finding>,
+}
+
+/// What went out by mail.
+#[derive(Debug, serde::Serialize)]
+struct MailCount {
+    /// Where the mails are, one file each.
+    folder: String,
+    /// By state: sent, open, dead.
+    states: std::collections::BTreeMap<String, i64>,
 }
 
 /// Tells the story.
@@ -114,6 +126,7 @@ impl Story {
                 "bursar meets {} accounts in {} domains. dave is locked already: that lock is not bursar's, and stays.",
                 sync.directory.accounts, sync.directory.domains
             ));
+            self.test_mail(app).await?;
             self.set_limits(app).await?;
         }
         self.tell(&format!(
@@ -137,6 +150,7 @@ impl Story {
             self.event(format!("{} is told: {}", account.name, notice.sentence));
         }
         self.last_notice = notices.last().map_or(self.last_notice, |notice| notice.id);
+        self.mail(app).await?;
         for line in &report.recovered {
             self.event(format!("left over from before the interruption: {line}"));
         }
@@ -163,6 +177,32 @@ impl Story {
         Ok(())
     }
 
+    /// The mail works: enforcement may be armed.
+    async fn test_mail(&mut self, app: &App) -> anyhow::Result<()> {
+        let (settings, now) = (mail::settings(app), app.clock.now());
+        let answers = notify::send_test(&settings, &settings.admins, app.random.as_ref(), now).await?;
+        anyhow::ensure!(answers.iter().all(|answer| answer.accepted), "the test mail was not taken");
+        let mut tx = app.store.begin().await?;
+        notify::note_tested(&mut tx, &settings, now).await?;
+        tx.commit().await?;
+        // Mail leaves from now on.
+        notify::queue(&app.store, &settings, app.random.as_ref(), Looked::AtAll, now).await?;
+        self.event("The administrator sends a test mail, which arrives: warnings will, too.".to_owned());
+        Ok(())
+    }
+
+    /// What the day's notices and decisions come to as mail.
+    async fn mail(&mut self, app: &App) -> anyhow::Result<()> {
+        mail::pass(app, Looked::AtAll, "demo").await?;
+        let mut tx = app.store.read().await?;
+        let sent = mails::list_mails_since(&mut tx, app.clock.now(), MAILS_A_DAY).await?;
+        tx.commit().await?;
+        for mail in sent {
+            self.event(format!("Mail to {}: {}", mail.recipient, mail.subject));
+        }
+        Ok(())
+    }
+
     async fn set_limits(&mut self, app: &App) -> anyhow::Result<()> {
         let now = app.clock.now();
         let defaults = (app.default_limit(), app.tax()?);
@@ -173,7 +213,9 @@ impl Story {
             let cause = Cause { key: &key, author: ADMIN, reason: "the demo's first day" };
             post::set_limit(&mut tx, account.payer_id, Some(Money::parse(amount)?), cause, defaults, now).await?;
         }
-        runs::put_setting(&mut tx, switches::ARMED, "1", now).await?;
+        for rung in ["notify", "lock"] {
+            policy_rows::arm(&mut tx, rung, "", ADMIN, now).await?;
+        }
         tx.commit().await?;
         let list: Vec<String> = LIMITS.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
         self.event(format!("The administrator sets credit limits in EUR ({}) and arms enforcement.", list.join(", ")));
@@ -240,7 +282,7 @@ impl Story {
     }
 
     /// How everybody stands, and whether the books agree.
-    pub async fn finish(&mut self, app: &App, demo: &DemoCloud) -> anyhow::Result<Summary> {
+    pub async fn finish(&mut self, app: &App, demo: &DemoCloud, mail_folder: &Path) -> anyhow::Result<Summary> {
         let currency = &app.config.billing.currency;
         let mut tx = app.store.begin().await?;
         let standings = app.standings(&mut tx).await?;
@@ -266,6 +308,8 @@ impl Story {
         }
         let usage_records: i64 =
             crate::store::usage::count_by_standing(&mut tx).await?.iter().map(|(_, count, _)| count).sum();
+        let states: std::collections::BTreeMap<String, i64> = mails::count_mails(&mut tx).await?.into_iter().collect();
+        tx.commit().await?;
         let findings = work::verify(app).await?.findings;
         let rows = tenants
             .iter()
@@ -289,6 +333,11 @@ impl Story {
                 rows
             )
         ));
+        self.tell(&format!(
+            "{} mails were sent; each is a file in {} that any mail program opens.",
+            states.get("sent").copied().unwrap_or_default(),
+            mail_folder.display()
+        ));
         if findings.is_empty() {
             self.tell("verify: every balance agrees with its entries, every charge with its records.");
         } else {
@@ -303,6 +352,7 @@ impl Story {
             currency: currency.code().to_owned(),
             events: self.events.clone(),
             tenants,
+            mail: MailCount { folder: mail_folder.display().to_string(), states },
             findings,
         })
     }

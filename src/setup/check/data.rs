@@ -203,6 +203,16 @@ fn judge(known: &Migrator, applied: Result<Vec<i64>, MigrateError>) -> Standing 
     }
 }
 
+/// Whether there is a database with the tables of this version, so that opening it changes nothing.
+pub(super) async fn is_current(config: &Config) -> bool {
+    let standing = match &config.store.database {
+        Database::Sqlite(file) if !file.exists() => return false,
+        Database::Sqlite(file) => sqlite(file).await,
+        Database::Postgres(url) => postgres(url.expose()).await,
+    };
+    matches!(standing, Ok(Standing::Current))
+}
+
 /// Data of one cloud must not be mixed with another's. Only asked of a database that opening does not change.
 async fn cloud_of_the_data(config: &Config, report: &mut CheckReport) {
     let name = "cloud of the data";

@@ -5,6 +5,7 @@
 
 mod cloud;
 mod data;
+mod mail;
 mod people;
 mod service;
 mod settings;
@@ -30,6 +31,7 @@ pub async fn check(config: &Config, clock: Arc<dyn Clock>) -> CheckReport {
     data::look(config, &mut report).await;
     prices(config, &mut report);
     cloud::look(config, clock, &mut report).await;
+    mail::look(config, &mut report).await;
     report
 }
 

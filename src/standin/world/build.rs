@@ -444,6 +444,26 @@ impl World {
         self.completed_event(&about, admin, "Successfully completed enabling account.");
     }
 
+    /// Suspends a project the way an administrator does by hand, with its event; its machines stop.
+    pub fn suspend_project_by_admin(&mut self, project: CloudId) {
+        let account = self.owner_account(project);
+        if let Some(row) = self.projects.get_mut(project) {
+            row.active = false;
+        }
+        self.set_account_state(account, State::Disabled);
+        let now = self.now;
+        for machine in self.running_machines(account) {
+            self.stop_vm(machine, now);
+        }
+        let about = self.about_project("PROJECT.SUSPEND", project);
+        self.completed_event(&about, self.admin, "Successfully completed suspending project.");
+    }
+
+    /// How many questions about a job are answered with "still running" from now on.
+    pub fn set_job_delay(&mut self, polls: u32) {
+        self.job_delay_polls = polls;
+    }
+
     /// Sets an account's state without any event or stop, as the quota plugin does.
     pub fn set_account_state(&mut self, account: CloudId, state: State) {
         if let Some(account) = self.accounts.get_mut(account) {

@@ -4,6 +4,7 @@
 //! `write` and, where money moves, an `Idempotency-Key`.
 
 mod accounts;
+mod enforcement;
 mod history;
 mod keys;
 
@@ -35,6 +36,11 @@ pub(super) fn routes(prefix: &str) -> Router<WebState> {
         .route(&at("/accounts/{id}/payments"), post(accounts::add_payment))
         .route(&at("/decisions"), get(history::decisions))
         .route(&at("/runs"), get(history::runs))
+        .route(&at("/enforcement"), get(enforcement::status))
+        .route(&at("/plans"), get(enforcement::list).post(enforcement::make))
+        .route(&at("/plans/{id}"), get(enforcement::show))
+        .route(&at("/plans/{id}/approve"), post(enforcement::approve))
+        .route(&at("/plans/{id}/drop"), post(enforcement::drop_plan))
         .route(&at("/key-requests"), get(keys::list).post(keys::file))
         .route(&at("/key-requests/{id}"), get(keys::show))
         .route(&at("/key-requests/{id}/approve"), post(keys::approve))

@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod seen;
 mod signin;
 mod templates;
 

@@ -1,0 +1,171 @@
+//! Carrying out: steps downwards within the fuse, or exactly the lines of an approved plan.
+
+use std::time::Duration;
+
+use super::{
+    Machine,
+    act::{Actor, Done},
+    plan::PlannedAccount,
+    plans,
+    run::{EnforceReport, Enforcer, Error},
+    switches,
+};
+use crate::{
+    ids::{AccountId, DecisionId, RunId},
+    policy::Rung,
+    store::{
+        enforcement as rows,
+        operations::{self, PlanLineRow, PlanRow},
+        runs,
+    },
+    time::Timestamp,
+};
+
+/// Decisions older than this are taken again: the rest of a plan is left for the next run.
+const DECISIONS_LAST: Duration = Duration::from_secs(45);
+
+/// A step downwards that is due, and the decision behind it.
+pub(super) type Due<'p> = (&'p PlannedAccount, Rung, DecisionId);
+
+/// One step, counted by the fuse before its first call.
+pub(super) async fn step(
+    enforcer: &Enforcer<'_>,
+    actor: &Actor<'_>,
+    (planned, rung, decision): Due<'_>,
+    machines: u64,
+    run: RunId,
+) -> Result<Done, Error> {
+    let account = planned.account.id;
+    let mut tx = enforcer.store.begin().await?;
+    let machines = i64::try_from(machines).unwrap_or(i64::MAX);
+    operations::begin_fuse_use(&mut tx, run, account, rung.word(), machines, enforcer.clock.now()).await?;
+    tx.commit().await?;
+    let done = Box::pin(actor.step_down(planned, decision, rung)).await?;
+    let mut tx = enforcer.store.begin().await?;
+    let open = rows::list_open_intents(&mut tx).await?.iter().any(|intent| intent.account_id == account);
+    // What has no known end counts as done.
+    if !open {
+        let state = if matches!(done, Done::No(_)) { "not" } else { "done" };
+        operations::end_fuse_use(&mut tx, run, account, state).await?;
+    }
+    tx.commit().await?;
+    Ok(done)
+}
+
+/// Whether an administrator paused enforcement meanwhile.
+pub(super) async fn is_paused(enforcer: &Enforcer<'_>) -> Result<bool, Error> {
+    let mut tx = enforcer.store.read().await?;
+    let paused = runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1");
+    tx.commit().await?;
+    Ok(paused)
+}
+
+/// Carries out an approved plan: its lines whose decision is still the same, and nothing else downwards.
+pub(super) async fn approved(
+    enforcer: &Enforcer<'_>,
+    actor: &Actor<'_>,
+    plan: &PlanRow,
+    due: &[Due<'_>],
+    (run, planned_at): (RunId, Timestamp),
+    report: &mut EnforceReport,
+) -> Result<(), Error> {
+    report.carried_plan = Some(plan.id);
+    let mut tx = enforcer.store.read().await?;
+    let lines = operations::list_plan_lines(&mut tx, plan.id).await?;
+    let accounts = crate::store::cloud::list_accounts(&mut tx).await?;
+    tx.commit().await?;
+    let name = |id: AccountId| {
+        accounts
+            .iter()
+            .find(|account| account.id == id)
+            .map(crate::store::cloud::Account::full_name)
+            .unwrap_or_default()
+    };
+    for line in lines.iter().filter(|line| line.state == "waiting") {
+        if is_paused(enforcer).await? || enforcer.clock.now().since(planned_at) > DECISIONS_LAST {
+            report.failed.push(format!("plan {}: the rest is left for the next run", plan.id));
+            return Ok(());
+        }
+        let full_name = name(line.account_id);
+        let (state, answer) = match one(enforcer, actor, line, due, run).await? {
+            Ok(done) => {
+                report.note(line.rung.as_str(), &full_name, &done);
+                match done {
+                    Done::Yes => ("done", "done".to_owned()),
+                    Done::Started(why) => ("started", why),
+                    Done::No(why) => ("failed", why),
+                }
+            }
+            Err(why) => {
+                report.skipped.push(format!("{full_name}: {why}"));
+                ("skipped", why)
+            }
+        };
+        let mut tx = enforcer.store.begin().await?;
+        operations::end_plan_line(&mut tx, plan.id, line.account_id, state, &answer).await?;
+        tx.commit().await?;
+    }
+    let now = enforcer.clock.now();
+    let mut tx = enforcer.store.begin().await?;
+    operations::end_plan(&mut tx, plan.id, "done", &format!("run {run}"), Some(run), now).await?;
+    let line = runs::AuditLine {
+        at_ms: now.as_ms(),
+        actor: format!("run {run}"),
+        action: "plan.carry-out".to_owned(),
+        subject: format!("plan {}", plan.id),
+        answer: Some(format!("{} lines, {} left out", lines.len(), report.skipped.len())),
+        ..runs::AuditLine::default()
+    };
+    runs::write_audit(&mut tx, &line).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// One line. Err: why it is left out.
+async fn one(
+    enforcer: &Enforcer<'_>,
+    actor: &Actor<'_>,
+    line: &PlanLineRow,
+    due: &[Due<'_>],
+    run: RunId,
+) -> Result<Result<Done, String>, Error> {
+    let same = due.iter().find(|(planned, rung, _)| planned.account.id == line.account_id && rung.word() == line.rung);
+    let Some(step_due) = same else {
+        let mut tx = enforcer.store.read().await?;
+        let standing = rows::list_holds(&mut tx, Some(line.account_id)).await?;
+        tx.commit().await?;
+        // A run that was cut off while it carried this out: what it began was ended before anything new.
+        if standing.iter().any(|hold| hold.owner == "billing" && hold.rung == line.rung) {
+            return Ok(Ok(Done::Yes));
+        }
+        return Ok(Err(format!("to {} it is not decided any more", line.rung)));
+    };
+    let mut machines = 0;
+    if line.rung != Rung::Restrict.word() {
+        let now = actor.running_machines(&step_due.0.account).await?;
+        machines = now.len() as u64;
+        let planned: Vec<Machine> = serde_json::from_str(&line.machines).unwrap_or_default();
+        let listed = !line.notes.contains("were not listed");
+        if line.rung == Rung::Stop.word()
+            && listed
+            && let Some(new) = now.iter().find(|machine| planned.iter().all(|known| known.id != machine.id))
+        {
+            return Ok(Err(format!("the machine {} runs now and is not in the plan", new.name)));
+        }
+    }
+    Ok(Ok(step(enforcer, actor, *step_due, machines, run).await?))
+}
+
+/// What blew the fuse becomes a plan that waits for an approval; an older plan of the fuse has no object where it holds.
+pub(super) async fn fuse_no_longer_blown(enforcer: &Enforcer<'_>) -> Result<(), Error> {
+    let now = enforcer.clock.now();
+    let mut tx = enforcer.store.begin().await?;
+    plans::expire(&mut tx, now).await?;
+    for plan in operations::list_open_plans(&mut tx).await? {
+        if plan.cause == "fuse" && plan.state == "waiting" {
+            operations::end_plan(&mut tx, plan.id, "overtaken", "bursar", None, now).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}

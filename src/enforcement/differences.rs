@@ -1,0 +1,167 @@
+//! How far database and cloud differ: what an administrator looks at after a restored backup, before anything is enforced.
+
+use std::collections::HashMap;
+
+use super::{
+    guards::{self, UnknownAct},
+    marker,
+    run::{Enforcer, Error},
+    switches,
+};
+use crate::{
+    store::{
+        StoreError, Tx,
+        cloud::{self, Account},
+        enforcement as rows,
+        runs::{self, AuditLine},
+    },
+    time::Timestamp,
+};
+
+/// An account whose state and holds do not fit.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// The account's full name.
+    pub account: String,
+    /// Its state in CloudStack now; None: it is not there.
+    pub state: Option<String>,
+    /// What bursar knows of it, in words.
+    pub known: String,
+    /// What can be done about it.
+    pub way_out: String,
+}
+
+/// Everything that differs.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Differences {
+    /// Why nothing is enforced until this is confirmed; None: it is enforced.
+    pub unconfirmed: Option<String>,
+    /// CloudStack's version: the one last looked at, and the present one, where they differ.
+    pub version: Option<(String, String)>,
+    /// Suspended in CloudStack, and no hold here says why.
+    pub without_hold: Vec<Difference>,
+    /// Held here, and not suspended in CloudStack.
+    pub without_suspension: Vec<Difference>,
+    /// Acts of bursar's own user that the database knows nothing of.
+    pub unknown_acts: Vec<UnknownAct>,
+    /// What could not be looked at.
+    pub not_looked_at: Vec<String>,
+}
+
+impl Differences {
+    /// Whether there is anything to be confirmed or to be looked at.
+    pub fn any(&self) -> bool {
+        self.unconfirmed.is_some()
+            || self.version.is_some()
+            || !self.without_hold.is_empty()
+            || !self.without_suspension.is_empty()
+            || !self.unknown_acts.is_empty()
+    }
+}
+
+/// Looks at CloudStack as it is now.
+pub async fn find(enforcer: &Enforcer<'_>) -> Result<Differences, Error> {
+    let mut found = Differences::default();
+    let Some(client) = enforcer.client else {
+        found.not_looked_at.push("CloudStack: no key pair is configured".to_owned());
+        return Ok(found);
+    };
+    let listed = client.list_accounts().await?;
+    let present = client.capabilities().await?.version;
+    let own = client.own_user().await?.map(|user| user.username);
+    let mut tx = enforcer.store.read().await?;
+    found.unconfirmed = marker::find_unconfirmed(&mut tx).await?;
+    found.version = runs::find_setting(&mut tx, switches::VERSION)
+        .await?
+        .filter(|seen| *seen != present)
+        .map(|seen| (seen, present));
+    let accounts = cloud::list_accounts(&mut tx).await?;
+    let holds = rows::list_holds(&mut tx, None).await?;
+    tx.commit().await?;
+    let states: HashMap<String, String> =
+        listed.items.iter().map(|account| (account.id.to_string(), account.state.as_str().to_owned())).collect();
+    for account in accounts.iter().filter(|account| account.gone_ms.is_none()) {
+        let held: Vec<&rows::HoldRow> = holds.iter().filter(|hold| hold.account_id == account.id).collect();
+        found.compare(account, &held, states.get(&account.cloud_id));
+    }
+    match own {
+        None => found.not_looked_at.push("events: bursar can not tell its own name in CloudStack".to_owned()),
+        Some(own) => match guards::unknown_acts(enforcer, client, &own, enforcer.clock.now()).await? {
+            None => found.not_looked_at.push("events: they can not be read (listEvents)".to_owned()),
+            Some(acts) => found.unknown_acts = acts,
+        },
+    }
+    Ok(found)
+}
+
+impl Differences {
+    fn compare(&mut self, account: &Account, held: &[&rows::HoldRow], state: Option<&String>) {
+        let name = account.full_name();
+        let suspended = state.is_some_and(|state| state == "locked" || state == "disabled");
+        if suspended && held.is_empty() {
+            self.without_hold.push(Difference {
+                way_out: format!(
+                    "`bursar hold adopt {name} --as billing` if bursar suspended it, else --as admin or --as abuse"
+                ),
+                account: name,
+                state: state.cloned(),
+                known: "nothing: no hold".to_owned(),
+            });
+            return;
+        }
+        // A restriction leaves the account enabled.
+        for hold in held.iter().filter(|hold| !suspended && hold.owner != "tenant" && hold.rung != "restrict") {
+            self.without_suspension.push(Difference {
+                account: name.clone(),
+                state: state.cloned(),
+                known: format!("held by {} ({}), placed by {}", hold.owner, hold.rung, hold.placed_by),
+                way_out: format!("`bursar hold lift {name} --owner {}` if it was opened on purpose", hold.owner),
+            });
+        }
+    }
+}
+
+/// An administrator has looked: what was found so far is known, and enforcement goes on. Gives what was confirmed.
+pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String>, Error> {
+    let version = match enforcer.client {
+        Some(client) => Some(client.capabilities().await?.version),
+        None => None,
+    };
+    let now = enforcer.clock.now();
+    let mut confirmed = Vec::new();
+    let mut tx = enforcer.store.begin().await?;
+    if let Some(why) = marker::find_unconfirmed(&mut tx).await? {
+        runs::put_setting(&mut tx, switches::UNCONFIRMED, "", now).await?;
+        confirmed.push(why);
+    }
+    if let Some(version) = version
+        && let Some(text) = acknowledge_version(&mut tx, &version, now).await?
+    {
+        confirmed.push(text);
+    }
+    runs::put_setting(&mut tx, switches::OWN_ACTS_UNTIL, &now.as_ms().to_string(), now).await?;
+    if !confirmed.is_empty() {
+        let line = AuditLine {
+            at_ms: now.as_ms(),
+            actor: author.to_owned(),
+            action: "enforce.confirm".to_owned(),
+            subject: "enforcement".to_owned(),
+            before_state: Some(confirmed.join("; ")),
+            after_state: Some("confirmed".to_owned()),
+            ..AuditLine::default()
+        };
+        runs::write_audit(&mut tx, &line).await?;
+    }
+    tx.commit().await?;
+    Ok(confirmed)
+}
+
+/// CloudStack's present version has been looked at. None: it had been before.
+pub async fn acknowledge_version(tx: &mut Tx, version: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
+    let before = runs::find_setting(tx, switches::VERSION).await?;
+    if before.as_deref() == Some(version) {
+        return Ok(None);
+    }
+    runs::put_setting(tx, switches::VERSION, version, now).await?;
+    Ok(before.map(|before| format!("CloudStack was {before} and is {version} now")))
+}

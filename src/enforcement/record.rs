@@ -1,0 +1,146 @@
+//! Storing what was decided: decisions that changed, notices that are new, and figures for the gauges.
+
+use std::time::Duration;
+
+use super::{
+    deletions,
+    plan::{Plan, PlannedAccount},
+    run::{EnforceReport, Error, ReportLine},
+};
+use crate::{
+    ids::{DecisionId, RunId},
+    policy::Rung,
+    store::{
+        Tx,
+        enforcement::{self as rows, NewDecision},
+        policy as policy_rows,
+    },
+    time::Timestamp,
+};
+
+/// An unchanged decision is stored again after this time (design 7.15).
+const DECISION_REPEATS_AFTER: Duration = Duration::from_hours(24);
+
+/// Stores decisions that changed, notices that are new, and since when payers are over.
+pub(super) async fn store_plan<'p>(
+    tx: &mut Tx,
+    plan: &'p Plan,
+    run: RunId,
+    rehearsal: bool,
+    now: Timestamp,
+    report: &mut EnforceReport,
+) -> Result<Vec<(&'p PlannedAccount, DecisionId)>, Error> {
+    count_for_metrics(plan);
+    crate::telemetry::metrics::intents_open(rows::list_open_intents(tx).await?.len() as u64);
+    let newest = rows::list_newest_decisions(tx).await?;
+    let reached = policy_rows::list_reached(tx).await?;
+    let mut decisions = Vec::new();
+    for planned in &plan.accounts {
+        let decision = &planned.decision;
+        let only_rehearsed = rehearsal || planned.is_rehearsal();
+        let (outcome, rung, reason) = (decision.outcome.word(), decision.rung.word(), decision.reason.word());
+        let stored = newest.get(&planned.account.id.get());
+        let same = stored.is_some_and(|row| {
+            row.outcome == outcome
+                && row.rung == rung
+                && row.reason == reason
+                && (row.dry_run == 1) == only_rehearsed
+                && Timestamp::from_ms(row.decided_ms).plus(DECISION_REPEATS_AFTER) > now
+        });
+        let id = match stored {
+            Some(row) if same => DecisionId::new(row.id),
+            _ => {
+                let new = NewDecision {
+                    run,
+                    payer: planned.account.payer_id,
+                    account: planned.account.id,
+                    outcome,
+                    rung,
+                    reason,
+                    sentence: decision.sentence.clone(),
+                    figures: figures_json(planned),
+                    dry_run: only_rehearsed,
+                };
+                rows::insert_decision(tx, &new, now).await?
+            }
+        };
+        for rung in Rung::ACTING {
+            let since = decision.reached.get(rung);
+            if reached.get(&(planned.account.payer_id, rung.word().to_owned())).copied() != since {
+                policy_rows::put_reached(tx, planned.account.payer_id, rung.word(), since).await?;
+            }
+        }
+        for notice in &decision.notices {
+            let given = rows::insert_notice(
+                tx,
+                planned.account.payer_id,
+                planned.account.id,
+                planned.epoch,
+                &notice.event,
+                &notice.sentence,
+                notice.acts_at,
+                rehearsal || !planned.armed.has(notice.rung),
+                now,
+            )
+            .await?;
+            if given {
+                report.notices += 1;
+                tracing::info!(
+                    account = %planned.account.full_name(),
+                    event = %notice.event,
+                    rehearsal,
+                    "notice recorded"
+                );
+            }
+        }
+        crate::telemetry::metrics::decisions(outcome, 1);
+        report.decisions.push(ReportLine {
+            account: planned.account.full_name(),
+            outcome,
+            rung,
+            reason,
+            sentence: decision.sentence.clone(),
+            waits_for: decision.waits_for.clone(),
+        });
+        decisions.push((planned, id));
+    }
+    if !rehearsal {
+        deletions::propose(tx, plan, now).await?;
+    }
+    Ok(decisions)
+}
+
+/// Tells the gauges how many accounts are in which state, and how many managed payers have nothing left.
+fn count_for_metrics(plan: &Plan) {
+    let count =
+        |wanted: &dyn Fn(&PlannedAccount) -> bool| plan.accounts.iter().filter(|row| wanted(row)).count() as u64;
+    for state in ["enabled", "locked", "disabled"] {
+        crate::telemetry::metrics::accounts(state, count(&|row| row.account.state == state));
+    }
+    let known = |row: &PlannedAccount| ["enabled", "locked", "disabled"].contains(&row.account.state.as_str());
+    crate::telemetry::metrics::accounts("other", count(&|row| !known(row)));
+    let over: std::collections::HashSet<_> = plan
+        .accounts
+        .iter()
+        .filter(|row| row.standing.managed && !row.standing.figures.available.is_positive())
+        .map(|row| row.standing.payer)
+        .collect();
+    crate::telemetry::metrics::payers_over_limit(over.len() as u64);
+}
+
+/// The figures behind a decision, as they are stored.
+pub(super) fn figures_json(planned: &PlannedAccount) -> String {
+    let figures = &planned.standing.figures;
+    serde_json::json!({
+        "total": figures.total.to_string(),
+        "used": figures.used.to_string(),
+        "available": figures.available.to_string(),
+        "limit": figures.limit.to_string(),
+        "grants_left": figures.grants_left.to_string(),
+        "money": figures.money.to_string(),
+        "accrued": figures.accrued.to_string(),
+        "per_day": planned.standing.per_day.to_string(),
+        "days_left": planned.standing.days_left,
+    })
+    .to_string()
+}

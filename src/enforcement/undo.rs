@@ -1,0 +1,166 @@
+//! Taking back: what one run did, or everything that bursar ever took and has not given back.
+//!
+//! Promises: nothing of another owner's hold is lifted; what can not be given back is named with the reason; it works while
+//! enforcement is paused, because whoever undoes has paused first.
+
+use std::collections::BTreeSet;
+
+use super::{
+    act::{Actor, Done, Drive, Intent},
+    recover,
+    run::{self, Enforcer, Error},
+    switches,
+};
+use crate::{
+    ids::{AccountId, RunId},
+    store::{
+        StoreError, cloud, enforcement as rows, operations, policy as policy_rows,
+        runs::{self, AuditLine},
+    },
+};
+
+/// What an intent of these kinds took.
+const DOWNWARDS: [&str; 3] = ["restrict", "lock", "stop"];
+
+/// What was given back.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct UndoReport {
+    /// The run that was undone; None: everything.
+    pub of_run: Option<i64>,
+    /// Accounts given back.
+    pub given_back: Vec<String>,
+    /// What is under way: a later run ends it, once enforcement is not paused.
+    pub started: Vec<String>,
+    /// What could not be given back, with the reason.
+    pub left: Vec<String>,
+    /// What a former run had begun, with how it ended.
+    pub recovered: Vec<String>,
+}
+
+/// Gives back what a run took: each account that it took a step down and that bursar still holds.
+pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) -> Result<UndoReport, Error> {
+    let mut tx = enforcer.store.read().await?;
+    let known = operations::find_run(&mut tx, of).await?;
+    let touched: BTreeSet<AccountId> = operations::list_intents_of_run(&mut tx, of)
+        .await?
+        .into_iter()
+        .filter(|intent| intent.state == "done" && DOWNWARDS.contains(&intent.action.as_str()))
+        .map(|intent| intent.account_id)
+        .collect();
+    tx.commit().await?;
+    if known.is_none_or(|known| known.job != "enforce") {
+        let text = format!("run {of} is no run of enforcement; `bursar runs enforce` shows them");
+        return Err(StoreError::Missing(text).into());
+    }
+    let mut report = with_lease(enforcer, run, &touched, &format!("{author} (undo of run {of})")).await?;
+    report.of_run = Some(of.get());
+    audit(enforcer, author, "enforce.undo", &format!("run {of}"), &report).await?;
+    Ok(report)
+}
+
+/// Pauses and disarms, then gives back every account that bursar holds.
+pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<UndoReport, Error> {
+    let now = enforcer.clock.now();
+    let mut tx = enforcer.store.begin().await?;
+    runs::put_setting(&mut tx, switches::PAUSED, "1", now).await?;
+    for row in policy_rows::list_arming(&mut tx).await? {
+        policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await?;
+    }
+    let held: BTreeSet<AccountId> = rows::list_holds(&mut tx, None)
+        .await?
+        .into_iter()
+        .filter(|hold| hold.owner == "billing")
+        .map(|hold| hold.account_id)
+        .collect();
+    tx.commit().await?;
+    let report = with_lease(enforcer, run, &held, &format!("{author} (leave)")).await?;
+    audit(enforcer, author, "enforce.leave", "enforcement", &report).await?;
+    Ok(report)
+}
+
+async fn with_lease(
+    enforcer: &Enforcer<'_>,
+    run: RunId,
+    accounts: &BTreeSet<AccountId>,
+    who: &str,
+) -> Result<UndoReport, Error> {
+    let fence = run::take_lease(enforcer).await?;
+    let result = give_back_all(enforcer, run, fence, accounts, who).await;
+    run::drop_lease(enforcer).await?;
+    result
+}
+
+async fn give_back_all(
+    enforcer: &Enforcer<'_>,
+    run: RunId,
+    fence: i64,
+    accounts: &BTreeSet<AccountId>,
+    who: &str,
+) -> Result<UndoReport, Error> {
+    let mut report = UndoReport::default();
+    let Some(client) = enforcer.client else {
+        report.left.push("everything: the enforcer's key pair is not configured".to_owned());
+        return Ok(report);
+    };
+    let mut actor = Actor::new(enforcer, client, run, fence).await?;
+    // What a former run began is ended first: nothing else can be done to its account before.
+    report.recovered = recover::recover(&actor).await?;
+    actor.note_locks_by_others().await?;
+    // From here on also while enforcement is paused.
+    actor.acts_by_order();
+    report.recovered.extend(go_on_with_restores(&actor).await?);
+    for account in accounts {
+        let mut tx = enforcer.store.read().await?;
+        let account = cloud::get_account(&mut tx, *account).await?;
+        tx.commit().await?;
+        let name = account.full_name();
+        let sentence = "Your account was opened again by an administrator.".to_owned();
+        match Box::pin(actor.give_back(&account, "ordered", sentence, who)).await? {
+            Done::Yes => report.given_back.push(name),
+            Done::Started(why) => report.started.push(format!("{name}: {why}")),
+            Done::No(why) => report.left.push(format!("{name}: {why}")),
+        }
+    }
+    Ok(report)
+}
+
+/// Ways up that a former order or run began: they are driven on, whoever paused.
+async fn go_on_with_restores(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
+    let mut tx = actor.enforcer.store.read().await?;
+    let open = rows::list_open_intents(&mut tx).await?;
+    tx.commit().await?;
+    let mut sentences = Vec::new();
+    for row in open.iter().filter(|row| row.action == "restore") {
+        let mut tx = actor.enforcer.store.read().await?;
+        let account = cloud::get_account(&mut tx, row.account_id).await?;
+        tx.commit().await?;
+        let patience = actor.enforcer.settings.intent_deadline;
+        let done = Box::pin(actor.advance(&Intent::from(row), &account, (Drive::GoOn, patience))).await?;
+        sentences.push(match done {
+            Done::Yes => format!("{}: given back", account.full_name()),
+            Done::No(why) | Done::Started(why) => format!("{}: {why}", account.full_name()),
+        });
+    }
+    Ok(sentences)
+}
+
+async fn audit(
+    enforcer: &Enforcer<'_>,
+    author: &str,
+    action: &str,
+    subject: &str,
+    report: &UndoReport,
+) -> Result<(), Error> {
+    let mut tx = enforcer.store.begin().await?;
+    let line = AuditLine {
+        at_ms: enforcer.clock.now().as_ms(),
+        actor: author.to_owned(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        answer: Some(format!("{} given back, {} left", report.given_back.len(), report.left.len())),
+        ..AuditLine::default()
+    };
+    runs::write_audit(&mut tx, &line).await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! What administrators do with enforcement: plans, undo, leaving, differences, and what a run would do.
+
+use std::sync::Arc;
+
+use super::{
+    app::App,
+    work::{self, EnforceOptions, JobError, enforcement_client},
+};
+use crate::{
+    enforcement::{
+        EnforceReport, EnforceSettings,
+        differences::{self, Differences},
+        marker,
+        run::Enforcer,
+        undo::{self, UndoReport},
+    },
+    ids::RunId,
+    store::runs::{self, AuditLine},
+};
+
+/// Decides, and stores what would be done downwards as a plan in somebody's name.
+pub async fn make_plan(app: &App, author: &str, holds_data_lock: bool, cause: &str) -> Result<EnforceReport, JobError> {
+    let options = EnforceOptions { dry_run: true, holds_data_lock };
+    let settings = EnforceSettings { planned_by: Some(author.to_owned()), ..work::enforce_settings(app, options)? };
+    work::as_enforcer(app, settings, cause, async |enforcer, run| crate::enforcement::enforce(enforcer, run).await)
+        .await
+}
+
+/// Gives back what a run took.
+pub async fn undo(
+    app: &App,
+    of: RunId,
+    author: &str,
+    holds_data_lock: bool,
+    cause: &str,
+) -> Result<UndoReport, JobError> {
+    let options = EnforceOptions { dry_run: false, holds_data_lock };
+    let settings = work::enforce_settings(app, options)?;
+    work::as_enforcer(app, settings, cause, async |enforcer, run| undo::undo(enforcer, run, of, author).await).await
+}
+
+/// Pauses, disarms, and gives back everything.
+pub async fn leave(app: &App, author: &str, holds_data_lock: bool, cause: &str) -> Result<UndoReport, JobError> {
+    let options = EnforceOptions { dry_run: false, holds_data_lock };
+    let settings = work::enforce_settings(app, options)?;
+    work::as_enforcer(app, settings, cause, async |enforcer, run| undo::leave(enforcer, run, author).await).await
+}
+
+/// How CloudStack and the database differ now.
+pub async fn find_differences(app: &App) -> Result<Differences, JobError> {
+    let settings = work::enforce_settings(app, EnforceOptions { dry_run: true, holds_data_lock: false })?;
+    let client = enforcement_client(app)?;
+    Ok(differences::find(&looker(app, &settings, &client)).await?)
+}
+
+/// An administrator has looked. Gives what was confirmed.
+pub async fn confirm(app: &App, author: &str) -> Result<Vec<String>, JobError> {
+    let settings = work::enforce_settings(app, EnforceOptions { dry_run: true, holds_data_lock: false })?;
+    let client = enforcement_client(app)?;
+    // A restored backup is noted by the next run; who confirms before it means that as well.
+    marker::look(&app.store, &app.config.store.data_dir, app.clock.now()).await?;
+    let confirmed = differences::confirm(&looker(app, &settings, &client), author).await?;
+    marker::write(&app.store, &app.config.store.data_dir, app.random.as_ref(), app.clock.now()).await?;
+    Ok(confirmed)
+}
+
+/// The present version of CloudStack has been looked at. None: it had been before.
+pub async fn acknowledge_version(app: &App, author: &str) -> Result<Option<String>, JobError> {
+    let version = enforcement_client(app)?.capabilities().await?.version;
+    let now = app.clock.now();
+    let mut tx = app.store.begin().await?;
+    let text = differences::acknowledge_version(&mut tx, &version, now).await?;
+    if let Some(text) = &text {
+        let line = AuditLine {
+            at_ms: now.as_ms(),
+            actor: author.to_owned(),
+            action: "enforce.confirm".to_owned(),
+            subject: "enforcement".to_owned(),
+            before_state: Some(text.clone()),
+            after_state: Some("a check found everything in order".to_owned()),
+            ..AuditLine::default()
+        };
+        runs::write_audit(&mut tx, &line).await?;
+    }
+    tx.commit().await?;
+    Ok(text)
+}
+
+fn looker<'a>(
+    app: &'a App,
+    settings: &'a EnforceSettings,
+    client: &'a crate::cloudstack::Client,
+) -> Enforcer<'a> {
+    Enforcer {
+        store: &app.store,
+        client: Some(client),
+        clock: Arc::clone(&app.clock),
+        random: Arc::clone(&app.random),
+        holder: &app.holder,
+        settings,
+    }
+}

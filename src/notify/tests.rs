@@ -1,0 +1,48 @@
+//! Limits and texts that need no mail server.
+
+use std::time::Duration;
+
+use super::{letter::plain, sender::pause, words};
+use crate::{
+    config::{Config, Sources},
+    jobs::mail::settings_of,
+};
+
+#[test]
+fn the_pause_between_tries_doubles_up_to_the_longest() {
+    let settings = settings_of(&Config::load(&Sources::none()).unwrap());
+    let minutes: Vec<u64> = (1..=8).map(|tries| pause(&settings, tries).as_secs() / 60).collect();
+    assert_eq!(minutes, [1, 2, 4, 8, 16, 30, 30, 30]);
+    assert_eq!(pause(&settings, 0), Duration::from_mins(1));
+    assert_eq!(pause(&settings, i64::MAX), Duration::from_mins(30));
+}
+
+#[test]
+fn a_line_holds_nothing_that_steers() {
+    assert_eq!(plain("a\r\nBcc: b\t c\u{0}\u{202e}d\u{2028}e", 100), "a Bcc: b c d e");
+    assert_eq!(plain("  Jürgen  &  Söhne ", 100), "Jürgen & Söhne");
+    assert_eq!(plain("abcdef", 3), "abc…");
+}
+
+#[test]
+fn the_kind_of_an_event_is_what_stands_before_its_last_dash() {
+    for (event, kind) in [
+        ("used-80", "used"),
+        ("days-left-7", "days-left"),
+        ("warning-lock-1793487600", "warning-lock"),
+        ("locked-x", "locked"),
+        ("odd", "odd"),
+    ] {
+        assert_eq!(words::kind_of(event), kind);
+    }
+}
+
+#[test]
+fn a_promise_is_made_only_of_what_waits_for_its_warning() {
+    assert!(words::not_before("warning-lock", 48).unwrap().contains("48 hours"));
+    assert!(words::not_before("warning-stop", 48).is_some());
+    assert_eq!(words::not_before("warning-restrict", 48), None);
+    for kind in ["warning-restrict", "warning-lock", "warning-stop"] {
+        assert!(words::consequences(kind).concat().contains("API keys stop working too"), "{kind}");
+    }
+}

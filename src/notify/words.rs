@@ -1,0 +1,178 @@
+//! Every text of a mail, in one place (English).
+//!
+//! The inner words (rung, hold, fuse, quarantine, standing) stay out of what tenants read (design 3).
+
+/// What a mail's subject begins with.
+pub(super) const PRODUCT: &str = "Billing";
+/// Below every mail to a tenant.
+pub(super) const TENANT_FOOTER: &str =
+    "Sent by the billing of your cloud, because your address belongs to this account.";
+/// Below every mail to an administrator.
+pub(super) const ADMIN_FOOTER: &str = "Sent by bursar, because your address stands in [mail] admins.";
+/// The label of the link.
+pub(super) const OPEN_PAGES: &str = "Open Billing";
+pub(super) const ACCOUNT: &str = "Account";
+pub(super) const ACCOUNTS: &str = "Accounts";
+pub(super) const DATE: &str = "Date";
+
+pub(super) const DIGEST: &str = "What was decided and done";
+pub(super) const DIGEST_DRY: &str =
+    "Enforcement is a dry run for what stands under \"would have\": nothing was done and nothing was sent to tenants.";
+pub(super) const DIGEST_DONE: &str = "Done";
+pub(super) const DIGEST_DECIDED: &str = "Decided";
+pub(super) const DIGEST_WOULD: &str = "Would have been done";
+pub(super) const DIGEST_NOTICES: &str = "Notices given";
+pub(super) const DIGEST_WOULD_NOTICES: &str = "Notices that would have been given";
+pub(super) const DIGEST_TO_LOOK_AT: &str = "To look at";
+pub(super) const DIGEST_NO_ADDRESS: &str = "Accounts that nobody can be written to";
+pub(super) const DIGEST_DEAD: &str = "Mails that could not be delivered";
+
+/// The kind of a notice: its event without what stands behind the last dash.
+pub fn kind_of(event: &str) -> &str {
+    let kind = event.rsplit_once('-').map_or(event, |(kind, _)| kind);
+    // As warnings were called before there were several of them.
+    if kind == "lock-warning" { "warning-lock" } else { kind }
+}
+
+/// A kind in a few words, for lists.
+pub fn title(kind: &str) -> &'static str {
+    match kind {
+        "used" => "credit used",
+        "days-left" => "days left",
+        "available" => "amount left",
+        "warning-restrict" => "warning before the account can not grow",
+        "warning-lock" => "warning before the lock",
+        "warning-stop" => "warning before machines are stopped",
+        "restricted" => "can not grow",
+        "locked" => "locked",
+        "stopped" => "machines stopped",
+        "restored" => "open again",
+        "digest" => "digest",
+        "admin" => "for administrators",
+        "test" => "test",
+        _ => "notice",
+    }
+}
+
+/// The headline of a notice, which is its subject as well. `date` is the one it names.
+pub(super) fn headline(event: &str, date: Option<&str>) -> String {
+    let on = |what: &str, without: &str| date.map_or_else(|| without.to_owned(), |date| format!("{what} on {date}"));
+    let behind = event.rsplit_once('-').map_or("", |(_, behind)| behind);
+    match kind_of(event) {
+        "used" => format!("{behind} % of your credit is used"),
+        "days-left" if behind == "1" => "Your credit lasts a day at most at this rate".to_owned(),
+        "days-left" => format!("Your credit lasts {behind} days at most at this rate"),
+        "available" => "Little of your credit is left".to_owned(),
+        "warning-restrict" => date.map_or_else(
+            || "Soon nothing new can be made in your account".to_owned(),
+            |date| format!("Nothing new can be made in your account from {date} on"),
+        ),
+        "warning-lock" => on("Your account will be locked", "Your account will be locked soon"),
+        "warning-stop" => {
+            on("The machines of your account will be stopped", "The machines of your account will be stopped soon")
+        }
+        "restricted" => "Your account can not grow any more".to_owned(),
+        "locked" => "Your account is locked".to_owned(),
+        "stopped" => "Your account is disabled and its machines are stopped".to_owned(),
+        "restored" => "Your account is open again".to_owned(),
+        _ => "About your account".to_owned(),
+    }
+}
+
+/// What a step means for whoever it is announced to or was taken against.
+pub(super) fn consequences(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "warning-restrict" => &[
+            "From then on nothing new can be made in the account, neither on the pages nor with API keys. What runs goes on running.",
+            "If it stays like this, the account is locked later: signing in stops working then, and API keys stop working too.",
+        ],
+        "warning-lock" => &[
+            "Once the account is locked, signing in stops working, and API keys stop working too. Machines keep running.",
+        ],
+        "warning-stop" => {
+            &["Then every machine of the account is stopped. Signing in stops working, and API keys stop working too."]
+        }
+        "restricted" => &[
+            "Nothing new can be made in the account, neither on the pages nor with API keys. What runs goes on running.",
+        ],
+        "locked" => &["Signing in and API keys do not work. Machines keep running."],
+        "stopped" => &["Machines are stopped. Signing in and API keys do not work."],
+        "restored" => &["Signing in and API keys work again."],
+        _ => &[],
+    }
+}
+
+/// The promise of a warning, where there is one.
+pub(super) fn not_before(kind: &str, hours: u64) -> Option<String> {
+    let promised = matches!(kind, "warning-lock" | "warning-stop");
+    promised.then(|| format!("It does not happen earlier than {hours} hours after this mail."))
+}
+
+/// So many more lines than a section shows.
+pub(super) fn and_more(count: usize) -> String {
+    format!("… and {count} more")
+}
+
+/// What a decision is called that nothing was done about, and one that was.
+pub(super) fn decided(outcome: &str, would: bool) -> String {
+    match (outcome, would) {
+        ("lock", true) => "would be locked".to_owned(),
+        ("lock", false) => "to be locked".to_owned(),
+        ("restrict", true) => "would be restricted".to_owned(),
+        ("restrict", false) => "to be restricted".to_owned(),
+        ("stop", true) => "machines would be stopped".to_owned(),
+        ("stop", false) => "machines to be stopped".to_owned(),
+        ("restore", true) => "would be opened again".to_owned(),
+        ("restore", false) => "to be opened again".to_owned(),
+        ("wait", _) => "a step is held back".to_owned(),
+        (other, true) => format!("would have: {other}"),
+        (other, false) => other.to_owned(),
+    }
+}
+
+/// What an action came to.
+pub(super) fn action(action: &str, state: &str, outcome: Option<&str>) -> String {
+    let outcome = outcome.map(|outcome| format!(": {outcome}")).unwrap_or_default();
+    format!("{action}, {state}{outcome}")
+}
+
+/// The subject of the digest of a day.
+pub(super) fn digest_subject(date: &str) -> String {
+    format!("bursar: what was decided and done up to {date}")
+}
+
+/// The subject of what administrators are told.
+pub(super) fn admin_subject(subject: &str) -> String {
+    format!("bursar: {subject}")
+}
+
+/// Told once of accounts that nobody can be written to.
+pub(super) fn no_address(accounts: &[String]) -> (String, String) {
+    let subject = match accounts {
+        [one] => format!("nobody of {one} can be written to"),
+        many => format!("nobody of {} accounts can be written to", many.len()),
+    };
+    let body = format!(
+        "A notice for these accounts reached nobody, since no user of them has an address that mail can be sent to. A lock or a \
+         stop waits until somebody was warned. Enter an address at a user of the account in CloudStack, or add one to [mail] \
+         recipients; the notice goes out by itself then. `bursar mail list` shows who is still missing.\n{}",
+        accounts.iter().map(|account| format!("- {account}")).collect::<Vec<_>>().join("\n")
+    );
+    (subject, body)
+}
+
+/// Told of mails that were given up.
+pub(super) fn dead_letters() -> (&'static str, &'static str) {
+    (
+        "a mail could not be delivered",
+        "At least one mail to a tenant was refused for good or given up after all its tries. `bursar mail list --dead` shows which and \
+         why; `bursar mail retry ID` tries one again, once its cause is mended. A lock or a stop waits until somebody of the account was \
+         warned.",
+    )
+}
+
+/// The test mail.
+pub(super) const TEST_SUBJECT: &str = "bursar: test mail";
+pub(super) const TEST_HEADLINE: &str = "Mail works";
+pub(super) const TEST_TEXT: &str = "This mail was sent by `bursar mail test`. Warnings to tenants go the same way. If it lies among unwanted mail, look after \
+     SPF, DKIM and DMARC of the sender's domain.";

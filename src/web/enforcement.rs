@@ -1,0 +1,437 @@
+//! The administrator's page of enforcement: what is armed, what waits for an approval, what was done, and what is odd.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    WebState,
+    access::{AdminForm, CloudAdmin},
+    error::Failure,
+    pages::{self, Frame},
+    words,
+};
+use crate::{
+    enforcement::{
+        deletions,
+        plans::{self, PlanError, ShownPlan},
+        switches,
+    },
+    ids::AccountId,
+    jobs::arming::{self, Status},
+    policy::Rung,
+    store::{
+        Tx, cloud, enforcement as rows, operations,
+        runs::{self, AuditLine},
+    },
+    time::Timestamp,
+};
+
+/// Runs shown.
+const RUNS_SHOWN: i64 = 10;
+/// Machines named in a line before the rest is counted.
+const MACHINES_NAMED: usize = 20;
+/// Holds shown.
+const HOLDS_SHOWN: usize = 200;
+/// Longest reason.
+const MAX_REASON: usize = 200;
+
+/// What a form just did, by a word of ours.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct After {
+    done: String,
+}
+
+/// One step of the ladder, and where it is armed.
+struct Armed {
+    rung: &'static str,
+    what: &'static str,
+    places: Vec<String>,
+}
+
+struct PlanView {
+    id: i64,
+    waiting: bool,
+    state: &'static str,
+    why: String,
+    author: String,
+    made: String,
+    until: String,
+    approved_by: Vec<String>,
+    needed: usize,
+    lines: Vec<LineView>,
+}
+
+struct LineView {
+    account: String,
+    rung: &'static str,
+    word: String,
+    sentence: String,
+    machines: usize,
+    stops: bool,
+    named: String,
+    notes: Vec<String>,
+    to_avoid: String,
+    answer: Option<String>,
+}
+
+struct RunView {
+    id: i64,
+    began: String,
+    cause: String,
+    outcome: &'static str,
+    did: Vec<String>,
+}
+
+struct HoldView {
+    account: String,
+    owner: String,
+    rung: &'static str,
+    since: String,
+    by: String,
+    why: String,
+}
+
+struct DriftView {
+    account: String,
+    what: String,
+}
+
+struct DeletionView {
+    id: i64,
+    account: String,
+    sentence: String,
+    proposed: String,
+}
+
+#[derive(Template)]
+#[template(path = "enforcement.html")]
+struct Enforcement {
+    frame: Frame,
+    csrf: String,
+    said: Option<&'static str>,
+    armed: Vec<Armed>,
+    nothing_armed: bool,
+    paused: bool,
+    unconfirmed: Option<String>,
+    plans: Vec<PlanView>,
+    runs: Vec<RunView>,
+    holds: Vec<HoldView>,
+    more_holds: usize,
+    drift: Vec<DriftView>,
+    unreachable: Vec<String>,
+    deletions: Vec<DeletionView>,
+}
+
+/// The page.
+pub(super) async fn page(
+    State(state): State<WebState>,
+    admin: CloudAdmin,
+    Query(after): Query<After>,
+) -> Result<Response, Failure> {
+    let app = &state.app;
+    let zone = app.config.billing.zone;
+    let status = arming::status(app).await.map_err(|error| Failure::unexpected(&error))?;
+    let mut tx = app.store.read().await?;
+    let accounts: HashMap<AccountId, cloud::Account> =
+        cloud::list_accounts(&mut tx).await?.into_iter().map(|account| (account.id, account)).collect();
+    let name = |id: AccountId| accounts.get(&id).map(cloud::Account::full_name).unwrap_or_default();
+    let mut shown = Vec::new();
+    for plan in status.plans.clone() {
+        shown.push(plan_view(plans::show(&mut tx, plan, app.config.fuse.second_admin).await?, zone));
+    }
+    let all_holds = rows::list_holds(&mut tx, None).await?;
+    let drift = drift(&accounts, &all_holds);
+    let more_holds = all_holds.len().saturating_sub(HOLDS_SHOWN);
+    let holds = all_holds
+        .into_iter()
+        .take(HOLDS_SHOWN)
+        .map(|hold| HoldView {
+            account: name(hold.account_id),
+            owner: hold.owner,
+            rung: rung_words(&hold.rung),
+            since: Timestamp::from_ms(hold.placed_ms).display_in(zone),
+            by: hold.placed_by,
+            why: hold.reason,
+        })
+        .collect();
+    let unreachable = without_address(&mut tx, &accounts).await?;
+    let deletions = operations::list_deletions(&mut tx, false, 200)
+        .await?
+        .into_iter()
+        .map(|row| DeletionView {
+            id: row.id,
+            account: name(row.account_id),
+            sentence: row.sentence,
+            proposed: Timestamp::from_ms(row.proposed_ms).display_in(zone),
+        })
+        .collect();
+    let runs = runs::list_runs(&mut tx, Some("enforce"), RUNS_SHOWN).await?;
+    pages::show(&Enforcement {
+        frame: Frame::for_person(&state, admin.username().to_owned(), true, "enforcement"),
+        csrf: admin.csrf().to_owned(),
+        said: words::enforcement_said(&after.done),
+        armed: armed(&status),
+        nothing_armed: status.armed.is_empty(),
+        paused: status.paused,
+        unconfirmed: status.unconfirmed,
+        plans: shown,
+        runs: runs.into_iter().map(|run| run_view(run, zone)).collect(),
+        holds,
+        more_holds,
+        drift,
+        unreachable,
+        deletions,
+    })
+}
+
+fn armed(status: &Status) -> Vec<Armed> {
+    let places = |rung: Rung| {
+        let rows = status.armed.iter().filter(move |row| row.rung == rung.word());
+        let place = |path: &String| if path.is_empty() { words::WHOLE_CLOUD.to_owned() } else { path.clone() };
+        rows.map(|row| format!("{} ({} {})", place(&row.domain_path), words::BY, row.armed_by)).collect()
+    };
+    Rung::ARMABLE
+        .into_iter()
+        .map(|rung| Armed { rung: rung.word(), what: rung_words(rung.word()), places: places(rung) })
+        .collect()
+}
+
+/// A step of the ladder in words.
+pub(super) fn rung_words(rung: &str) -> &'static str {
+    match Rung::parse(rung) {
+        Some(Rung::Notify) => words::RUNG_NOTIFY,
+        Some(Rung::Restrict) => words::RUNG_RESTRICT,
+        Some(Rung::Lock) => words::RUNG_LOCK,
+        Some(Rung::Stop) => words::RUNG_STOP,
+        Some(Rung::None) | None => words::RUNG_NONE,
+    }
+}
+
+fn plan_view(plan: ShownPlan, zone: chrono_tz::Tz) -> PlanView {
+    PlanView {
+        id: plan.id,
+        waiting: plan.state == "waiting",
+        state: words::plan_state(&plan.state),
+        why: plan.why,
+        author: plan.author,
+        made: plan.created.display_in(zone),
+        until: plan.expires.display_in(zone),
+        approved_by: plan.approved_by,
+        needed: plan.approvals_needed,
+        lines: plan
+            .lines
+            .into_iter()
+            .map(|line| {
+                let names: Vec<String> = line
+                    .machines
+                    .iter()
+                    .take(MACHINES_NAMED)
+                    .map(|machine| match &machine.project {
+                        Some(project) => format!("{} ({} {project})", machine.name, words::PROJECT),
+                        None => machine.name.clone(),
+                    })
+                    .collect();
+                let more = line.machines.len().saturating_sub(names.len());
+                let more = if more > 0 { format!(" {} {more} {}", words::AND, words::MORE) } else { String::new() };
+                LineView {
+                    account: line.account,
+                    rung: rung_words(&line.rung),
+                    stops: line.rung == Rung::Stop.word(),
+                    word: line.rung,
+                    sentence: line.sentence,
+                    machines: line.machines.len(),
+                    named: format!("{}{more}", names.join(", ")),
+                    notes: line.notes,
+                    to_avoid: line.to_avoid,
+                    answer: line.answer.map(|answer| format!("{}: {answer}", line.state)),
+                }
+            })
+            .collect(),
+    }
+}
+
+/// What a run did, from its report.
+fn run_view(run: runs::Run, zone: chrono_tz::Tz) -> RunView {
+    let report: Value = serde_json::from_str(&run.detail).unwrap_or_default();
+    let list = |key: &str| -> Vec<String> {
+        report
+            .get(key)
+            .and_then(Value::as_array)
+            .map(|items| items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+            .unwrap_or_default()
+    };
+    let mut did = Vec::new();
+    for (key, what) in words::RUN_DID {
+        let items = list(key);
+        if !items.is_empty() {
+            did.push(format!("{what}: {}", items.join("; ")));
+        }
+    }
+    for key in ["fuse", "unconfirmed", "error"] {
+        if let Some(text) = report.get(key).and_then(Value::as_str) {
+            did.push(text.to_owned());
+        }
+    }
+    RunView {
+        id: run.id,
+        began: Timestamp::from_ms(run.started_ms).display_in(zone),
+        cause: run.cause,
+        outcome: words::run_outcome(run.outcome.as_deref()),
+        did,
+    }
+}
+
+/// Accounts whose state and holds do not fit, as last seen.
+fn drift(accounts: &HashMap<AccountId, cloud::Account>, holds: &[rows::HoldRow]) -> Vec<DriftView> {
+    let mut found: Vec<DriftView> = accounts
+        .values()
+        .filter(|account| account.gone_ms.is_none())
+        .filter_map(|account| {
+            let mut held = holds.iter().filter(|hold| hold.account_id == account.id).peekable();
+            let suspended = matches!(account.state.as_str(), "locked" | "disabled");
+            let what = if suspended && held.peek().is_none() {
+                format!("{} {}", account.state, words::DRIFT_NO_HOLD)
+            } else if !suspended && held.any(|hold| hold.owner == "billing" && hold.rung != "restrict") {
+                words::DRIFT_ENABLED.to_owned()
+            } else {
+                return None;
+            };
+            Some(DriftView { account: account.full_name(), what })
+        })
+        .collect();
+    found.sort_by(|a, b| a.account.cmp(&b.account));
+    found
+}
+
+/// Accounts that are to be warned and have no usable address.
+async fn without_address(tx: &mut Tx, accounts: &HashMap<AccountId, cloud::Account>) -> Result<Vec<String>, Failure> {
+    let mut names: Vec<String> = rows::list_newest_decisions(tx)
+        .await?
+        .into_values()
+        .filter(|decision| decision.reason == "no-address")
+        .filter_map(|decision| accounts.get(&AccountId::new(decision.account_id)).map(cloud::Account::full_name))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn back(state: &WebState, done: &str) -> Response {
+    let base = &state.app.config.web.base_path;
+    Redirect::to(&format!("{base}/admin/enforcement?done={done}")).into_response()
+}
+
+fn refused(error: PlanError) -> Failure {
+    match error {
+        PlanError::Store(error) => error.into(),
+        other => Failure::new(StatusCode::CONFLICT, "refused", other.to_string()),
+    }
+}
+
+/// Approves a plan; the server carries it out at once when it has every approval.
+pub(super) async fn approve(
+    State(state): State<WebState>,
+    Path(id): Path<i64>,
+    AdminForm { admin, .. }: AdminForm,
+) -> Result<Response, Failure> {
+    let app = &state.app;
+    let mut tx = app.store.begin().await?;
+    let second = app.config.fuse.second_admin;
+    let complete = plans::approve(&mut tx, id, &admin.author(), second, app.clock.now()).await.map_err(refused)?;
+    tx.commit().await?;
+    if complete {
+        state.wake.notify_one();
+    }
+    Ok(back(&state, if complete { "approved" } else { "approved-once" }))
+}
+
+/// Drops a plan.
+pub(super) async fn drop_plan(
+    State(state): State<WebState>,
+    Path(id): Path<i64>,
+    AdminForm { admin, .. }: AdminForm,
+) -> Result<Response, Failure> {
+    let mut tx = state.app.store.begin().await?;
+    plans::drop_plan(&mut tx, id, &admin.author(), state.app.clock.now()).await.map_err(refused)?;
+    tx.commit().await?;
+    Ok(back(&state, "dropped"))
+}
+
+/// Has the server make a plan.
+pub(super) async fn make_plan(
+    State(state): State<WebState>,
+    AdminForm { admin, .. }: AdminForm,
+) -> Result<Response, Failure> {
+    let mut tx = state.app.store.begin().await?;
+    runs::leave_request(&mut tx, "enforce-plan", "{}", &admin.author(), state.app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(back(&state, "planning"))
+}
+
+/// Pauses or resumes, at once and on all replicas.
+pub(super) async fn pause(
+    State(state): State<WebState>,
+    Path(what): Path<String>,
+    AdminForm { admin, .. }: AdminForm,
+) -> Result<Response, Failure> {
+    let (value, action, done) = match what.as_str() {
+        "pause" => ("1", "enforce.pause", "paused"),
+        "resume" => ("0", "enforce.resume", "resumed"),
+        _ => return Err(Failure::missing(words::NO_SUCH_PAGE)),
+    };
+    let now = state.app.clock.now();
+    let mut tx = state.app.store.begin().await?;
+    let before = runs::find_setting(&mut tx, switches::PAUSED).await?;
+    runs::put_setting(&mut tx, switches::PAUSED, value, now).await?;
+    let line = AuditLine {
+        at_ms: now.as_ms(),
+        actor: admin.author(),
+        action: action.to_owned(),
+        subject: "enforcement".to_owned(),
+        before_state: before,
+        after_state: Some(value.to_owned()),
+        ..AuditLine::default()
+    };
+    runs::write_audit(&mut tx, &line).await?;
+    tx.commit().await?;
+    if value == "0" {
+        state.wake.notify_one();
+    }
+    Ok(back(&state, done))
+}
+
+/// Says yes or no to a proposal to delete.
+pub(super) async fn deletion(
+    State(state): State<WebState>,
+    Path((id, what)): Path<(i64, String)>,
+    AdminForm { admin, fields }: AdminForm,
+) -> Result<Response, Failure> {
+    let confirm = match what.as_str() {
+        "confirm" => true,
+        "refuse" => false,
+        _ => return Err(Failure::missing(words::NO_SUCH_PAGE)),
+    };
+    let reason = fields.get("reason");
+    if reason.is_empty() || reason.chars().count() > MAX_REASON {
+        return Err(Failure::bad(words::REASON_WANTED));
+    }
+    let mut tx = state.app.store.begin().await?;
+    deletions::decide(&mut tx, id, confirm, (&admin.author(), reason), state.app.clock.now())
+        .await
+        .map_err(|error| match error {
+            deletions::DeletionError::Store(error) => error.into(),
+            other @ deletions::DeletionError::Decided { .. } => {
+                Failure::new(StatusCode::CONFLICT, "refused", other.to_string())
+            }
+        })?;
+    tx.commit().await?;
+    Ok(back(&state, if confirm { "deletion-confirmed" } else { "deletion-refused" }))
+}

@@ -1,0 +1,74 @@
+//! The warning on the account's page, and from when on it counts as seen.
+
+use super::*;
+use crate::store::{enforcement, notify, policy};
+
+const OVER_SINCE: Timestamp = Timestamp::from_seconds(1_795_300_000);
+const WARNING: &str = "Your account will be locked on 2026-11-25 17:00 UTC because 104.20 of 100.00 EUR were used.";
+
+/// Gives an account a warning about the present time over the limit, and notices that are none of a tenant's business.
+async fn warn(place: &Place, account: AccountId) {
+    let mut tx = place.app.store.begin().await.unwrap();
+    let payer = cloud::get_account(&mut tx, account).await.unwrap().payer_id;
+    policy::put_reached(&mut tx, payer, "lock", Some(OVER_SINCE)).await.unwrap();
+    for (event, sentence, dry_run) in [
+        ("used-80", "80 % of your credit is used.", false),
+        ("warning-lock-1795300000", WARNING, false),
+        ("warning-lock-1700000000", "This was settled long ago.", false),
+        ("warning-stop-1795300000", "Only rehearsed.", true),
+    ] {
+        enforcement::insert_notice(&mut tx, payer, account, 1, event, sentence, None, dry_run, NOW).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+/// Numbers of the notices that were given in earnest and not seen.
+async fn unseen(place: &Place, account: AccountId) -> Vec<String> {
+    let mut tx = place.app.store.read().await.unwrap();
+    let mut events = Vec::new();
+    for notice in enforcement::list_notices(&mut tx, Some(account), 50).await.unwrap() {
+        if notify::is_unseen(&mut tx, account, notice.id).await.unwrap() {
+            events.push(notice.event);
+        }
+    }
+    events.sort();
+    events
+}
+
+#[tokio::test]
+async fn a_standing_warning_is_on_the_page_and_counts_as_seen_from_then_on() {
+    let place = Place::open().await;
+    warn(&place, place.alice).await;
+    assert_eq!(unseen(&place, place.alice).await.len(), 3);
+    let (_, text) = place.sign_in("/").await;
+    assert!(text.contains(&format!("<p class=\"banner warning\" role=\"alert\">{WARNING}</p>")), "{text}");
+    assert_eq!(text.matches("banner warning").count(), 1, "what is settled or rehearsed is no warning: {text}");
+    assert!(!text.contains("Only rehearsed"), "{text}");
+    assert_eq!(unseen(&place, place.alice).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_script_or_a_page_fetched_ahead_sees_nothing() {
+    let place = Place::open().await;
+    let (cookies, _) = place.sign_in("/").await;
+    warn(&place, place.alice).await;
+    for (mode, purpose) in [("cors", ""), ("navigate", "prefetch")] {
+        let request = place.client.get(format!("{}{BASE}/", place.url)).header("cookie", &cookies);
+        let response = request.header("sec-fetch-mode", mode).header("sec-purpose", purpose).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(response.text().await.unwrap().contains(WARNING));
+    }
+    assert_eq!(unseen(&place, place.alice).await.len(), 3);
+    assert_eq!(place.open_page("/", &cookies).await.status(), 200);
+    assert!(unseen(&place, place.alice).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_administrator_sees_nothing_for_anybody() {
+    let place = Place::open().await;
+    place.cloud.answer(200, users(&[admin()]));
+    warn(&place, place.root).await;
+    let (_, text) = place.sign_in("/").await;
+    assert!(text.contains(WARNING), "{text}");
+    assert_eq!(unseen(&place, place.root).await.len(), 3);
+}

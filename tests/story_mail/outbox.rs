@@ -1,0 +1,169 @@
+//! What gets into the outbox, and what does not: rehearsals, what is settled, the digest.
+
+use super::*;
+use crate::harness::{on_each_database, tenant};
+
+#[tokio::test]
+async fn a_dry_run_mails_tenants_nothing_and_administrators_a_digest() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = cloud_with_mail(database, &server, |world| {
+            let small = world.find_offering("Small Instance").unwrap();
+            for name in ["alice", "bob"] {
+                let account = tenant(world, name);
+                world.deploy_vm(account, &format!("{name}-vm"), small, world.now());
+            }
+        })
+        .await;
+        cloud.reconfigure("MAIL_DIGEST", "0 7 * * *").await;
+        assert_eq!(pass(&cloud).await, MailSummary::default());
+        cloud.limit("bob", "0.50").await;
+        cloud.pass(Duration::from_hours(6));
+        let report = cloud.round().await;
+        assert!(report.dry_run && report.notices > 0, "{report:?}");
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "a rehearsal reaches no tenant");
+        cloud.clock.advance(Duration::from_hours(1));
+        assert_eq!(pass(&cloud).await.sent.sent, 1);
+        let mail = server.taken().remove(0);
+        assert_eq!(mail.to, "admin@example.com");
+        assert_eq!(mail.header("Subject").unwrap(), "bursar: what was decided and done up to 2026-11-01 07:00 UTC");
+        let text = mail.part("text/plain");
+        for words in ["Notices that would have been given", "- ROOT/bob: ", "nothing was sent to tenants"] {
+            assert!(text.contains(words), "{words} is missing in {text}");
+        }
+        assert!(!text.contains("ROOT/alice"), "alice is well: {text}");
+
+        cloud.clock.advance(Duration::from_hours(23));
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "one digest a day");
+        cloud.clock.advance(Duration::from_hours(1));
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "and none of a day on which nothing happened");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_digest_tells_what_was_done_and_what_a_person_has_to_look_at() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = cloud_with_mail(database, &server, alice).await;
+        cloud.reconfigure("MAIL_DIGEST", "0 7 * * *").await;
+        pass(&cloud).await;
+        cloud.clock.advance(Duration::from_hours(1));
+        notice(&cloud, "alice", "used-80", "80 % of your credit is used.").await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let now = cloud.clock.now();
+        rows::insert_admin_notice(&mut tx, "fuse/1", "fuse", "the fuse held", "Nobody was locked.", now).await.unwrap();
+        tx.commit().await.unwrap();
+        pass(&cloud).await;
+        // Three days without bursar: one digest tells of all of them.
+        cloud.clock.advance(Duration::from_hours(72));
+        pass(&cloud).await;
+        assert_eq!(
+            server.subjects(),
+            [
+                "alice@example.com: Billing: 80 % of your credit is used (alice)",
+                "admin@example.com: bursar: the fuse held",
+                "admin@example.com: bursar: what was decided and done up to 2026-11-03 07:00 UTC",
+            ]
+        );
+        let text = server.taken()[2].part("text/plain");
+        for words in ["Notices given\r\n- ROOT/alice: 80 %", "To look at\r\n- the fuse held"] {
+            assert!(text.contains(words), "{words} is missing in {text}");
+        }
+        assert!(!text.contains("would have"), "{text}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_warning_that_is_settled_before_it_could_be_sent_is_dropped() {
+    on_each_database(|database| async {
+        let mut server = MailServer::start_apart();
+        let cloud = cloud_with_mail(database, &server, |world| {
+            for name in ["alice", "bob"] {
+                tenant(world, name);
+            }
+        })
+        .await;
+        server.stop();
+        let settled = notice(&cloud, "alice", WARNING, SENTENCE).await;
+        let stands = notice(&cloud, "bob", WARNING, SENTENCE).await;
+        pass(&cloud).await;
+        let alice = cloud.account("alice").await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        enforcement::put_over_since(&mut tx, alice.payer_id, None, cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        server.come_back();
+        cloud.clock.advance(Duration::from_hours(1));
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.sent), (1, 1), "{summary:?}");
+        assert_eq!(states(&cloud).await, ["alice@example.com dropped", "bob@example.com sent"]);
+        assert_eq!(arrived(&cloud, settled).await, None);
+        assert!(arrived(&cloud, stands).await.is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn mail_that_is_set_up_later_tells_nothing_old_but_the_warnings_that_stand() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let cloud = Cloud::start(database, NOVEMBER, alice).await;
+        meet(&cloud).await;
+        notice(&cloud, "alice", "used-80", "80 % of your credit is used.").await;
+        let old = notice(&cloud, "alice", "warning-lock-1700000000", "Settled long ago.").await;
+        let stands = notice(&cloud, "alice", WARNING, SENTENCE).await;
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "mail is off");
+        let mut cloud = cloud;
+        for (key, value) in settings(&server, "none") {
+            cloud.env.insert(format!("BURSAR_{key}"), value);
+        }
+        cloud.restart().await;
+        cloud.clock.advance(Duration::from_hours(1));
+        assert_eq!(pass(&cloud).await.sent.sent, 1);
+        assert_eq!(arrived(&cloud, stands).await, Some(cloud.clock.now()));
+        assert_eq!(arrived(&cloud, old).await, None);
+        // Off for a while, and on again: the same.
+        cloud.reconfigure("MAIL_TRANSPORT", "off").await;
+        pass(&cloud).await;
+        notice(&cloud, "alice", "used-90", "90 % of your credit is used.").await;
+        cloud.reconfigure("MAIL_TRANSPORT", "smtp").await;
+        assert_eq!(pass(&cloud).await, MailSummary::default());
+        assert_eq!(server.taken().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_kind_of_notice_has_a_subject_of_its_own_and_keeps_the_inner_words_out() {
+    let server = MailServer::start();
+    let cloud = cloud_with_mail(Database::sqlite(), &server, alice).await;
+    let events = [
+        "used-80",
+        "days-left-7",
+        "days-left-1",
+        "available-10",
+        "warning-restrict-1793487600",
+        WARNING,
+        "warning-stop-1793487600",
+        "restricted-a",
+        "locked-a",
+        "stopped-a",
+        "restored-a",
+        "something-new",
+    ];
+    for event in events {
+        notice(&cloud, "alice", event, "A sentence for the tenant.").await;
+    }
+    assert_eq!(pass(&cloud).await.sent.sent, 12);
+    let subjects: std::collections::BTreeSet<String> = server.subjects().into_iter().collect();
+    assert_eq!(subjects.len(), events.len(), "{subjects:?}");
+    for mail in server.taken() {
+        let text = format!("{} {}", mail.header("Subject").unwrap(), mail.part("text/plain")).to_lowercase();
+        for word in ["rung", "hold", "fuse", "quarantine", "standing"] {
+            assert!(!text.contains(word), "{word} is in {text}");
+        }
+        let warns = text.contains("will be locked on") || text.contains("will be stopped on") || text.contains("from 2026");
+        assert!(!warns || text.contains("api keys stop working too"), "{text}");
+    }
+}

@@ -1,0 +1,579 @@
+//! Enforcement as administrators run it: arming, guards, the fuse and its plans, undo, leaving, holds, restored backups.
+
+mod desk;
+mod restored;
+
+use std::time::Duration;
+
+use bursar::{
+    enforcement::{EnforceReport, switches},
+    ids::{CloudId, RunId},
+    jobs::{
+        arming::{self, Wanted},
+        operations,
+        work::{self, EnforceOptions},
+    },
+    standin::{AccountKind, Power, RoleKind, State, World},
+    store::{
+        corrections::{self, CORRECTION, NewItem, ReviewCharge},
+        enforcement as rows,
+        operations::{self as plan_rows, PlanLineRow, PlanRow},
+        runs,
+    },
+    time::Clock as _,
+};
+
+use crate::{
+    harness::{Cloud, Database, NOVEMBER, READER, on_each_database, tenant},
+    story_cli::run_sql,
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const ALL: [&str; 4] = ["notify", "restrict", "lock", "stop"];
+
+fn machine(world: &mut World, owner: CloudId, name: &str) -> CloudId {
+    let offering = world.find_offering("Small Instance").unwrap();
+    let now = world.now();
+    world.deploy_vm(owner, name, offering, now)
+}
+
+fn tenants(world: &mut World, names: &[&str]) {
+    for name in names {
+        let account = tenant(world, name);
+        machine(world, account, &format!("{name}-vm"));
+    }
+}
+
+/// A cloud with these tenants, each with a machine, and these steps armed.
+async fn armed(database: Database, names: &[&str], rungs: &[&str]) -> Cloud {
+    let cloud = Cloud::start_tuned(database, NOVEMBER, |options| options.job_delay_polls = 0, |world| tenants(world, names)).await;
+    cloud.arm(rungs).await;
+    cloud
+}
+
+/// A day with a round of the schedule in it.
+async fn day(cloud: &Cloud) -> EnforceReport {
+    cloud.pass(DAY);
+    cloud.round().await
+}
+
+/// Everybody named is over a tiny limit from now on and warned; the date of the lock comes with the next run.
+async fn let_locks_come_due(cloud: &Cloud, names: &[&str]) {
+    cloud.pass(HOUR);
+    cloud.round().await;
+    for name in names {
+        cloud.limit(name, "0.05").await;
+    }
+    cloud.pass(HOUR);
+    cloud.round().await;
+    cloud.pass(3 * DAY);
+    cloud.catch_up().await;
+}
+
+/// An armed cloud where the named are due to be locked by the next run; the fuse allows one.
+async fn due(database: Database, names: &[&str]) -> Cloud {
+    let cloud = armed(database, names, &["notify", "lock"]).await;
+    let_locks_come_due(&cloud, names).await;
+    cloud
+}
+
+async fn id_of(cloud: &Cloud, name: &str) -> CloudId {
+    cloud.account(name).await.cloud_id.parse().unwrap()
+}
+
+async fn state(cloud: &Cloud, name: &str) -> State {
+    let id = id_of(cloud, name).await;
+    cloud.standin.with(|world| world.account_state(id)).unwrap()
+}
+
+fn calls(cloud: &Cloud, command: &str) -> usize {
+    cloud.standin.calls().iter().filter(|call| call.command == command).count()
+}
+
+async fn plan(cloud: &Cloud, id: i64) -> (PlanRow, Vec<PlanLineRow>) {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    (plan_rows::get_plan(&mut tx, id).await.unwrap(), plan_rows::list_plan_lines(&mut tx, id).await.unwrap())
+}
+
+async fn holds(cloud: &Cloud, name: &str) -> Vec<String> {
+    let account = cloud.account(name).await;
+    let mut tx = cloud.app.store.read().await.unwrap();
+    rows::list_holds(&mut tx, Some(account.id)).await.unwrap().into_iter().map(|hold| hold.owner).collect()
+}
+
+/// Actions in the audit trail, newest first: who, what, to what.
+async fn audit(cloud: &Cloud, action: &str) -> Vec<(String, String)> {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let lines = runs::list_audit(&mut tx, None, 1_000).await.unwrap();
+    lines.into_iter().filter(|line| line.action == action).map(|line| (line.actor, line.subject)).collect()
+}
+
+fn decided<'a>(report: &'a EnforceReport, account: &str) -> (&'a str, &'a str, String) {
+    let line = report.decisions.iter().find(|line| line.account == account).unwrap();
+    (line.outcome, line.reason, line.waits_for.join("; "))
+}
+
+/// The number of the newest run of enforcement.
+async fn newest_run(cloud: &Cloud) -> RunId {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    RunId::new(runs::list_runs(&mut tx, Some("enforce"), 1).await.unwrap()[0].id)
+}
+
+async fn undo(cloud: &Cloud, run: RunId) -> bursar::enforcement::undo::UndoReport {
+    operations::undo(&cloud.app, run, "alice", true, "test").await.unwrap()
+}
+
+// Plans and the fuse.
+
+#[tokio::test]
+async fn an_approved_plan_is_carried_out_exactly_and_what_changed_since_is_left_out() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["ann", "bob", "eve"]).await;
+        let report = cloud.enforce().await;
+        let id = report.plan.unwrap();
+        assert!(report.fuse.unwrap().contains("3 accounts are due"));
+        assert_eq!((report.locked.len(), calls(&cloud, "disableAccount")), (0, 0));
+        // ann pays before anybody approves; dora comes due after the plan was made.
+        cloud.pay("ann", "500").await;
+        cloud.approve(id, "alice").await.unwrap();
+        let report = cloud.enforce().await;
+        assert_eq!(report.locked, ["ROOT/bob", "ROOT/eve"]);
+        assert!(report.skipped[0].starts_with("ROOT/ann: to lock it is not decided any more"), "{report:?}");
+        let (row, lines) = plan(&cloud, id).await;
+        assert_eq!((row.state.as_str(), report.carried_plan), ("done", Some(id)));
+        let states: Vec<&str> = lines.iter().map(|line| line.state.as_str()).collect();
+        assert_eq!(states, ["skipped", "done", "done"]);
+        assert_eq!(state(&cloud, "ann").await, State::Enabled);
+        let approvals = audit(&cloud, "plan.approve").await;
+        assert_eq!(approvals, [("alice".to_owned(), format!("plan {id}"))]);
+        // It is used up: what comes due later needs another one.
+        assert!(cloud.approve(id, "bert").await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_beyond_the_plan_is_done_in_its_run() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["ann", "bob"]).await;
+        let id = cloud.enforce().await.plan.unwrap();
+        cloud.approve(id, "alice").await.unwrap();
+        // eve comes due between the approval and the run: she is not in the plan.
+        run_sql(&cloud, "update enforce_plan_line set state = 'skipped', answer = 'story' where account_id = (select id from account where name = 'ann')").await;
+        let report = cloud.enforce().await;
+        assert_eq!(report.locked, ["ROOT/bob"], "ann is due and not among the lines that are left: {report:?}");
+        assert_eq!(state(&cloud, "ann").await, State::Enabled);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_can_take_two_administrators_of_different_names() {
+    on_each_database(|database| async {
+        let mut cloud = due(database, &["ann", "bob"]).await;
+        cloud.reconfigure("FUSE_SECOND_ADMIN", "true").await;
+        let id = cloud.enforce().await.plan.unwrap();
+        assert!(!cloud.approve(id, "alice").await.unwrap());
+        let twice = cloud.approve(id, "alice").await.unwrap_err();
+        assert!(twice.to_string().contains("alice has approved it already"), "{twice}");
+        assert!(cloud.enforce().await.locked.is_empty(), "one approval is not enough");
+        assert!(cloud.approve(id, "bert").await.unwrap());
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/ann", "ROOT/bob"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_that_expired_or_was_dropped_is_never_carried_out() {
+    on_each_database(|database| async {
+        let mut cloud = due(database, &["ann", "bob"]).await;
+        cloud.reconfigure("FUSE_PLAN_HOURS", "2").await;
+        let first = cloud.enforce().await.plan.unwrap();
+        cloud.approve(first, "alice").await.unwrap();
+        cloud.pass(2 * HOUR);
+        cloud.catch_up().await;
+        let report = cloud.enforce().await;
+        assert_eq!((plan(&cloud, first).await.0.state.as_str(), report.locked.len()), ("expired", 0));
+        let second = report.plan.unwrap();
+        assert_ne!(first, second);
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        bursar::enforcement::plans::drop_plan(&mut tx, second, "alice", cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let refused = cloud.approve(second, "bert").await.unwrap_err();
+        assert!(refused.to_string().contains("plan 2 is dropped"), "{refused}");
+        assert!(cloud.enforce().await.locked.is_empty());
+        assert_eq!(calls(&cloud, "disableAccount"), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pause_in_the_middle_of_a_plan_leaves_the_rest_for_later() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["ann", "bob"]).await;
+        let id = cloud.enforce().await.plan.unwrap();
+        cloud.approve(id, "alice").await.unwrap();
+        cloud.switch(switches::PAUSED, "1").await;
+        assert!(cloud.enforce().await.locked.is_empty());
+        assert_eq!(plan(&cloud, id).await.0.state, "approved");
+        cloud.switch(switches::PAUSED, "0").await;
+        assert_eq!(cloud.enforce().await.locked.len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_on_demand_says_who_what_why_and_how_to_avoid_it_and_does_nothing() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        let report = operations::make_plan(&cloud.app, "alice", true, "test").await.unwrap();
+        let id = report.plan.unwrap();
+        let (row, lines) = plan(&cloud, id).await;
+        assert_eq!((row.author.as_str(), row.cause.as_str(), row.state.as_str()), ("alice", "command", "waiting"));
+        assert_eq!((lines[0].rung.as_str(), lines[0].reason.as_str()), ("lock", "lock-date-reached"));
+        assert!(lines[0].machines.contains("bob-vm") && lines[0].to_avoid.contains("EUR"), "{lines:?}");
+        assert_eq!((calls(&cloud, "disableAccount"), state(&cloud, "bob").await), (0, State::Enabled));
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let shown = bursar::enforcement::plans::show(&mut tx, row, false).await.unwrap();
+        let text = bursar::enforcement::plans::text(&shown, chrono_tz::UTC);
+        assert!(text.contains("ROOT/bob: lock") && text.contains("1 machines run on: bob-vm"), "{text}");
+    })
+    .await;
+}
+
+/// bob with a machine, and a project with one: stopped by the next run, all steps armed.
+async fn due_to_stop(database: Database) -> Cloud {
+    let mut cloud = Cloud::start_tuned(
+        database,
+        NOVEMBER,
+        |options| options.job_delay_polls = 0,
+        |world| {
+            tenants(world, &["bob"]);
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            let project = world.add_project(bob, "shop");
+            machine(world, project, "shop-vm");
+        },
+    )
+    .await;
+    for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+        cloud.reconfigure(key, value).await;
+    }
+    cloud.arm(&ALL).await;
+    cloud.pass(HOUR);
+    cloud.round().await;
+    cloud.limit("bob", "0.05").await;
+    for _ in 0..30 {
+        cloud.pass(DAY);
+        cloud.catch_up().await;
+        let options = EnforceOptions { dry_run: true, holds_data_lock: true };
+        let rehearsed = work::enforce(&cloud.app, options, "test").await.unwrap();
+        if decided(&rehearsed, "ROOT/bob").0 == "stop" {
+            return cloud;
+        }
+        cloud.enforce().await;
+    }
+    panic!("bob never came to be stopped");
+}
+
+#[tokio::test]
+async fn the_fuse_counts_machines_of_projects_and_the_plan_names_them() {
+    on_each_database(|database| async {
+        let mut cloud = due_to_stop(database).await;
+        cloud.reconfigure("FUSE_RUNNING_VMS", "1").await;
+        cloud.pass(2 * DAY);
+        cloud.catch_up().await;
+        let report = cloud.enforce().await;
+        assert!(report.fuse.as_ref().unwrap().contains("run 2 machines"), "{report:?}");
+        let id = report.plan.unwrap();
+        let lines = plan(&cloud, id).await.1;
+        assert!(lines[0].machines.contains("bob-vm") && lines[0].machines.contains("shop-vm"), "{lines:?}");
+        assert!(lines[0].notes.contains("its projects are suspended") && lines[0].notes.contains("shop"), "{lines:?}");
+        // A machine that nobody has seen in the plan: the line waits for another plan.
+        cloud.approve(id, "alice").await.unwrap();
+        let bob = id_of(&cloud, "bob").await;
+        cloud.standin.with(|world| machine(world, bob, "new-vm"));
+        let report = cloud.enforce().await;
+        assert!(report.skipped[0].contains("the machine new-vm runs now and is not in the plan"), "{report:?}");
+        assert_eq!((report.stopped.len(), state(&cloud, "bob").await), (0, State::Locked));
+        let again = operations::make_plan(&cloud.app, "alice", true, "test").await.unwrap().plan.unwrap();
+        cloud.approve(again, "alice").await.unwrap();
+        assert_eq!(cloud.enforce().await.stopped, ["ROOT/bob"]);
+        assert_eq!(state(&cloud, "bob").await, State::Disabled);
+    })
+    .await;
+}
+
+// Arming.
+
+#[tokio::test]
+async fn only_what_is_armed_for_the_domain_is_done() {
+    on_each_database(|database| async {
+        let cloud = Cloud::start(database, NOVEMBER, |world| {
+            let root = world.find_domain("ROOT").unwrap();
+            for (domain, name) in [("inside", "carol"), ("outside", "dave")] {
+                let domain = world.add_domain(root, domain);
+                let account = world.add_account(domain, name, AccountKind::User);
+                machine(world, account, name);
+            }
+        })
+        .await;
+        cloud.arm(&["notify"]).await;
+        cloud.arm_in("ROOT/inside", &["lock"]).await;
+        let_locks_come_due(&cloud, &["carol", "dave"]).await;
+        let report = cloud.enforce().await;
+        assert_eq!(report.locked, ["ROOT/inside/carol"], "{report:?}");
+        assert_eq!(state(&cloud, "dave").await, State::Enabled);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn arming_says_everything_that_stands_in_its_way() {
+    on_each_database(|database| async {
+        let mut cloud = armed(database, &["bob"], &[]).await;
+        cloud.round().await;
+        let obstacles = async |cloud: &Cloud, rungs: &[&str], domains: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            arming::obstacles(&cloud.app, &Wanted::new(&owned(rungs), &owned(domains))).await.unwrap().join("; ")
+        };
+        assert_eq!(obstacles(&cloud, &["notify", "lock"], &[]).await, "");
+        assert!(obstacles(&cloud, &["stop"], &[]).await.contains("stop passes lock"));
+        assert!(obstacles(&cloud, &["lock"], &["ROOT/nowhere"]).await.contains("there is no domain ROOT/nowhere"));
+        cloud.standin.with(|world| world.set_configuration("quota.enable.enforcement", "true"));
+        assert!(obstacles(&cloud, &["lock"], &[]).await.contains("quota plugin enforces too"));
+        cloud.standin.with(|world| world.set_configuration("quota.enable.enforcement", "false"));
+        // A role that may lock and no more.
+        let (api_key, secret_key) = cloud.standin.with(|world| {
+            let rules: Vec<(&str, bool)> = READER
+                .iter()
+                .copied()
+                .chain(["disableAccount", "enableAccount"])
+                .map(|api| (api, true))
+                .chain([("*", false)])
+                .collect();
+            let role = world.add_role("bursar-narrow", RoleKind::Admin, &rules);
+            world.add_service_account("bursar-narrow", role)
+        });
+        cloud.reconfigure("CLOUDSTACK_ENFORCER_API_KEY", &api_key).await;
+        cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
+        assert_eq!(obstacles(&cloud, &["lock"], &[]).await, "");
+        assert!(obstacles(&cloud, &["restrict"], &[]).await.contains("updateResourceLimit"));
+        for key in ["CLOUDSTACK_ENFORCER_API_KEY", "CLOUDSTACK_ENFORCER_SECRET_KEY"] {
+            cloud.reconfigure(key, "").await;
+        }
+        assert!(obstacles(&cloud, &["lock"], &[]).await.contains("the enforcer's key pair is not configured"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_first_run_report_tells_what_would_be_done_now_and_soon() {
+    on_each_database(|database| async {
+        let cloud = armed(database, &["bob", "ann"], &[]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        cloud.limit("bob", "0.05").await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        let wanted = Wanted::new(&["notify".to_owned(), "lock".to_owned()], &[]);
+        let first = arming::first_run(&cloud.app, &wanted).await.unwrap();
+        let bob = first.lines.iter().find(|line| line.account == "ROOT/bob").unwrap();
+        assert_eq!((bob.now, bob.next, bob.machines), ("warn", Some("lock"), Some(1)), "{first:?}");
+        let text = first.text(chrono_tz::UTC);
+        assert!(text.contains("would warn 1, restrict 0, lock 0") && text.contains("ROOT/bob: warn now, lock from"), "{text}");
+        assert!(first.lines.iter().all(|line| line.account != "ROOT/ann"), "nothing is due for ann");
+        assert!(audit(&cloud, "enforce.arm").await.is_empty(), "a report arms nothing");
+        arming::arm(&cloud.app, &wanted, "alice").await.unwrap();
+        assert_eq!(audit(&cloud, "enforce.arm").await[0].0, "alice");
+        assert_eq!(cloud.enforce().await.dry_run, false);
+        assert_eq!(arming::disarm(&cloud.app, &wanted, true, "alice").await.unwrap().len(), 2);
+        assert!(cloud.enforce().await.dry_run);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_taken_is_given_back_also_after_disarming() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        arming::disarm(&cloud.app, &Wanted::new(&[], &[]), true, "alice").await.unwrap();
+        cloud.pay("bob", "500").await;
+        assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
+        assert_eq!(state(&cloud, "bob").await, State::Enabled);
+    })
+    .await;
+}
+
+// Guards.
+
+#[tokio::test]
+async fn a_new_version_of_cloudstack_holds_steps_down_until_somebody_has_looked() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let version = runs::find_setting(&mut tx, switches::VERSION).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        cloud.switch(switches::VERSION, "4.20.1.0").await;
+        let report = cloud.enforce().await;
+        let (outcome, _, why) = decided(&report, "ROOT/bob");
+        assert!(outcome == "wait" && why.contains("CloudStack was 4.20.1.0") && why.contains(&version), "{report:?}");
+        assert_eq!(calls(&cloud, "disableAccount"), 0);
+        operations::confirm(&cloud.app, "alice").await.unwrap();
+        assert_eq!(audit(&cloud, "enforce.confirm").await[0].0, "alice");
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        // A restore waits for no look.
+        cloud.switch(switches::VERSION, "4.20.1.0").await;
+        cloud.pay("bob", "500").await;
+        assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
+    })
+    .await;
+}
+
+/// A correction of bob's charges that waits for a person: from this net to that, in billionths.
+async fn open_correction(cloud: &Cloud, (old, new): (i64, i64)) {
+    let account = cloud.account("bob").await.id.get();
+    let run = newest_run(cloud).await;
+    let mut tx = cloud.app.store.begin().await.unwrap();
+    let charge = ReviewCharge {
+        item_id: 0,
+        account_id: account,
+        day: 20_000,
+        usage_type: 1,
+        old_net_nanos: old,
+        new_net_nanos: new,
+        old_tax_percent: None,
+        new_tax_percent: None,
+        new_terms_id: None,
+        state: "open".to_owned(),
+    };
+    let key = format!("story/{old}/{new}");
+    let item = NewItem { key: &key, kind: CORRECTION, reason: "story", run };
+    corrections::open_item(&mut tx, &item, &[charge], cloud.clock.now()).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_correction_that_waits_holds_its_payer_only_where_too_much_may_be_charged() {
+    on_each_database(|database| async {
+        let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
+        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+            cloud.reconfigure(key, value).await;
+        }
+        let_locks_come_due(&cloud, &["ann", "bob"]).await;
+        open_correction(&cloud, (9_000_000_000, 1_000_000_000)).await;
+        let report = cloud.enforce().await;
+        let (outcome, _, why) = decided(&report, "ROOT/bob");
+        assert!(outcome == "wait" && why.contains("corrections"), "{report:?}");
+        assert_eq!(report.locked, ["ROOT/ann"], "nobody else waits for it");
+        run_sql(&cloud, "update review_charge set state = 'released'").await;
+        // What would charge more than it does now holds up nobody.
+        open_correction(&cloud, (1_000_000_000, 9_000_000_000)).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn much_usage_that_waits_holds_everybody_and_little_only_its_payers() {
+    on_each_database(|database| async {
+        let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
+        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100"), ("ENFORCEMENT_QUARANTINE_PERCENT", "90")] {
+            cloud.reconfigure(key, value).await;
+        }
+        let_locks_come_due(&cloud, &["ann", "bob"]).await;
+        run_sql(&cloud, "update usage_record set standing = 3 where account_id = (select id from account where name = 'bob')").await;
+        let report = cloud.enforce().await;
+        assert_eq!(report.locked, ["ROOT/ann"], "{report:?}");
+        assert!(decided(&report, "ROOT/bob").2.contains("usage records"), "{report:?}");
+        cloud.pay("ann", "500").await;
+        cloud.enforce().await;
+        cloud.limit("ann", "0.01").await;
+        cloud.reconfigure("ENFORCEMENT_QUARANTINE_PERCENT", "5").await;
+        let report = cloud.enforce().await;
+        assert!(decided(&report, "ROOT/bob").2.contains("5 % is the limit"), "{report:?}");
+        let options = EnforceOptions { dry_run: true, holds_data_lock: true };
+        let rehearsed = work::enforce(&cloud.app, options, "test").await.unwrap();
+        assert!(rehearsed.decisions.iter().all(|line| line.outcome != "lock"), "{rehearsed:?}");
+    })
+    .await;
+}
+
+// Undo and leaving.
+
+#[tokio::test]
+async fn undo_gives_back_what_a_run_took_and_nothing_of_others_also_while_paused() {
+    on_each_database(|database| async {
+        let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
+        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+            cloud.reconfigure(key, value).await;
+        }
+        let_locks_come_due(&cloud, &["ann", "bob"]).await;
+        assert_eq!(cloud.enforce().await.locked.len(), 2);
+        let run = newest_run(&cloud).await;
+        // An administrator locks bob too.
+        cloud.pass(HOUR);
+        let bob = id_of(&cloud, "bob").await;
+        cloud.standin.with(|world| world.lock_by_admin(bob));
+        cloud.switch(switches::PAUSED, "1").await;
+        let report = undo(&cloud, run).await;
+        assert_eq!(report.given_back, ["ROOT/ann"], "{report:?}");
+        assert!(report.left[0].starts_with("ROOT/bob: "), "{report:?}");
+        assert_eq!((state(&cloud, "ann").await, state(&cloud, "bob").await), (State::Enabled, State::Locked));
+        assert_eq!(audit(&cloud, "enforce.undo").await, [("alice".to_owned(), format!("run {run}"))]);
+        // The next runs do not do it again.
+        cloud.switch(switches::PAUSED, "0").await;
+        for _ in 0..3 {
+            cloud.pass(HOUR);
+            assert!(cloud.round().await.locked.is_empty());
+        }
+        let refused = operations::undo(&cloud.app, RunId::new(99_999), "alice", true, "test").await.unwrap_err();
+        assert!(refused.to_string().contains("run 99999 is no run of enforcement"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaving_gives_back_accounts_projects_machines_and_disarms() {
+    on_each_database(|database| async {
+        let cloud = due_to_stop(database).await;
+        cloud.pass(2 * DAY);
+        cloud.catch_up().await;
+        assert_eq!(cloud.enforce().await.stopped, ["ROOT/bob"]);
+        let bob = id_of(&cloud, "bob").await;
+        let machines = cloud.standin.with(|world| world.machines_of(bob));
+        assert!(cloud.standin.with(|world| machines.iter().all(|vm| world.vm_power(*vm) != Some(Power::Running))));
+        let report = operations::leave(&cloud.app, "alice", true, "test").await.unwrap();
+        assert_eq!((report.given_back, report.left), (vec!["ROOT/bob".to_owned()], Vec::<String>::new()));
+        assert_eq!((state(&cloud, "bob").await, holds(&cloud, "bob").await), (State::Enabled, Vec::new()));
+        assert!(cloud.standin.with(|world| machines.iter().all(|vm| world.vm_power(*vm) == Some(Power::Running))));
+        let status = arming::status(&cloud.app).await.unwrap();
+        assert!(status.armed.is_empty() && status.paused && status.held == 0, "{status:?}");
+        assert!(day(&cloud).await.dry_run);
+        assert_eq!(audit(&cloud, "enforce.leave").await[0].0, "alice");
+    })
+    .await;
+}
+
+// One enforcer.
+
+#[tokio::test]
+async fn a_stale_holder_claims_nothing_after_a_new_fence() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        let now = cloud.clock.now();
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let old = runs::seize_lease(&mut tx, "enforcer", "the old one", HOUR, now).await.unwrap();
+        let new = runs::seize_lease(&mut tx, "enforcer", "the new one", HOUR, now).await.unwrap();
+        assert!(new > old);
+        assert!(!runs::holds_lease(&mut tx, "enforcer", "the old one", old, now).await.unwrap());
+        assert!(!runs::holds_lease(&mut tx, "enforcer", "the new one", old, now).await.unwrap());
+        assert!(runs::holds_lease(&mut tx, "enforcer", "the new one", new, now).await.unwrap());
+        // Neither does dropping a lease that somebody else took over end it.
+        runs::drop_lease(&mut tx, "enforcer", "the old one", now).await.unwrap();
+        assert!(runs::holds_lease(&mut tx, "enforcer", "the new one", new, now).await.unwrap());
+        tx.commit().await.unwrap();
+    })
+    .await;
+}

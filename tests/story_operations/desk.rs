@@ -1,0 +1,137 @@
+//! What people do at the command line: holds, deletion proposals, plans, and waking the running server.
+
+use bursar::jobs::lock::DataLock;
+use serde_json::Value;
+
+use super::*;
+use crate::story_cli::{self, bursar};
+
+async fn requests(cloud: &Cloud) -> Vec<String> {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    runs::list_open_requests(&mut tx, 100).await.unwrap().into_iter().map(|request| request.kind).collect()
+}
+
+#[tokio::test]
+async fn whatever_may_open_an_account_wakes_the_running_server() {
+    on_each_database(|database| async {
+        let cloud = story_cli::cloud(database).await;
+        cloud.catch_up().await;
+        // The server runs: on SQLite it holds the data directory.
+        let lock = DataLock::try_take(cloud.database.folder.path()).unwrap();
+        let mut expected = Vec::new();
+        for arguments in [
+            vec!["payment", "add", "bob", "5", "--reference", "transfer 1"],
+            vec!["account", "limit", "bob", "70"],
+            vec!["account", "opening", "dave", "3"],
+            vec!["grant", "add", "bob", "4", "--reason", "sorry"],
+            vec!["adjustment", "add", "bob", "1", "--reason", "rounding"],
+            vec!["hold", "place", "bob", "--owner", "abuse", "--reason", "spam"],
+            vec!["hold", "lift", "bob", "--owner", "abuse", "--reason", "it was not bob"],
+            vec!["hold", "adopt", "mallory", "--as", "billing"],
+            vec!["enforce", "pause"],
+            vec!["enforce", "resume"],
+            vec!["enforce", "confirm"],
+        ] {
+            let ran = bursar(&cloud.env, &arguments).await;
+            assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.out, ran.err);
+            let takes = arguments[..2] == ["hold", "place"] || arguments[..2] == ["enforce", "pause"];
+            if !takes {
+                expected.push("enforce".to_owned());
+            }
+            assert_eq!(requests(&cloud).await, expected, "after {arguments:?}");
+        }
+        drop(lock);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn holds_are_placed_lifted_and_adopted_with_author_and_reason() {
+    on_each_database(|database| async {
+        let cloud = story_cli::cloud(database).await;
+        cloud.catch_up().await;
+        let run = async |arguments: &[&str]| bursar(&cloud.env, arguments).await;
+        run(&["hold", "place", "bob", "--owner", "abuse", "--reason", "spam"]).await.json_of("hold place");
+        run(&["hold", "place", "bob", "--owner", "abuse", "--reason", "again"]).await.refused(&["held by abuse already"]);
+        assert_eq!((holds(&cloud, "bob").await, state(&cloud, "bob").await), (vec!["abuse".to_owned()], State::Enabled));
+        let listed: Value = run(&["--json", "hold", "list", "bob"]).await.json();
+        assert_eq!(listed[0]["reason"], "spam");
+        run(&["hold", "lift", "bob", "--owner", "admin", "--reason", "x"]).await.refused(&["not held by admin"]);
+        run(&["hold", "lift", "bob", "--owner", "abuse", "--reason", "cleared"]).await.json_of("hold lift");
+        // mallory was locked before bursar came: as billing it is bursar's to open, the state read before stands in the audit.
+        let before: Value = run(&["--json", "hold", "list", "mallory"]).await.json();
+        assert_eq!(before[0]["owner"], "before");
+        run(&["hold", "adopt", "mallory", "--as", "billing"]).await.json_of("hold adopt");
+        let after: Value = run(&["--json", "hold", "list", "mallory"]).await.json();
+        assert_eq!((&after[0]["owner"], &after[0]["rung"]), (&"billing".into(), &"lock".into()));
+        assert_eq!(audit(&cloud, "hold.place").await, [("cli:carol".to_owned(), "ROOT/bob".to_owned())]);
+        assert_eq!(audit(&cloud, "hold.lift").await, [("cli:carol".to_owned(), "ROOT/bob".to_owned())]);
+        assert_eq!(audit(&cloud, "hold.adopt").await, [("cli:carol".to_owned(), "ROOT/mallory".to_owned())]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn enforcement_is_armed_planned_and_disarmed_at_the_command_line() {
+    on_each_database(|database| async {
+        let cloud = story_cli::cloud(database).await;
+        cloud.catch_up().await;
+        let run = async |arguments: &[&str]| bursar(&cloud.env, arguments).await;
+        run(&["enforce", "arm", "--rung", "notify"]).await.refused(&["--yes"]);
+        let armed: Value = run(&["--json", "enforce", "arm", "--rung", "notify", "--rung", "lock", "--yes"]).await.json();
+        assert_eq!(armed["armed"].as_array().unwrap().len(), 2);
+        run(&["enforce", "arm", "--rung", "stop", "--domain", "ROOT/acme", "--yes"]).await.json_of("lock is armed everywhere");
+        let status: Value = run(&["--json", "enforce", "status"]).await.json();
+        assert_eq!(status["armed"].as_array().unwrap().len(), 3, "{status}");
+        let ran = run(&["enforce", "--plan"]).await;
+        assert!(ran.code == 0 && ran.out.contains("there is nothing to plan"), "{}{}", ran.out, ran.err);
+        run(&["enforce", "approve", "7"]).await.refused(&["there is no plan 7"]);
+        run(&["enforce", "undo", "12345"]).await.refused(&["no run of enforcement"]);
+        let ran = run(&["enforce", "differences"]).await;
+        assert!(ran.out.contains("agree"), "{}{}", ran.out, ran.err);
+        run(&["enforce", "disarm", "--rung", "stop"]).await.json_of("disarm");
+        run(&["enforce", "disarm", "--rung", "stop"]).await.refused(&["is not armed like this"]);
+        run(&["leave"]).await.refused(&["--yes"]);
+        run(&["leave", "--yes"]).await.json_of("leave");
+        let status: Value = run(&["--json", "enforce", "status"]).await.json();
+        assert_eq!((status["armed"].as_array().unwrap().len(), &status["paused"]), (0, &true.into()));
+    })
+    .await;
+}
+
+impl story_cli::Ran {
+    /// It succeeded; what it said does not matter.
+    fn json_of(&self, what: &str) {
+        assert_eq!(self.code, 0, "{what}: {}{}", self.out, self.err);
+    }
+}
+
+#[tokio::test]
+async fn a_proposal_to_delete_is_decided_by_a_person_and_deletes_nothing() {
+    on_each_database(|database| async {
+        let mut cloud = due_to_stop(database).await;
+        cloud.reconfigure("POLICY_DELETE_AFTER_DAYS", "1").await;
+        cloud.pass(2 * DAY);
+        cloud.catch_up().await;
+        assert_eq!(cloud.enforce().await.stopped, ["ROOT/bob"]);
+        for _ in 0..2 {
+            cloud.pass(2 * DAY);
+            cloud.round().await;
+        }
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let open = plan_rows::list_deletions(&mut tx, false, 10).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(open.len(), 1, "proposed once");
+        let id = open[0].id.to_string();
+        let ran = bursar(&cloud.env, &["deletion", "refuse", &id, "--reason", "they will pay"]).await;
+        assert!(ran.code == 0 && ran.out.contains("ROOT/bob stays"), "{}{}", ran.out, ran.err);
+        bursar(&cloud.env, &["deletion", "confirm", &id, "--reason", "x"]).await.refused(&["is refused"]);
+        cloud.pass(2 * DAY);
+        cloud.round().await;
+        let listed: Value = bursar(&cloud.env, &["--json", "deletion", "list", "--all"]).await.json();
+        assert_eq!(listed.as_array().unwrap().len(), 1, "not proposed again for the same time over the credit");
+        assert_eq!(audit(&cloud, "deletion.refuse").await, [("cli:carol".to_owned(), "ROOT/bob".to_owned())]);
+        assert_eq!((calls(&cloud, "deleteAccount"), state(&cloud, "bob").await), (0, State::Disabled));
+    })
+    .await;
+}

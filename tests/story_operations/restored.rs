@@ -1,0 +1,128 @@
+//! After a restored backup nothing is enforced, neither way, until somebody has looked.
+
+use bursar::enforcement::marker::Marker;
+
+use super::*;
+
+fn marker_file(cloud: &Cloud) -> std::path::PathBuf {
+    cloud.database.folder.path().join("highest-run.json")
+}
+
+fn read_marker(cloud: &Cloud) -> Marker {
+    serde_json::from_str(&std::fs::read_to_string(marker_file(cloud)).unwrap()).unwrap()
+}
+
+/// As if the database were of an earlier time: the file beside it has seen more runs.
+fn pretend_restored(cloud: &Cloud) {
+    let marker = read_marker(cloud);
+    let later = Marker { run: marker.run + 50, ..marker };
+    std::fs::write(marker_file(cloud), serde_json::to_string(&later).unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn a_database_older_than_its_marker_neither_locks_nor_opens_until_confirmed() {
+    on_each_database(|database| async {
+        let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
+        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+            cloud.reconfigure(key, value).await;
+        }
+        let_locks_come_due(&cloud, &["bob"]).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        let_locks_come_due(&cloud, &["ann"]).await;
+        pretend_restored(&cloud);
+        cloud.pay("bob", "500").await;
+        // A sync comes first, as it does after a restart: what it counts must not hide the gap.
+        for _ in 0..3 {
+            cloud.catch_up().await;
+        }
+        for _ in 0..2 {
+            let report = cloud.enforce().await;
+            assert!(report.unconfirmed.as_ref().unwrap().contains("a backup was restored"), "{report:?}");
+            assert_eq!((report.locked.len(), report.restored.len()), (0, 0));
+        }
+        assert_eq!((state(&cloud, "ann").await, state(&cloud, "bob").await), (State::Enabled, State::Locked));
+        let status = arming::status(&cloud.app).await.unwrap();
+        assert!(status.text(chrono_tz::UTC).contains("bursar enforce confirm"), "{status:?}");
+        assert!(!arming::obstacles(&cloud.app, &Wanted::new(&[], &[])).await.unwrap().is_empty());
+        let confirmed = operations::confirm(&cloud.app, "alice").await.unwrap();
+        assert!(confirmed[0].contains("a backup was restored"), "{confirmed:?}");
+        let report = cloud.enforce().await;
+        assert_eq!((report.locked, report.restored), (vec!["ROOT/ann".to_owned()], vec!["ROOT/bob".to_owned()]));
+        assert_eq!(read_marker(&cloud).run, newest_run(&cloud).await.get(), "the file goes with the database again");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_marker_that_is_missing_torn_or_of_another_database_holds_up_nothing() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        std::fs::remove_file(marker_file(&cloud)).unwrap();
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        std::fs::write(marker_file(&cloud), "{").unwrap();
+        cloud.pay("bob", "500").await;
+        assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
+        let other = Marker { instance: "somebody else's".to_owned(), run: 1_000_000 };
+        std::fs::write(marker_file(&cloud), serde_json::to_string(&other).unwrap()).unwrap();
+        assert_eq!(cloud.enforce().await.unconfirmed, None);
+        assert_ne!(read_marker(&cloud).run, 1_000_000);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn acts_of_the_own_user_that_nobody_remembers_are_a_sign_too() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        // The backup is from before the lock, and came to a machine without the marker.
+        for table in ["intent_call", "fuse_use", "hold", "intent"] {
+            run_sql(&cloud, &format!("delete from {table}")).await;
+        }
+        std::fs::remove_file(marker_file(&cloud)).unwrap();
+        cloud.pay("bob", "500").await;
+        let report = cloud.enforce().await;
+        let why = report.unconfirmed.clone().unwrap();
+        assert!(why.contains("bursar-enforcer") && why.contains("ACCOUNT.DISABLE of ROOT/bob"), "{report:?}");
+        assert_eq!((report.restored.len(), state(&cloud, "bob").await), (0, State::Locked));
+        let found = operations::find_differences(&cloud.app).await.unwrap();
+        assert_eq!((found.without_hold.len(), found.unknown_acts.len()), (1, 1), "{found:?}");
+        assert!(found.without_hold[0].way_out.contains("bursar hold adopt ROOT/bob --as billing"), "{found:?}");
+        operations::confirm(&cloud.app, "alice").await.unwrap();
+        assert_eq!(cloud.enforce().await.unconfirmed, None, "what was confirmed is not asked again");
+        // Nobody has said what the lock is: it stays.
+        assert_eq!(state(&cloud, "bob").await, State::Locked);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_real_backup_put_back_is_noticed_and_its_lock_is_adopted() {
+    // PostgreSQL is restored by its own tools, into the same tables.
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database { kind: "SQLite", folder, url: None };
+    let mut cloud = due(database, &["bob"]).await;
+    let folder = cloud.database.folder.path().to_owned();
+    let backup = folder.join("backup.db");
+    cloud.app.store.backup(&backup).await.unwrap();
+    assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+    cloud.app.store.close().await;
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!("bursar.db{ending}")));
+    }
+    std::fs::copy(&backup, folder.join("bursar.db")).unwrap();
+    cloud.restart().await;
+    cloud.catch_up().await;
+    let report = cloud.enforce().await;
+    assert!(report.unconfirmed.unwrap().contains("a backup was restored"));
+    let found = operations::find_differences(&cloud.app).await.unwrap();
+    assert_eq!(found.without_hold[0].account, "ROOT/bob");
+    operations::confirm(&cloud.app, "alice").await.unwrap();
+    let account = cloud.account("bob").await.id;
+    let mut tx = cloud.app.store.begin().await.unwrap();
+    rows::place_hold(&mut tx, account, "billing", "lock", "adopted", None, "alice", cloud.clock.now()).await.unwrap();
+    tx.commit().await.unwrap();
+    cloud.pay("bob", "500").await;
+    assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
+    assert_eq!(state(&cloud, "bob").await, State::Enabled);
+}

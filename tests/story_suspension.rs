@@ -1,0 +1,548 @@
+//! What a suspension takes and what a restore gives back: limits, machines, projects, row by row, whatever goes wrong on the way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bursar::{
+    enforcement::EnforceReport,
+    ids::CloudId,
+    standin::{Fault, FaultKind, Options, Power, State, Stubbornness, World},
+    store::{acting, enforcement as rows, policy},
+};
+
+use crate::harness::{Cloud, Database, NOVEMBER, on_each_database, tenant};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// bob's cloud: two machines that run, one that is off, and a project with a machine.
+struct Bob {
+    account: CloudId,
+    first: CloudId,
+    second: CloudId,
+    off: CloudId,
+    project: CloudId,
+    in_project: CloudId,
+}
+
+fn build(world: &mut World, with_project: bool) -> Bob {
+    let account = tenant(world, "bob");
+    let offering = world.find_offering("Small Instance").unwrap();
+    let now = world.now();
+    let first = world.deploy_vm(account, "first", offering, now);
+    let second = world.deploy_vm(account, "second", offering, now.plus(Duration::from_secs(5)));
+    let off = world.deploy_vm(account, "off", offering, now.plus(Duration::from_secs(9)));
+    world.stop_vm(off, now.plus(Duration::from_secs(10)));
+    let (project, in_project) = if with_project {
+        let project = world.add_project(account, "shop");
+        (project, world.deploy_vm(project, "web", offering, now.plus(Duration::from_secs(20))))
+    } else {
+        (account, first)
+    };
+    Bob { account, first, second, off, project, in_project }
+}
+
+struct Story {
+    cloud: Cloud,
+    bob: Bob,
+}
+
+async fn story(database: Database, with_project: bool, tune: impl FnOnce(&mut Options)) -> Story {
+    let mut bob = None;
+    let mut cloud = Cloud::start_tuned(
+        database,
+        NOVEMBER,
+        |options| {
+            options.job_delay_polls = 0;
+            tune(options);
+        },
+        |world| bob = Some(build(world, with_project)),
+    )
+    .await;
+    for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+        cloud.reconfigure(key, value).await;
+    }
+    let mut tx = cloud.app.store.begin().await.unwrap();
+    for rung in ["notify", "restrict", "lock", "stop"] {
+        policy::arm(&mut tx, rung, "", "test", bursar::time::Clock::now(&cloud.clock)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    Story { cloud, bob: bob.unwrap() }
+}
+
+impl Story {
+    async fn on(database: Database) -> Self {
+        story(database, false, |_| {}).await
+    }
+
+    /// bob is over his limit from now on, and warned of the lock.
+    async fn over(&self) -> EnforceReport {
+        self.cloud.pass(HOUR);
+        self.cloud.round().await;
+        self.cloud.limit("bob", "0.05").await;
+        self.cloud.pass(HOUR);
+        self.cloud.round().await
+    }
+
+    async fn restricted(database: Database) -> Self {
+        let story = Self::on(database).await;
+        assert_eq!(story.over().await.restricted, ["ROOT/bob"]);
+        story
+    }
+
+    /// Lets days pass, with a round each, until bob is due to be stopped by the next run.
+    async fn due_to_stop(&self) {
+        self.over().await;
+        for _ in 0..30 {
+            self.cloud.pass(DAY);
+            self.cloud.catch_up().await;
+            let options = bursar::jobs::work::EnforceOptions {
+                dry_run: true,
+                holds_data_lock: true,
+                ..bursar::jobs::work::EnforceOptions::default()
+            };
+            let rehearsed = bursar::jobs::work::enforce(&self.cloud.app, options, "test").await.unwrap();
+            if rehearsed.decisions.iter().any(|line| line.account == "ROOT/bob" && line.outcome == "stop") {
+                return;
+            }
+            self.cloud.enforce().await;
+        }
+        panic!("bob never came to be stopped");
+    }
+
+    async fn stopped(database: Database, with_project: bool) -> Self {
+        let story = story(database, with_project, |_| {}).await;
+        story.due_to_stop().await;
+        let report = story.cloud.enforce().await;
+        assert_eq!(report.stopped, ["ROOT/bob"], "{report:?}");
+        story
+    }
+
+    async fn pay(&self) -> EnforceReport {
+        self.cloud.pay("bob", "500").await;
+        self.cloud.enforce().await
+    }
+
+    fn power(&self, vm: CloudId) -> Power {
+        self.cloud.standin.with(|world| world.vm_power(vm)).unwrap()
+    }
+
+    fn state(&self) -> State {
+        self.cloud.standin.with(|world| world.account_state(self.bob.account)).unwrap()
+    }
+
+    fn limits(&self, owner: CloudId) -> BTreeMap<u8, i64> {
+        self.cloud.standin.with(|world| world.limits_of(owner))
+    }
+
+    fn fault(&self, command: &str, kind: FaultKind) {
+        self.cloud.standin.with(|world| world.faults().push(Fault::once(command, kind)));
+    }
+
+    fn count(&self, command: &str) -> usize {
+        self.cloud.standin.calls().iter().filter(|call| call.command == command).count()
+    }
+
+    /// The ids of the machines that were told to start, in order.
+    fn started(&self) -> Vec<String> {
+        let calls = self.cloud.standin.calls();
+        let starts = calls.iter().filter(|call| call.command == "startVirtualMachine");
+        starts.filter_map(|call| call.parameters.get("id").cloned()).collect()
+    }
+
+    async fn rung(&self) -> Option<String> {
+        let account = self.cloud.account("bob").await;
+        let mut tx = self.cloud.app.store.read().await.unwrap();
+        let holds = rows::list_holds(&mut tx, Some(account.id)).await.unwrap();
+        holds.into_iter().find(|hold| hold.owner == "billing").map(|hold| hold.rung)
+    }
+
+    /// How the newest action on bob ended, in words.
+    async fn outcome(&self) -> String {
+        let account = self.cloud.account("bob").await;
+        let mut tx = self.cloud.app.store.read().await.unwrap();
+        let intents = rows::list_intents(&mut tx, Some(account.id), 100).await.unwrap();
+        // Several may have begun at the same instant of the story's clock.
+        let restore = intents.iter().find(|intent| intent.action == "restore");
+        restore.or_else(|| intents.first()).and_then(|intent| intent.outcome.clone()).unwrap_or_default()
+    }
+
+    /// Nothing is held, open or left over, and everything is as before.
+    async fn is_all_back(&self, running: &[CloudId]) {
+        assert_eq!((self.state(), self.rung().await), (State::Enabled, None));
+        for vm in running {
+            assert_eq!(self.power(*vm), Power::Running, "{}", self.outcome().await);
+        }
+        assert_eq!(self.power(self.bob.off), Power::Stopped, "what was off stays off");
+        let mut tx = self.cloud.app.store.read().await.unwrap();
+        assert_eq!(rows::list_open_intents(&mut tx).await.unwrap().len(), 0);
+        assert_eq!(acting::list_limit_changes(&mut tx, None).await.unwrap(), Vec::new());
+        assert_eq!(acting::list_machine_notes(&mut tx, None).await.unwrap(), Vec::new());
+        assert_eq!(acting::list_project_notes(&mut tx, None).await.unwrap(), Vec::new());
+        drop(tx);
+        self.cloud.verify().await;
+    }
+}
+
+#[tokio::test]
+async fn a_restriction_sets_limits_to_what_is_used_and_puts_back_exactly_what_it_changed() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.cloud.standin.with(|world| world.set_limit(story.bob.account, 1, -1));
+        let before = story.limits(story.bob.account);
+        assert_eq!(story.over().await.restricted, ["ROOT/bob"]);
+        let restricted = story.limits(story.bob.account);
+        // Three machines, one address (unlimited before), three root volumes; 3 x 512 MiB.
+        assert_eq!([0, 1, 2, 9].map(|kind| restricted[&kind]), [3, 1, 3, 3 * 512]);
+        // Snapshots, secondary storage and backups stay possible.
+        for kind in [3, 11, 12, 13] {
+            assert_eq!(restricted[&kind], before[&kind]);
+        }
+        assert_eq!((story.state(), story.power(story.bob.first)), (State::Enabled, Power::Running));
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert_eq!(story.limits(story.bob.account), before);
+        assert_eq!((story.count("enableAccount"), story.count("disableAccount")), (0, 0));
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn snapshots_and_backups_are_restricted_only_where_that_is_switched_on() {
+    on_each_database(|database| async {
+        let mut story = Story::on(database).await;
+        story.cloud.reconfigure("ENFORCEMENT_RESTRICT_BACKUPS", "true").await;
+        story.over().await;
+        let restricted = story.limits(story.bob.account);
+        assert_eq!([3, 12].map(|kind| restricted[&kind]), [0, 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_that_somebody_changed_meanwhile_stays_and_is_told() {
+    on_each_database(|database| async {
+        let story = Story::restricted(database).await;
+        let before_volumes = 20;
+        story.cloud.standin.with(|world| world.set_limit(story.bob.account, 0, 7));
+        story.pay().await;
+        let limits = story.limits(story.bob.account);
+        assert_eq!((limits[&0], limits[&2]), (7, before_volumes));
+        assert!(story.outcome().await.contains("somebody else changed it from 3 to 7"), "{}", story.outcome().await);
+        story.is_all_back(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn projects_are_restricted_with_their_account() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        let before = story.limits(story.bob.project);
+        story.over().await;
+        assert_eq!(story.limits(story.bob.project)[&0], 1);
+        story.pay().await;
+        assert_eq!(story.limits(story.bob.project), before);
+        story.is_all_back(&[story.bob.in_project]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restricted_account_that_somebody_locks_gets_its_limits_back_once_it_is_enabled() {
+    on_each_database(|database| async {
+        let story = Story::restricted(database).await;
+        let restricted = story.limits(story.bob.account);
+        story.cloud.standin.with(|world| world.lock_by_admin(story.bob.account));
+        story.cloud.pay("bob", "500").await;
+        story.cloud.pass(HOUR);
+        let report = story.cloud.round().await;
+        assert_eq!((report.restored.len(), story.state()), (0, State::Locked), "{report:?}");
+        assert_eq!(story.limits(story.bob.account), restricted);
+        assert_eq!(story.count("enableAccount"), 0, "not bursar's to open");
+        story.cloud.standin.with(|world| world.set_account_state(story.bob.account, State::Enabled));
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        story.cloud.round().await;
+        assert_eq!(story.limits(story.bob.account)[&0], 20);
+        story.is_all_back(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_fault_of_a_limit_call_ends_the_same() {
+    let kinds = [
+        FaultKind::CutAfterAction,
+        FaultKind::CutBeforeAction,
+        FaultKind::EmptyOk { acted: true },
+        FaultKind::EmptyOk { acted: false },
+        FaultKind::InvalidJson,
+        FaultKind::Status(503),
+    ];
+    for kind in kinds {
+        on_each_database(|database| async {
+            let story = Story::on(database).await;
+            let before = story.limits(story.bob.account);
+            story.fault("updateResourceLimit", kind.clone());
+            story.over().await;
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+            assert_eq!(story.rung().await.as_deref(), Some("restrict"), "{kind:?}");
+            story.fault("updateResourceLimit", kind.clone());
+            story.pay().await;
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+            let after = story.limits(story.bob.account);
+            // A limit that CloudStack refused to lower was left alone; nothing else differs.
+            assert_eq!(after, before, "{kind:?}");
+            story.is_all_back(&[]).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_stop_notes_what_runs_and_a_restore_starts_exactly_that_in_order() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, false).await;
+        assert_eq!((story.state(), story.rung().await.as_deref()), (State::Disabled, Some("stop")));
+        for vm in [story.bob.first, story.bob.second, story.bob.off] {
+            assert_eq!(story.power(vm), Power::Stopped);
+        }
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert_eq!(story.started(), [story.bob.first, story.bob.second].map(|id| id.to_string()));
+        assert_eq!(story.limits(story.bob.account)[&0], 20);
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn projects_are_suspended_with_the_stop_and_activated_with_their_machines() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, true).await;
+        let active = || story.cloud.standin.with(|world| world.project_is_active(story.bob.project));
+        assert_eq!((active(), story.power(story.bob.in_project)), (Some(false), Power::Stopped));
+        let report = story.pay().await;
+        assert_eq!((report.restored.len(), active()), (1, Some(true)), "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_machine_that_goes_on_running_is_followed_up_and_starts_again_with_the_rest() {
+    for stubbornness in [Stubbornness::KeepsRunning, Stubbornness::Throws] {
+        on_each_database(|database| async {
+            let story = Story::on(database).await;
+            story.due_to_stop().await;
+            let (first, second) = (story.bob.first, story.bob.second);
+            story.cloud.standin.with(|world| world.set_stubbornness(first, stubbornness));
+            let report = story.cloud.enforce().await;
+            assert_eq!((story.state(), report.stopped.len()), (State::Disabled, 0), "{report:?}");
+            assert_eq!(
+                story.rung().await.as_deref(),
+                Some("stop"),
+                "the account is disabled, whatever its machines do"
+            );
+            assert!(report.failed[0].contains("still running: first"), "{report:?}");
+            story.cloud.standin.with(|world| world.set_stubbornness(first, Stubbornness::Obedient));
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+            assert_eq!((story.power(first), story.power(second)), (Power::Stopped, Power::Stopped), "{stubbornness:?}");
+            story.pay().await;
+            story.is_all_back(&[first, second]).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_payment_ends_the_following_up_of_a_stop() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        story.cloud.standin.with(|world| world.set_stubbornness(story.bob.first, Stubbornness::KeepsRunning));
+        story.cloud.enforce().await;
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_machine_that_can_not_be_stopped_is_told_by_name_after_some_tries() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        story.cloud.standin.with(|world| world.set_stubbornness(story.bob.first, Stubbornness::KeepsRunning));
+        for _ in 0..6 {
+            story.cloud.enforce().await;
+        }
+        let outcome = story.outcome().await;
+        assert!(outcome.contains("still running, stop them by hand: first"), "{outcome}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn machines_that_were_deleted_or_moved_are_told_and_the_rest_comes_back() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, false).await;
+        story.cloud.standin.with(|world| {
+            let eve = tenant(world, "eve");
+            world.destroy_vm(story.bob.first, world.now());
+            world.move_vm(story.bob.second, eve, world.now());
+        });
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        let outcome = story.outcome().await;
+        assert!(outcome.contains("machine first: it was deleted meanwhile"), "{outcome}");
+        assert!(outcome.contains("machine second: it belongs to eve now"), "{outcome}");
+        assert_eq!((story.power(story.bob.second), story.started().len()), (Power::Stopped, 0));
+        story.is_all_back(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_enables_a_stopped_account_by_hand_decides_about_its_machines() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, true).await;
+        story.cloud.standin.with(|world| world.set_account_state(story.bob.account, State::Enabled));
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        assert_eq!(story.rung().await.as_deref(), Some("stop"), "shown as drift until it is paid");
+        story.pay().await;
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        assert_eq!(story.count("startVirtualMachine"), 0);
+        // Limits and projects come back all the same: nobody else can know of them.
+        assert_eq!(story.limits(story.bob.account)[&0], 20);
+        assert_eq!(story.cloud.standin.with(|world| world.project_is_active(story.bob.project)), Some(true));
+        let outcome = story.outcome().await;
+        assert!(outcome.contains("somebody else had opened the account"), "{outcome}");
+        story.is_all_back(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_project_that_somebody_else_suspended_stays_suspended() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        story.cloud.standin.with(|world| world.suspend_project_by_admin(story.bob.project));
+        story.due_to_stop().await;
+        story.cloud.enforce().await;
+        assert_eq!(story.count("suspendProject"), 0);
+        story.pay().await;
+        assert_eq!(story.cloud.standin.with(|world| world.project_is_active(story.bob.project)), Some(false));
+        assert_eq!(story.count("activateProject"), 0);
+        assert_eq!(story.state(), State::Enabled);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_lost_answer_of_a_stop_and_its_restore_ends_the_same() {
+    let commands = ["disableAccount", "suspendProject", "enableAccount", "activateProject", "startVirtualMachine"];
+    let kinds = [FaultKind::CutAfterAction, FaultKind::CutBeforeAction, FaultKind::InvalidJson, FaultKind::Status(503)];
+    for (command, kind) in commands.iter().flat_map(|command| kinds.iter().map(move |kind| (*command, kind.clone()))) {
+        on_each_database(|database| async {
+            let story = story(database, true, |_| {}).await;
+            story.due_to_stop().await;
+            if ["disableAccount", "suspendProject"].contains(&command) {
+                story.fault(command, kind.clone());
+            }
+            for _ in 0..3 {
+                story.cloud.enforce().await;
+                story.cloud.pass(HOUR);
+                story.cloud.catch_up().await;
+            }
+            assert_eq!(story.rung().await.as_deref(), Some("stop"), "{command} {kind:?}");
+            for vm in [story.bob.first, story.bob.in_project] {
+                assert_eq!(story.power(vm), Power::Stopped, "{command} {kind:?}");
+            }
+            if !["disableAccount", "suspendProject"].contains(&command) {
+                story.fault(command, kind.clone());
+            }
+            story.pay().await;
+            for _ in 0..3 {
+                story.cloud.pass(HOUR);
+                story.cloud.round().await;
+            }
+            story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_restore_waits_for_the_job_that_still_stops_machines() {
+    on_each_database(|database| async {
+        let mut story = story(database, false, |_| {}).await;
+        story.cloud.reconfigure("ENFORCEMENT_INTENT_DEADLINE_SECONDS", "5").await;
+        story.due_to_stop().await;
+        story.cloud.standin.with(|world| world.set_job_delay(u32::MAX));
+        let report = story.cloud.enforce().await;
+        assert!(report.failed[0].contains("its job has not ended"), "{report:?}");
+        let report = story.pay().await;
+        assert_eq!((report.restored.len(), story.count("enableAccount")), (0, 0), "{report:?}");
+        story.cloud.standin.with(|world| {
+            world.set_job_delay(0);
+            world.finish_jobs();
+        });
+        let report = story.cloud.enforce().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stop_that_was_begun_is_not_driven_on_once_the_tenant_has_paid() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        story.due_to_stop().await;
+        // The account is disabled, and the run ends before the project's turn: its state can not be read.
+        story.cloud.standin.with(|world| {
+            world.faults().push(Fault::once("suspendProject", FaultKind::Status(503)));
+            world.faults().push(Fault::once("listProjects", FaultKind::Status(503)));
+        });
+        let _ = bursar::jobs::work::enforce(
+            &story.cloud.app,
+            bursar::jobs::work::EnforceOptions { holds_data_lock: true, ..Default::default() },
+            "test",
+        )
+        .await;
+        story.cloud.standin.with(|world| world.faults().clear());
+        let suspends = story.count("suspendProject");
+        story.pay().await;
+        for _ in 0..2 {
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+        }
+        assert_eq!(story.count("suspendProject"), suspends, "no project is suspended after the payment");
+        assert_eq!(story.power(story.bob.in_project), Power::Running);
+        story.is_all_back(&[story.bob.in_project]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_start_lacks_room_for_is_tried_again_and_then_told() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, false).await;
+        story.fault("startVirtualMachine", FaultKind::Status(503));
+        let report = story.pay().await;
+        assert_eq!(story.state(), State::Enabled, "open at once, whatever its machines do");
+        assert!(report.failed.iter().any(|line| line.contains("was not started")), "{report:?}");
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
