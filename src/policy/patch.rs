@@ -304,7 +304,7 @@ fn list<T: ToString>(items: &[T]) -> String {
 }
 
 fn or_zero<N: ToString>(number: Option<N>) -> String {
-    number.map_or_else(|| "0".to_owned(), ToString::to_string)
+    number.map_or_else(|| "0".to_owned(), |number| number.to_string())
 }
 
 fn or_none(amount: Option<Money>) -> String {
