@@ -334,7 +334,12 @@ async fn only_what_is_armed_for_the_domain_is_done() {
 async fn arming_says_everything_that_stands_in_its_way() {
     on_each_database(|database| async {
         let mut cloud = armed(database, &["bob"], &[]).await;
+        cloud.pass(HOUR);
         cloud.round().await;
+        cloud.reconfigure("MAIL_TRANSPORT", "").await;
+        let wanted = Wanted::new(&[], &[]);
+        assert!(arming::obstacles(&cloud.app, &wanted).await.unwrap()[0].contains("bursar mail test"));
+        cloud.reconfigure("MAIL_TRANSPORT", "off").await;
         let obstacles = async |cloud: &Cloud, rungs: &[&str], domains: &[&str]| {
             let owned = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
             arming::obstacles(&cloud.app, &Wanted::new(&owned(rungs), &owned(domains))).await.unwrap().join("; ")

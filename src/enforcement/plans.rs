@@ -13,7 +13,7 @@ use super::{
     fuse::{Step, Weighed},
     plan::PlannedAccount,
     record::figures_json,
-    run::{EnforceSettings, Enforcer, Error},
+    run::{EnforceSettings, Enforcer, Error, arming},
     tell,
 };
 use crate::{
@@ -114,6 +114,9 @@ pub enum PlanError {
         /// What it is now.
         state: String,
     },
+    /// Nothing is armed.
+    #[error("nothing is armed, so plan {0} could not be carried out; `bursar enforce arm` first")]
+    NotArmed(i64),
     /// The same person can not approve it twice.
     #[error("{0} has approved it already; another administrator has to")]
     Twice(String),
@@ -313,6 +316,9 @@ pub async fn approve(
     let plan = rows::get_plan(tx, id).await?;
     if plan.state != "waiting" {
         return Err(PlanError::Ended { id, state: plan.state });
+    }
+    if !arming(tx).await?.any() {
+        return Err(PlanError::NotArmed(id));
     }
     if !rows::insert_approval(tx, id, author, now).await? {
         return Err(PlanError::Twice(author.to_owned()));
