@@ -727,7 +727,7 @@ async fn whoever_lost_the_lease_acts_no_more() {
         let gate = Gate::default();
         fault(&cloud, "listConfigurations", FaultKind::DelayUntil(gate.clone()));
         let taking = async {
-            while !cloud.standin.calls().iter().any(|call| call.command == "listCapabilities" && call.at == now) {
+            while !cloud.standin.calls().iter().any(|call| call.command == "listUsers" && call.at == now) {
                 tokio::task::yield_now().await;
             }
             let mut tx = cloud.app.store.begin().await.unwrap();

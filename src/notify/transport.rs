@@ -193,13 +193,10 @@ async fn connect(server: &Server) -> Result<AsyncSmtpConnection, TransportError>
         }
         Ok(smtp)
     };
-    match tokio::time::timeout(server.timeout, connecting).await {
-        Ok(done) => done,
-        Err(_) => {
-            let why = format!("no answer within {} seconds", server.timeout.as_secs());
-            Err(TransportError::Unreachable(host(), why))
-        }
-    }
+    tokio::time::timeout(server.timeout, connecting).await.unwrap_or_else(|_| {
+        let why = format!("no answer within {} seconds", server.timeout.as_secs());
+        Err(TransportError::Unreachable(host(), why))
+    })
 }
 
 fn tls(server: &Server) -> Result<TlsParameters, TransportError> {

@@ -46,6 +46,8 @@ words! {
     NOTHING_LATELY = "Nothing yet.";
     SUSPENDED_FOR_CREDIT = "This account is locked because its credit is used up. Machines keep running; signing in and API keys do not work.";
     SUSPENDED_BY_ADMIN = "This account is locked. Please ask the administrator of this cloud.";
+    STOPPED_FOR_CREDIT = "This account is disabled because its credit is used up: its machines are stopped. Its data is kept.";
+    RESTRICTED = "Nothing can be added to this account because its credit is used up. What is there keeps running.";
     DISABLED = "This account is disabled: its machines are stopped. Please ask the administrator of this cloud.";
 
     KIND_PAYMENT = "Payment";

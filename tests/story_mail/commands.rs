@@ -7,7 +7,7 @@ use crate::story_cli::bursar;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_is_tested_sent_listed_and_tried_again_at_the_command_line() {
-    let server = MailServer::start();
+    let mut server = MailServer::start_apart();
     let mut cloud = Cloud::start(Database::sqlite(), NOVEMBER, alice).await;
     meet(&cloud).await;
     bursar(&cloud.env, &["mail", "test"]).await.refused(&["mail is switched off"]);
@@ -62,13 +62,21 @@ async fn mail_is_tested_sent_listed_and_tried_again_at_the_command_line() {
     assert_eq!(bursar(&cloud.env, &["--json", "mail", "list", "--open"]).await.json()["mails"], serde_json::json!([]));
     let audit = bursar(&cloud.env, &["--json", "audit", "mail"]).await.out;
     assert!(audit.contains("mail.tested") && audit.contains("passed"), "{audit}");
+    server.stop();
+    let way_out = "Is it running, and are [mail] host, port and security right?";
+    bursar(&cloud.env, &["mail", "test"]).await.refused(&["can not be reached", way_out]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_server_sends_by_itself_while_its_runs_go_on() {
     let server = MailServer::start();
     let now = SystemClock.now();
-    let mut cloud = Cloud::start(Database::sqlite(), (now.as_seconds() / 3_600 - 2) * 3_600, alice).await;
+    let mut cloud = Cloud::start(Database::sqlite(), (now.as_seconds() / 3_600 - 2) * 3_600, |world| {
+        let small = world.find_offering("Small Instance").unwrap();
+        let account = tenant(world, "alice");
+        world.deploy_vm(account, "www", small, world.now());
+    })
+    .await;
     for (key, value) in settings(&server, "none") {
         cloud.env.insert(format!("BURSAR_{key}"), value);
     }

@@ -112,6 +112,31 @@ async fn an_account_without_an_address_is_told_to_administrators_and_written_to_
 }
 
 #[tokio::test]
+async fn a_warning_that_reached_nobody_goes_to_a_corrected_address_by_itself() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = cloud_with_mail(database, &server, alice).await;
+        let refused = (550, "no such user".to_owned());
+        server.set(|script| drop(script.recipients.insert("alice@example.com".to_owned(), refused)));
+        let warning = notice(&cloud, "alice", WARNING, SENTENCE).await;
+        notice(&cloud, "alice", "used-100", "100 % of your credit is used.").await;
+        assert_eq!(pass(&cloud).await.sent.dead, 2);
+        pass(&cloud).await;
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "nothing goes round");
+        cloud.reconfigure("MAIL_RECIPIENTS", "ROOT/alice=alice@example.org").await;
+        assert_eq!(pass(&cloud).await.sent.sent, 1);
+        assert_eq!(server.taken().last().unwrap().to, "alice@example.org");
+        assert_eq!(arrived(&cloud, warning).await, Some(cloud.clock.now()));
+        assert_eq!(pass(&cloud).await, MailSummary::default());
+        assert_eq!(
+            states(&cloud).await,
+            ["alice@example.com dead", "alice@example.com dead", "admin@example.com sent", "alice@example.org sent"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn hostile_names_never_become_headers_or_markup() {
     on_each_database(|database| async {
         let server = MailServer::start();

@@ -29,7 +29,7 @@ async fn a_mail_that_is_put_off_is_tried_again_with_growing_pauses() {
             let begun = cloud.clock.now();
             let next = outbox(&cloud).await[0].next_ms;
             assert_eq!(next, begun.plus(Duration::from_mins(minutes)));
-            cloud.clock.advance(Duration::from_mins(minutes) - Duration::from_secs(1));
+            cloud.clock.advance(Duration::from_secs(minutes * 60 - 1));
             assert_eq!(pass(&cloud).await, MailSummary::default(), "not before its time");
             cloud.clock.advance(Duration::from_secs(1));
             assert_eq!(pass(&cloud).await.sent.deferred, 1);
