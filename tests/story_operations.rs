@@ -366,9 +366,8 @@ async fn arming_says_everything_that_stands_in_its_way() {
         cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
         assert_eq!(obstacles(&cloud, &["lock"], &[]).await, "");
         assert!(obstacles(&cloud, &["restrict"], &[]).await.contains("updateResourceLimit"));
-        for key in ["CLOUDSTACK_ENFORCER_API_KEY", "CLOUDSTACK_ENFORCER_SECRET_KEY"] {
-            cloud.reconfigure(key, "").await;
-        }
+        cloud.env.insert("BURSAR_CLOUDSTACK_ENFORCER_API_KEY".to_owned(), String::new());
+        cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", "").await;
         assert!(obstacles(&cloud, &["lock"], &[]).await.contains("the enforcer's key pair is not configured"));
     })
     .await;

@@ -3,7 +3,7 @@
 //! Promises: a plan is carried out as a whole set of lines or less, never more; a line whose decision is no longer the same is
 //! left out and says so; nobody approves twice; a plan that is too old is worth nothing.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +153,7 @@ pub(super) async fn build(
         };
         let own: Vec<&str> = projects
             .iter()
-            .filter(|project| project.owner_account_id == Some(planned.account.id) && project.state != "gone")
+            .filter(|project| project.owner_account_id == Some(planned.account.id) && project.state == "Active")
             .map(|project| project.name.as_str())
             .collect();
         notes.extend(notes_of(*rung, &own));
@@ -380,9 +380,6 @@ pub async fn show(tx: &mut Tx, plan: PlanRow, second_admin: bool) -> Result<Show
         lines,
     })
 }
-
-/// How long a plan is good for where nothing else is configured.
-pub const DEFAULT_LASTS: Duration = Duration::from_hours(24);
 
 /// A plan as a page of text.
 pub fn text(plan: &ShownPlan, zone: chrono_tz::Tz) -> String {
