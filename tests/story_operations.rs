@@ -334,7 +334,12 @@ async fn only_what_is_armed_for_the_domain_is_done() {
 async fn arming_says_everything_that_stands_in_its_way() {
     on_each_database(|database| async {
         let mut cloud = armed(database, &["bob"], &[]).await;
+        cloud.pass(HOUR);
         cloud.round().await;
+        cloud.reconfigure("MAIL_TRANSPORT", "").await;
+        let wanted = Wanted::new(&[], &[]);
+        assert!(arming::obstacles(&cloud.app, &wanted).await.unwrap()[0].contains("bursar mail test"));
+        cloud.reconfigure("MAIL_TRANSPORT", "off").await;
         let obstacles = async |cloud: &Cloud, rungs: &[&str], domains: &[&str]| {
             let owned = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
             arming::obstacles(&cloud.app, &Wanted::new(&owned(rungs), &owned(domains))).await.unwrap().join("; ")
@@ -361,9 +366,8 @@ async fn arming_says_everything_that_stands_in_its_way() {
         cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
         assert_eq!(obstacles(&cloud, &["lock"], &[]).await, "");
         assert!(obstacles(&cloud, &["restrict"], &[]).await.contains("updateResourceLimit"));
-        for key in ["CLOUDSTACK_ENFORCER_API_KEY", "CLOUDSTACK_ENFORCER_SECRET_KEY"] {
-            cloud.reconfigure(key, "").await;
-        }
+        cloud.env.insert("BURSAR_CLOUDSTACK_ENFORCER_API_KEY".to_owned(), String::new());
+        cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", "").await;
         assert!(obstacles(&cloud, &["lock"], &[]).await.contains("the enforcer's key pair is not configured"));
     })
     .await;

@@ -49,7 +49,9 @@ pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) 
     let touched: BTreeSet<AccountId> = operations::list_intents_of_run(&mut tx, of)
         .await?
         .into_iter()
-        .filter(|intent| intent.state == "done" && DOWNWARDS.contains(&intent.action.as_str()))
+        .filter(|intent| {
+            (intent.state == "done" || intent.state == "open") && DOWNWARDS.contains(&intent.action.as_str())
+        })
         .map(|intent| intent.account_id)
         .collect();
     tx.commit().await?;

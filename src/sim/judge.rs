@@ -77,7 +77,11 @@ impl Life {
                     self.cloud.tell(format!("{} takes {} {:?}", effect.command, tenant.name, taken.step));
                     let fuse = self.cloud.standin.with(|world| self.lot.fuse(setup::counted_accounts(world)));
                     let found = self.watch.taken(tenant.id, &taken, &truth, fuse);
-                    self.violations.extend(found);
+                    for violation in found {
+                        if !self.violations.contains(&violation) {
+                            self.violations.push(violation);
+                        }
+                    }
                 }
             }
         }

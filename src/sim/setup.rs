@@ -126,7 +126,7 @@ impl Lot {
             fuse_percent: *dice.pick(&[2, 20, 50, 100]).unwrap_or(&100),
             two: dice.chance(500),
             faults: (dice.below(60), dice.below(300)),
-            ticks: dice.between(35, 70),
+            ticks: dice.between(20, 45),
         }
     }
 

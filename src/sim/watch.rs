@@ -131,6 +131,13 @@ struct Standing {
     freed: Option<Timestamp>,
 }
 
+impl Standing {
+    /// Whether there is anything that bursar lowered, or is just giving back.
+    fn may_be_lifted(&self) -> bool {
+        self.restoring.is_some() || !self.limits.is_empty()
+    }
+}
+
 /// How an account is found after a quiet cycle.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -168,7 +175,9 @@ impl Watch {
 
     /// Whether bursar has it suspended or is restoring it: who plays a tenant leaves it alone then.
     pub fn is_busy(&self, account: CloudId) -> bool {
-        self.accounts.get(&account).is_some_and(|(_, standing)| standing.ours || standing.restoring.is_some())
+        self.accounts
+            .get(&account)
+            .is_some_and(|(_, standing)| standing.ours || standing.restoring.is_some() || !standing.limits.is_empty())
     }
 
     /// When bursar last set it free.
@@ -196,7 +205,7 @@ impl Watch {
             }
         } else if by_hand {
             broken("by-hand", format!("{step:?} undoes what somebody else did"));
-        } else if !standing.ours && !(step == Step::Lift && standing.restoring.is_some()) {
+        } else if !standing.ours && !(step == Step::Lift && standing.may_be_lifted()) {
             broken("only-ours", format!("{step:?} of an account that bursar did not suspend"));
         }
         if let Some(decision) = taken.decision
@@ -228,10 +237,13 @@ impl Watch {
             // On top of a suspension it leaves no trace at all.
             ByHand::SuspendsSilently if before == State::Enabled => standing.by_hand = Some(at),
             ByHand::SuspendsSilently => {}
-            ByHand::Enables | ByHand::Removes => {
-                let (acted, freed) = (std::mem::take(&mut standing.acted), standing.freed);
-                *standing = Standing { acted, freed, ..Standing::default() };
+            // What bursar lowered it gives back one day, whoever enabled the account.
+            ByHand::Enables => {
+                let before = std::mem::take(standing);
+                let Standing { acted, freed, limits, .. } = before;
+                *standing = Standing { acted, freed, limits, ..Standing::default() };
             }
+            ByHand::Removes => *standing = Standing::default(),
         }
         if standing.by_hand.is_some() {
             standing.restoring = None;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{ids::RunId, time::Timestamp};
 
-/// A run whose process has not shown a sign of life for so long was cut off: it no longer blocks the next.
+/// A run whose process has not shown a sign of life for so long was cut off: it no longer blocks the next. Nor does one whose
+/// sign of life lies so far ahead: it died while its clock was wrong.
 const RUN_IS_DEAD_AFTER: Duration = Duration::from_mins(3);
 
 /// What a run of a job left behind.
@@ -76,10 +77,12 @@ pub async fn start_run(
 ) -> Result<Result<RunId, Timestamp>, StoreError> {
     exec!(
         tx,
-        "update run set ended_ms = $1, outcome = 'cut-off' where job = $2 and ended_ms is null and alive_ms < $3",
+        "update run set ended_ms = $1, outcome = 'cut-off' \
+         where job = $2 and ended_ms is null and (alive_ms < $3 or alive_ms > $4)",
         now,
         job,
-        now.minus(RUN_IS_DEAD_AFTER)
+        now.minus(RUN_IS_DEAD_AFTER),
+        now.plus(RUN_IS_DEAD_AFTER)
     )?;
     let open = maybe!(tx, (i64,), "select started_ms from run where job = $1 and ended_ms is null", job)?;
     if let Some((started_ms,)) = open {
@@ -168,7 +171,8 @@ pub async fn list_audit(tx: &mut Tx, subject: Option<&str>, limit: i64) -> Resul
     )
 }
 
-/// Takes or renews a lease; gives the fence, or None while another holder has it.
+/// Takes or renews a lease; gives the fence, or None while another holder has it. One that lasts longer than any that is taken
+/// now could was taken under a clock that was wrong, and stops nobody.
 pub async fn take_lease(
     tx: &mut Tx,
     name: &str,
@@ -183,12 +187,13 @@ pub async fn take_lease(
          on conflict (name) do update set \
            fence = case when lease.holder = excluded.holder then lease.fence else lease.fence + 1 end, \
            holder = excluded.holder, expires_ms = excluded.expires_ms \
-         where lease.holder = excluded.holder or lease.expires_ms <= $4 \
+         where lease.holder = excluded.holder or lease.expires_ms <= $4 or lease.expires_ms > $5 \
          returning fence",
         name,
         holder,
         now.plus(lasts),
-        now
+        now,
+        now.plus(lasts).plus(lasts)
     )?;
     Ok(taken.map(|(fence,)| fence))
 }
@@ -309,4 +314,37 @@ pub async fn seize_lease(
         holder,
         now.plus(lasts)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        secrets::Secret,
+        store::{Store, StoreSettings},
+    };
+
+    async fn store() -> (Store, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings { data_dir: folder.path().to_owned(), url: Secret::new(""), max_connections: 2 };
+        (Store::open(&settings).await.unwrap(), folder)
+    }
+
+    #[tokio::test]
+    async fn what_died_while_its_clock_was_ahead_stops_nobody_once_the_clock_is_right() {
+        let (store, _folder) = store().await;
+        let now = Timestamp::from_seconds(1_793_491_200);
+        let ahead = now.plus(Duration::from_hours(30));
+        let lasts = Duration::from_mins(3);
+        let mut tx = store.begin().await.unwrap();
+        start_run(&mut tx, "sync", "test", "dead", ahead).await.unwrap().unwrap();
+        take_lease(&mut tx, "enforcer", "dead", lasts, ahead).await.unwrap().unwrap();
+        assert!(start_run(&mut tx, "sync", "test", "alive", now).await.unwrap().is_ok());
+        assert_eq!(take_lease(&mut tx, "enforcer", "alive", lasts, now).await.unwrap(), Some(2));
+        // What is merely a little ahead is alive.
+        let close = now.minus(Duration::from_mins(2));
+        assert_eq!(start_run(&mut tx, "sync", "test", "other", close).await.unwrap(), Err(now));
+        assert_eq!(take_lease(&mut tx, "enforcer", "other", lasts, close).await.unwrap(), None);
+        tx.commit().await.unwrap();
+    }
 }

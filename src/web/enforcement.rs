@@ -159,7 +159,8 @@ pub(super) async fn page(
         .map(|hold| HoldView {
             account: name(hold.account_id),
             owner: hold.owner,
-            rung: rung_words(&hold.rung),
+            // What was suspended before bursar came stands on no step of its ladder.
+            rung: Rung::parse(&hold.rung).filter(|rung| *rung != Rung::None).map_or("", |rung| rung_words(rung.word())),
             since: Timestamp::from_ms(hold.placed_ms).display_in(zone),
             by: hold.placed_by,
             why: hold.reason,

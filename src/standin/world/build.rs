@@ -425,6 +425,25 @@ impl World {
         self.job_events(&about, admin, account, LOCK_SCHEDULED, Some(LOCK_STARTED));
     }
 
+    /// Disables an account the way an administrator does by hand, with its event; its machines are stopped.
+    pub fn disable_by_admin(&mut self, account: CloudId) {
+        let about = self.about_account("ACCOUNT.DISABLE", account);
+        let (admin, now) = (self.admin, self.now);
+        self.set_account_state(account, State::Disabled);
+        for machine in self.running_machines(account) {
+            self.stop_vm(machine, now);
+        }
+        self.job_events(&about, admin, account, LOCK_SCHEDULED, Some("Disabling account"));
+    }
+
+    /// Enables an account the way an administrator does by hand, with its event.
+    pub fn enable_by_admin(&mut self, account: CloudId) {
+        let about = self.about_account("ACCOUNT.ENABLE", account);
+        self.set_account_state(account, State::Enabled);
+        let admin = self.admin;
+        self.completed_event(&about, admin, "Successfully completed enabling account.");
+    }
+
     /// Suspends a project the way an administrator does by hand, with its event; its machines stop.
     pub fn suspend_project_by_admin(&mut self, project: CloudId) {
         let account = self.owner_account(project);
@@ -443,25 +462,6 @@ impl World {
     /// How many questions about a job are answered with "still running" from now on.
     pub fn set_job_delay(&mut self, polls: u32) {
         self.job_delay_polls = polls;
-    }
-
-    /// Disables an account the way an administrator does by hand, with its event; its machines are stopped.
-    pub fn disable_by_admin(&mut self, account: CloudId) {
-        let about = self.about_account("ACCOUNT.DISABLE", account);
-        let (admin, now) = (self.admin, self.now);
-        self.set_account_state(account, State::Disabled);
-        for machine in self.running_machines(account) {
-            self.stop_vm(machine, now);
-        }
-        self.job_events(&about, admin, account, LOCK_SCHEDULED, Some("Disabling account"));
-    }
-
-    /// Enables an account the way an administrator does by hand, with its event.
-    pub fn enable_by_admin(&mut self, account: CloudId) {
-        let about = self.about_account("ACCOUNT.ENABLE", account);
-        self.set_account_state(account, State::Enabled);
-        let admin = self.admin;
-        self.completed_event(&about, admin, "Successfully completed enabling account.");
     }
 
     /// Sets an account's state without any event or stop, as the quota plugin does.
