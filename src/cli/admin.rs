@@ -79,7 +79,7 @@ fn ask_admin_key() -> anyhow::Result<Credentials> {
 pub async fn check(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = check::check(&config, Arc::new(SystemClock)).await;
-    let acknowledged = if report.exit_code() == 0 { acknowledge(config, &report).await? } else { None };
+    let acknowledged = if report.exit_code() == 0 { Box::pin(acknowledge(config, &report)).await? } else { None };
     context.show(&report, |report| {
         let acknowledged = acknowledged.map(|text| format!("\n{text}: looked at, and enforcement goes on."));
         format!("{report}{}", acknowledged.unwrap_or_default())
