@@ -20,6 +20,7 @@ use bursar::{
     store::{
         enforcement,
         notify::{self as rows, MailLine},
+        policy,
     },
     time::{Clock as _, Timestamp},
 };
@@ -92,7 +93,8 @@ async fn record(cloud: &Cloud, account: &str, event: &str, sentence: &str, dry_r
     let acts_at = event.starts_with("warning-").then(|| Timestamp::from_seconds(NOVEMBER + 3 * 86_400));
     if acts_at.is_some() {
         let since = Some(Timestamp::from_seconds(OVER_SINCE));
-        enforcement::put_over_since(&mut tx, account.payer_id, since, now).await.unwrap();
+        let rung = event.split('-').nth(1).unwrap();
+        policy::put_reached(&mut tx, account.payer_id, rung, since).await.unwrap();
     }
     enforcement::insert_notice(&mut tx, account.payer_id, account.id, 1, event, sentence, acts_at, dry_run, now)
         .await

@@ -47,7 +47,9 @@ fn tenants(world: &mut World, names: &[&str]) {
 
 /// A cloud with these tenants, each with a machine, and these steps armed.
 async fn armed(database: Database, names: &[&str], rungs: &[&str]) -> Cloud {
-    let cloud = Cloud::start_tuned(database, NOVEMBER, |options| options.job_delay_polls = 0, |world| tenants(world, names)).await;
+    let cloud =
+        Cloud::start_tuned(database, NOVEMBER, |options| options.job_delay_polls = 0, |world| tenants(world, names))
+            .await;
     cloud.arm(rungs).await;
     cloud
 }
@@ -332,7 +334,12 @@ async fn only_what_is_armed_for_the_domain_is_done() {
 async fn arming_says_everything_that_stands_in_its_way() {
     on_each_database(|database| async {
         let mut cloud = armed(database, &["bob"], &[]).await;
+        cloud.pass(HOUR);
         cloud.round().await;
+        cloud.reconfigure("MAIL_TRANSPORT", "").await;
+        let wanted = Wanted::new(&[], &[]);
+        assert!(arming::obstacles(&cloud.app, &wanted).await.unwrap()[0].contains("bursar mail test"));
+        cloud.reconfigure("MAIL_TRANSPORT", "off").await;
         let obstacles = async |cloud: &Cloud, rungs: &[&str], domains: &[&str]| {
             let owned = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
             arming::obstacles(&cloud.app, &Wanted::new(&owned(rungs), &owned(domains))).await.unwrap().join("; ")
@@ -359,9 +366,8 @@ async fn arming_says_everything_that_stands_in_its_way() {
         cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
         assert_eq!(obstacles(&cloud, &["lock"], &[]).await, "");
         assert!(obstacles(&cloud, &["restrict"], &[]).await.contains("updateResourceLimit"));
-        for key in ["CLOUDSTACK_ENFORCER_API_KEY", "CLOUDSTACK_ENFORCER_SECRET_KEY"] {
-            cloud.reconfigure(key, "").await;
-        }
+        cloud.env.insert("BURSAR_CLOUDSTACK_ENFORCER_API_KEY".to_owned(), String::new());
+        cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", "").await;
         assert!(obstacles(&cloud, &["lock"], &[]).await.contains("the enforcer's key pair is not configured"));
     })
     .await;
@@ -381,7 +387,10 @@ async fn the_first_run_report_tells_what_would_be_done_now_and_soon() {
         let bob = first.lines.iter().find(|line| line.account == "ROOT/bob").unwrap();
         assert_eq!((bob.now, bob.next, bob.machines), ("warn", Some("lock"), Some(1)), "{first:?}");
         let text = first.text(chrono_tz::UTC);
-        assert!(text.contains("would warn 1, restrict 0, lock 0") && text.contains("ROOT/bob: warn now, lock from"), "{text}");
+        assert!(
+            text.contains("would warn 1, restrict 0, lock 0") && text.contains("ROOT/bob: warn now, lock from"),
+            "{text}"
+        );
         assert!(first.lines.iter().all(|line| line.account != "ROOT/ann"), "nothing is due for ann");
         assert!(audit(&cloud, "enforce.arm").await.is_empty(), "a report arms nothing");
         arming::arm(&cloud.app, &wanted, "alice").await.unwrap();
@@ -479,11 +488,16 @@ async fn a_correction_that_waits_holds_its_payer_only_where_too_much_may_be_char
 async fn much_usage_that_waits_holds_everybody_and_little_only_its_payers() {
     on_each_database(|database| async {
         let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
-        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100"), ("ENFORCEMENT_QUARANTINE_PERCENT", "90")] {
+        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100"), ("ENFORCEMENT_QUARANTINE_PERCENT", "90")]
+        {
             cloud.reconfigure(key, value).await;
         }
         let_locks_come_due(&cloud, &["ann", "bob"]).await;
-        run_sql(&cloud, "update usage_record set standing = 3 where account_id = (select id from account where name = 'bob')").await;
+        run_sql(
+            &cloud,
+            "update usage_record set standing = 3 where account_id = (select id from account where name = 'bob')",
+        )
+        .await;
         let report = cloud.enforce().await;
         assert_eq!(report.locked, ["ROOT/ann"], "{report:?}");
         assert!(decided(&report, "ROOT/bob").2.contains("usage records"), "{report:?}");

@@ -8,7 +8,7 @@ use bursar::{
         terms::{self, Whom, Word},
     },
     ledger::payers,
-    standin::{Options, World},
+    standin::{Options, State, World},
     store::{enforcement as rows, notify, payers::PayerRow, policy},
     time::{Clock as _, Timestamp},
 };
@@ -227,7 +227,7 @@ async fn what_an_administrator_lifted_is_left_in_peace_and_warned_of_anew() {
         let mut tx = cloud.app.store.begin().await.unwrap();
         assert!(rows::lift_hold(&mut tx, bob.id, "billing", "alice", lifted).await.unwrap());
         tx.commit().await.unwrap();
-        cloud.standin.with(|world| world.enable_by_admin(bob.cloud_id.parse().unwrap()));
+        cloud.standin.with(|world| world.set_account_state(bob.cloud_id.parse().unwrap(), State::Enabled));
         let report = move_to(&cloud, lifted.plus(HOUR)).await;
         assert_eq!(word(&report, "ROOT/bob"), ("warn", "lock-is-due"));
         let (_, second, anew) = warning(&cloud, "bob").await.unwrap();

@@ -425,10 +425,17 @@ pub async fn notices(context: &Context, word: Option<&str>) -> anyhow::Result<Ex
     let mut rows = Vec::new();
     for notice in &notices {
         let account = cloud::get_account(&mut tx, AccountId::new(notice.account_id)).await?;
-        let at = Timestamp::from_ms(notice.recorded_ms).display_in(app.config.billing.zone);
-        let rehearsal = if notice.dry_run == 1 { "dry run" } else { "given" };
-        rows.push([at, account.full_name(), rehearsal.to_owned(), notice.sentence.clone()]);
+        let when = |ms: i64| Timestamp::from_ms(ms).display_in(app.config.billing.zone);
+        let reached = match (notice.dry_run, notice.arrived_ms, notice.seen_ms, notice.no_address_ms) {
+            (1, ..) => "dry run".to_owned(),
+            (_, Some(at), ..) => format!("mailed {}", when(at)),
+            (_, None, Some(at), _) => format!("seen {}", when(at)),
+            (_, None, None, Some(_)) => "nobody to write to".to_owned(),
+            _ => "recorded".to_owned(),
+        };
+        rows.push([when(notice.recorded_ms), account.full_name(), reached, notice.sentence.clone()]);
     }
-    context.show(&notices, |_| output::table(["when", "account", "", "what the tenant is told"], rows))?;
+    context
+        .show(&notices, |_| output::table(["when", "account", "how far it got", "what the tenant is told"], rows))?;
     Ok(ExitCode::SUCCESS)
 }

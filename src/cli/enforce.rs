@@ -108,7 +108,7 @@ fn enforce_text(report: &serde_json::Value) -> String {
     }
     if flag("paused") {
         text.push_str("\nEnforcement is paused: nothing was done. `bursar enforce resume` goes on.");
-    } else if flag("dry_run") {
+    } else if flag("dry_run") && words(report, "restored").is_empty() {
         text.push_str("\nDry run: nothing was done. `bursar enforce arm` lets bursar act on its decisions.");
     }
     text
@@ -189,11 +189,8 @@ async fn arm(context: &Context, app: &App, wanted: &Wanted, yes: bool) -> anyhow
         bail!("{} can not be armed:\n{}", wanted.words(), list.join("\n"));
     }
     let first = arming::first_run(app, wanted).await?;
-    if !yes {
-        output::error(&first.text(app.config.billing.zone));
-        if !agreed(&format!("Arm {}?", wanted.words()))? {
-            bail!("nothing was armed; `bursar enforce arm --yes` does it without asking");
-        }
+    if !yes && !agreed(&first.text(app.config.billing.zone), &format!("Arm {}?", wanted.words()))? {
+        bail!("nothing was armed; `bursar enforce arm --yes` does it without asking");
     }
     let armed = arming::arm(app, wanted, &author()).await?;
     wake(app).await?;
@@ -205,11 +202,11 @@ async fn arm(context: &Context, app: &App, wanted: &Wanted, yes: bool) -> anyhow
 }
 
 /// Asks on a terminal; elsewhere nobody can answer.
-fn agreed(question: &str) -> anyhow::Result<bool> {
+fn agreed(what: &str, question: &str) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked here: say --yes once you have read this");
+        bail!("{what}\nNobody can be asked here: say --yes once you have read this");
     }
-    output::error(&format!("{question} [y/N]"));
+    output::error(&format!("{what}\n{question} [y/N]"));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -324,10 +321,10 @@ pub async fn leave(context: &Context, args: &LeaveArgs) -> anyhow::Result<ExitCo
     let app = context.app().await?;
     if !args.yes {
         let held = arming::status(&app).await?.held;
-        output::error(&format!(
+        let what = format!(
             "bursar pauses, disarms, and gives back everything that it took: {held} accounts. What is owed stays in the ledger."
-        ));
-        if !agreed("Leave?")? {
+        );
+        if !agreed(&what, "Leave?")? {
             bail!("nothing was changed; `bursar leave --yes` does it without asking");
         }
     }

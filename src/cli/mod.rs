@@ -115,7 +115,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Estimate { account, error } => estimate::estimate(context, account.as_deref(), error).await,
         Command::Verify => jobs::verify(context).await,
         Command::Explain(args) => explain::explain(context, args).await,
-        Command::Preview { from, to } => preview::preview(context, &from, &to).await,
+        Command::Preview { from, to } => Box::pin(preview::preview(context, &from, &to)).await,
         Command::Price { command } => prices::price(context, command).await,
         Command::Import { command } => import::import(context, command).await,
         Command::Account { command } => accounts::account(context, command).await,

@@ -47,17 +47,7 @@ pub async fn payer(context: &Context, command: PayerCommand) -> anyhow::Result<E
             })?;
         }
         PayerCommand::Class { payer, class, reason } => {
-            let class = (class != "none").then_some(class);
-            let mut tx = app.store.begin().await?;
-            let row = payers::resolve(&mut tx, &payer).await?;
-            let cause = Cause { key: "class", author: &who, reason: &reason };
-            payers::set_class(&mut tx, row.id, class.as_deref(), cause, now).await?;
-            tx.commit().await?;
-            let value = serde_json::json!({ "payer": row.name, "class": class });
-            context.show(&value, |_| match &class {
-                Some(class) => format!("{} is of class {class}.", row.name),
-                None => format!("{} is of no class: the default applies.", row.name),
-            })?;
+            super::policy::class_of(context, &app, &payer, &class, &reason).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -60,7 +60,14 @@ pub async fn policy(context: &Context, command: PolicyCommand) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-async fn class_of(context: &Context, app: &App, payer: &str, class: &str, reason: &str) -> anyhow::Result<()> {
+/// Gives a payer a class, or takes it away.
+pub(super) async fn class_of(
+    context: &Context,
+    app: &App,
+    payer: &str,
+    class: &str,
+    reason: &str,
+) -> anyhow::Result<()> {
     let class = (class != "none").then_some(class);
     let ladders = app.ladders();
     if let Some(class) = class.filter(|class| !ladders.has_class(class)) {

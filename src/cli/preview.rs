@@ -14,15 +14,17 @@ use crate::{
     jobs::work,
     ledger::rules::{Figures, Position},
     money::Money,
-    policy::decide::share_words,
+    policy::{Policy, decide::share_words, reached_by},
     rating::{
         Rated, TierUse,
         desk::{Desk, Pricing, Under},
         tax::TaxRate,
     },
-    store::{cloud, ledger, rating},
+    store::{cloud, ledger, policy, rating},
     time::{Day, Period, Timestamp},
 };
+
+const DAY_SECONDS: u64 = 86_400;
 
 #[derive(serde::Serialize)]
 struct PreviewLine {
@@ -32,7 +34,7 @@ struct PreviewLine {
     gross: String,
     limit: Option<String>,
     share: String,
-    would: &'static str,
+    would: String,
 }
 
 /// What a payer's accounts come to.
@@ -90,7 +92,7 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
         }
     }
     let limits = ledger::list_limits(&mut tx).await?;
-    let policy = app.policy();
+    let (ladders, classes) = (app.ladders(), policy::list_classes(&mut tx).await?);
     let currency = &app.config.billing.currency;
     let mut lines = Vec::new();
     for payer in cloud::list_payers(&mut tx).await? {
@@ -100,13 +102,9 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
         let limit = limits.get(&payer.id).copied().unwrap_or(app.default_limit());
         let position = Position { limit, money: gross.negated()?, ..Position::default() };
         let figures = Figures::of(&position, app.clock.now())?;
-        let percent = figures.share().for_thresholds();
         let would = match limit {
-            None => "nothing: not managed",
-            Some(_) if percent >= Decimal::ONE_HUNDRED && policy.lock.enabled => "warn, then lock",
-            Some(_) if percent >= Decimal::ONE_HUNDRED => "warn",
-            Some(_) if policy.notify_percent.iter().any(|threshold| percent >= Decimal::from(*threshold)) => "notify",
-            Some(_) => "nothing",
+            None => "nothing: not managed".to_owned(),
+            Some(_) => would(&ladders.of(classes.get(&payer.id).map(String::as_str), None), &figures),
         };
         lines.push(PreviewLine {
             payer: payer.name,
@@ -133,7 +131,7 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
                     line.gross.clone(),
                     line.limit.clone().unwrap_or_else(|| "none".to_owned()),
                     line.share.clone(),
-                    line.would.to_owned(),
+                    line.would.clone(),
                 ]
             })
             .collect();
@@ -145,4 +143,24 @@ pub async fn preview(context: &Context, from: &str, to: &str) -> anyhow::Result<
         text
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What would have been decided about these figures.
+fn would(policy: &Policy, figures: &Figures) -> String {
+    let steps: Vec<String> = reached_by(policy, figures)
+        .into_iter()
+        .map(|(rung, delay)| match delay.as_secs() / DAY_SECONDS {
+            0 => rung.word().to_owned(),
+            1 => format!("{} after a day", rung.word()),
+            days => format!("{} after {days} days", rung.word()),
+        })
+        .collect();
+    let percent = figures.share().for_thresholds();
+    if !steps.is_empty() {
+        steps.join(", ")
+    } else if policy.notify_percent.iter().any(|threshold| percent >= Decimal::from(*threshold)) {
+        "notify".to_owned()
+    } else {
+        "nothing".to_owned()
+    }
 }

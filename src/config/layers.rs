@@ -337,13 +337,12 @@ impl FileReader<'_> {
                     problems.push(Problem::new(origin, unknown_class_key(&class, &key), None));
                     continue;
                 };
-                match to_value(value.get_ref()).and_then(|value| shape.same_shape(&value)) {
-                    Some(raw) => drop(given.insert(key, (raw, origin))),
-                    None => {
-                        let (wanted, found) = (shape.shape(), shape_word(value.get_ref(), &shape));
-                        let what = format!("{CLASSES}.{class}.{key} must be {wanted}, not {found}");
-                        problems.push(Problem::new(origin, what, None));
-                    }
+                if let Some(raw) = to_value(value.get_ref()).and_then(|value| shape.same_shape(&value)) {
+                    given.insert(key, (raw, origin));
+                } else {
+                    let (wanted, found) = (shape.shape(), shape_word(value.get_ref(), &shape));
+                    let what = format!("{CLASSES}.{class}.{key} must be {wanted}, not {found}");
+                    problems.push(Problem::new(origin, what, None));
                 }
             }
         }

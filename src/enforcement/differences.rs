@@ -1,6 +1,6 @@
 //! How far database and cloud differ: what an administrator looks at after a restored backup, before anything is enforced.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     guards::{self, UnknownAct},
@@ -139,7 +139,9 @@ pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String
     {
         confirmed.push(text);
     }
-    runs::put_setting(&mut tx, switches::OWN_ACTS_UNTIL, &now.as_ms().to_string(), now).await?;
+    // CloudStack dates its events by the second.
+    let looked = now.plus(Duration::from_secs(1)).as_ms().to_string();
+    runs::put_setting(&mut tx, switches::OWN_ACTS_UNTIL, &looked, now).await?;
     if !confirmed.is_empty() {
         let line = AuditLine {
             at_ms: now.as_ms(),

@@ -95,6 +95,7 @@ struct Known {
     reached: HashMap<(PayerId, String), Timestamp>,
     noticed: HashMap<(AccountId, bool), BTreeSet<String>>,
     warnings: HashMap<AccountId, Vec<WarningRow>>,
+    blocks: HashMap<PayerId, Vec<Block>>,
     holds: HashMap<AccountId, (Option<BillingHold>, bool)>,
     lifted: HashMap<AccountId, Timestamp>,
     classes: HashMap<PayerId, String>,
@@ -103,7 +104,7 @@ struct Known {
 }
 
 impl Known {
-    async fn read(tx: &mut Tx, now: Timestamp) -> Result<Self, Error> {
+    async fn read(tx: &mut Tx, accounts: &[Account], now: Timestamp) -> Result<Self, Error> {
         let mut warnings: HashMap<AccountId, Vec<WarningRow>> = HashMap::new();
         for row in policy_rows::list_warnings(tx).await? {
             warnings.entry(row.account_id).or_default().push(row);
@@ -129,6 +130,7 @@ impl Known {
             reached: policy_rows::list_reached(tx).await?,
             noticed: policy_rows::list_noticed_now(tx).await?,
             warnings,
+            blocks: guards::of_payers(tx, accounts).await?,
             holds,
             lifted: policy_rows::list_lifted(tx).await?,
             classes: policy_rows::list_classes(tx).await?,
@@ -205,18 +207,15 @@ pub async fn plan(
             .into_iter()
             .map(|standing| (standing.payer, standing))
             .collect();
-    let known = Known::read(tx, now).await?;
-    let mut plan = Plan::default();
     let accounts = cloud::list_accounts(tx).await?;
-    let of_payers = guards::of_payers(tx, &accounts).await?;
+    let known = Known::read(tx, &accounts, now).await?;
+    let mut plan = Plan::default();
     for account in accounts {
         if account.gone_ms.is_some() {
             continue;
         }
         plan.account_count += 1;
         if let Some(standing) = standings.get(&account.payer_id) {
-            let mut blocks = blocks.to_vec();
-            blocks.extend(of_payers.get(&account.payer_id).into_iter().flatten().cloned());
             plan.accounts.push(plan_account(&known, settings, blocks, arming, account, *standing, now));
         }
     }
@@ -226,7 +225,7 @@ pub async fn plan(
 fn plan_account(
     known: &Known,
     settings: &EnforceSettings,
-    own_blocks: Vec<Block>,
+    blocks: &[Block],
     arming: &Arming,
     account: Account,
     standing: Standing,
@@ -235,6 +234,8 @@ fn plan_account(
     let nothing = BTreeSet::new();
     let class = known.classes.get(&account.payer_id).map(String::as_str);
     let policy = settings.ladders.of(class, known.overrides.get(&account.payer_id));
+    let mut own_blocks = blocks.to_vec();
+    own_blocks.extend(known.blocks.get(&account.payer_id).into_iter().flatten().cloned());
     let (billing_hold, other_hold) = known.holds.get(&account.id).copied().unwrap_or_default();
     let armed = arming.at(&account.domain_path);
     let exemption = known.exemption(&account);

@@ -3,7 +3,7 @@
 //! Promises: a plan is carried out as a whole set of lines or less, never more; a line whose decision is no longer the same is
 //! left out and says so; nobody approves twice; a plan that is too old is worth nothing.
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::{
     fuse::{Step, Weighed},
     plan::PlannedAccount,
     record::figures_json,
-    run::{EnforceSettings, Enforcer, Error},
+    run::{EnforceSettings, Enforcer, Error, arming},
     tell,
 };
 use crate::{
@@ -114,6 +114,9 @@ pub enum PlanError {
         /// What it is now.
         state: String,
     },
+    /// Nothing is armed.
+    #[error("nothing is armed, so plan {0} could not be carried out; `bursar enforce arm` first")]
+    NotArmed(i64),
     /// The same person can not approve it twice.
     #[error("{0} has approved it already; another administrator has to")]
     Twice(String),
@@ -150,7 +153,7 @@ pub(super) async fn build(
         };
         let own: Vec<&str> = projects
             .iter()
-            .filter(|project| project.owner_account_id == Some(planned.account.id) && project.state != "gone")
+            .filter(|project| project.owner_account_id == Some(planned.account.id) && project.state == "Active")
             .map(|project| project.name.as_str())
             .collect();
         notes.extend(notes_of(*rung, &own));
@@ -314,6 +317,9 @@ pub async fn approve(
     if plan.state != "waiting" {
         return Err(PlanError::Ended { id, state: plan.state });
     }
+    if !arming(tx).await?.any() {
+        return Err(PlanError::NotArmed(id));
+    }
     if !rows::insert_approval(tx, id, author, now).await? {
         return Err(PlanError::Twice(author.to_owned()));
     }
@@ -374,9 +380,6 @@ pub async fn show(tx: &mut Tx, plan: PlanRow, second_admin: bool) -> Result<Show
         lines,
     })
 }
-
-/// How long a plan is good for where nothing else is configured.
-pub const DEFAULT_LASTS: Duration = Duration::from_hours(24);
 
 /// A plan as a page of text.
 pub fn text(plan: &ShownPlan, zone: chrono_tz::Tz) -> String {

@@ -32,6 +32,7 @@ pub const LEASE: &str = "enforcer";
 
 /// How enforcement goes about it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct EnforceSettings {
     /// Thresholds and delays: the default and the classes.
     pub ladders: Ladders,

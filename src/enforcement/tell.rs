@@ -1,19 +1,21 @@
 //! What administrators have to be told of.
 
 use crate::{
-    store::{StoreError, Tx},
+    store::{StoreError, Tx, notify},
     time::Timestamp,
 };
 
 /// Tells administrators once a key: in the log, and by mail where that is set up.
 pub async fn administrators(
-    _tx: &mut Tx,
+    tx: &mut Tx,
     key: &str,
     kind: &str,
     subject: &str,
     body: &str,
-    _now: Timestamp,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
-    tracing::warn!(key, kind, subject, body, "administrators are told");
+    if notify::insert_admin_notice(tx, key, kind, subject, body, now).await? {
+        tracing::warn!(key, kind, subject, body, "administrators are told");
+    }
     Ok(())
 }

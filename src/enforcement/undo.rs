@@ -3,10 +3,11 @@
 //! Promises: nothing of another owner's hold is lifted; what can not be given back is named with the reason; it works while
 //! enforcement is paused, because whoever undoes has paused first.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     act::{Actor, Done, Drive, Intent},
+    plan::{self, Plan},
     recover,
     run::{self, Enforcer, Error},
     switches,
@@ -14,13 +15,17 @@ use super::{
 use crate::{
     ids::{AccountId, RunId},
     store::{
-        StoreError, cloud, enforcement as rows, operations, policy as policy_rows,
+        StoreError,
+        cloud::{self, Account},
+        enforcement as rows, operations, policy as policy_rows,
         runs::{self, AuditLine},
     },
 };
 
 /// What an intent of these kinds took.
 const DOWNWARDS: [&str; 3] = ["restrict", "lock", "stop"];
+/// What was given back on a person's word is left alone for so long at least, whatever the policy's respite.
+const LEFT_ALONE_FOR: Duration = Duration::from_hours(24);
 
 /// What was given back.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -44,7 +49,9 @@ pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) 
     let touched: BTreeSet<AccountId> = operations::list_intents_of_run(&mut tx, of)
         .await?
         .into_iter()
-        .filter(|intent| intent.state == "done" && DOWNWARDS.contains(&intent.action.as_str()))
+        .filter(|intent| {
+            (intent.state == "done" || intent.state == "open") && DOWNWARDS.contains(&intent.action.as_str())
+        })
         .map(|intent| intent.account_id)
         .collect();
     tx.commit().await?;
@@ -108,6 +115,11 @@ async fn give_back_all(
     actor.note_locks_by_others().await?;
     // From here on also while enforcement is paused.
     actor.acts_by_order();
+    let now = enforcer.clock.now();
+    let mut tx = enforcer.store.read().await?;
+    let arming = run::arming(&mut tx).await?;
+    let plan = plan::plan(&mut tx, enforcer.settings, &[], &arming, now).await?;
+    tx.commit().await?;
     report.recovered.extend(go_on_with_restores(&actor).await?);
     for account in accounts {
         let mut tx = enforcer.store.read().await?;
@@ -115,13 +127,29 @@ async fn give_back_all(
         tx.commit().await?;
         let name = account.full_name();
         let sentence = "Your account was opened again by an administrator.".to_owned();
-        match Box::pin(actor.give_back(&account, "ordered", sentence, who)).await? {
+        let done = Box::pin(actor.give_back(&account, "ordered", sentence, who)).await?;
+        if !matches!(done, Done::No(_)) {
+            leave_alone(enforcer, &plan, &account, who).await?;
+        }
+        match done {
             Done::Yes => report.given_back.push(name),
             Done::Started(why) => report.started.push(format!("{name}: {why}")),
             Done::No(why) => report.left.push(format!("{name}: {why}")),
         }
     }
     Ok(report)
+}
+
+/// The next runs do not take again at once what a person has just given back.
+async fn leave_alone(enforcer: &Enforcer<'_>, plan: &Plan, account: &Account, who: &str) -> Result<(), Error> {
+    let now = enforcer.clock.now();
+    let planned = plan.accounts.iter().find(|planned| planned.account.id == account.id);
+    let respite = planned.map_or(LEFT_ALONE_FOR, |planned| planned.policy.respite.max(LEFT_ALONE_FOR));
+    let mut tx = enforcer.store.begin().await?;
+    let (payer, until) = (account.payer_id, now.plus(respite));
+    policy_rows::insert_exemption(&mut tx, payer, Some(account.id), until, false, who, "given back", now).await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Ways up that a former order or run began: they are driven on, whoever paused.

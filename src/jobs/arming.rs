@@ -5,11 +5,13 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
     app::{App, Role},
+    mail,
     work::{self, EnforceOptions, JobError, enforcement_client},
 };
 use crate::{
     cloudstack::{self, Client},
     enforcement::{self, EnforceSettings, marker, run::Enforcer, running::Looker, switches},
+    notify::{self, NotReady},
     policy::{Arming, Rung},
     setup::rights,
     store::{
@@ -101,8 +103,11 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
     }
     let present = enforcement::run::arming(&mut tx).await?;
     let domains = cloud::list_domains(&mut tx).await?;
-    if let Err(why) = mail_ready(&mut tx, app).await {
-        found.push(why);
+    if let Err(why) = notify::mail_ready(&mut tx, &mail::settings(app)).await {
+        match why {
+            NotReady::Store(error) => return Err(error.into()),
+            other => found.push(other.to_string()),
+        }
     }
     tx.commit().await?;
     for path in wanted.domains.iter().filter(|path| !path.is_empty()) {
@@ -147,11 +152,6 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
     }
     found.extend(missing_rights(&client, wanted).await?);
     Ok(found)
-}
-
-/// Whether warnings can go out by mail.
-async fn mail_ready(_tx: &mut Tx, _app: &App) -> Result<(), String> {
-    Ok(())
 }
 
 async fn missing_rights(client: &Client, wanted: &Wanted) -> Result<Vec<String>, JobError> {

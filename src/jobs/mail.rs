@@ -95,6 +95,9 @@ async fn pass_until(app: &App, looked: Looked, cause: &str, stop: &CancellationT
     let due = settings.sends() && rows::is_mail_due(&mut tx, app.clock.now()).await?;
     tx.commit().await?;
     if !due {
+        if looked == Looked::AtAll {
+            notify::tell_gauges(&app.store).await?;
+        }
         return Ok(MailSummary { queued, sent: SendReport::default() });
     }
     work::recorded(app, "notify", cause, async |_| {

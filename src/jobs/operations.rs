@@ -86,11 +86,7 @@ pub async fn acknowledge_version(app: &App, author: &str) -> Result<Option<Strin
     Ok(text)
 }
 
-fn looker<'a>(
-    app: &'a App,
-    settings: &'a EnforceSettings,
-    client: &'a crate::cloudstack::Client,
-) -> Enforcer<'a> {
+fn looker<'a>(app: &'a App, settings: &'a EnforceSettings, client: &'a crate::cloudstack::Client) -> Enforcer<'a> {
     Enforcer {
         store: &app.store,
         client: Some(client),

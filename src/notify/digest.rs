@@ -49,18 +49,22 @@ pub(super) async fn digest(
     let (would, would_notices) = (decided(true), noticed(true));
     let rehearsed = !would.is_empty() || !would_notices.is_empty();
     let sections: Vec<Section> = [
-        Section::new(words::DIGEST_DONE, done.collect(), LINES),
-        Section::new(words::DIGEST_DECIDED, decided(false), LINES),
-        Section::new(words::DIGEST_NOTICES, noticed(false), LINES),
-        Section::new(words::DIGEST_WOULD, would, LINES),
-        Section::new(words::DIGEST_WOULD_NOTICES, would_notices, LINES),
-        Section::new(words::DIGEST_TO_LOOK_AT, told.into_iter().map(|row| row.subject).collect(), LINES),
+        Section::new(words::DIGEST_DONE, &done.collect::<Vec<_>>(), LINES),
+        Section::new(words::DIGEST_DECIDED, &decided(false), LINES),
+        Section::new(words::DIGEST_NOTICES, &noticed(false), LINES),
+        Section::new(words::DIGEST_WOULD, &would, LINES),
+        Section::new(words::DIGEST_WOULD_NOTICES, &would_notices, LINES),
+        Section::new(words::DIGEST_TO_LOOK_AT, &told.into_iter().map(|row| row.subject).collect::<Vec<_>>(), LINES),
         Section::new(
             words::DIGEST_NO_ADDRESS,
-            missing.iter().map(|row| format!("{}/{}", row.domain_path, row.name)).collect(),
+            &missing.iter().map(|row| format!("{}/{}", row.domain_path, row.name)).collect::<Vec<_>>(),
             LINES,
         ),
-        Section::new(words::DIGEST_DEAD, dead.map(|mail| format!("{}: {}", mail.id, mail.subject)).collect(), LINES),
+        Section::new(
+            words::DIGEST_DEAD,
+            &dead.map(|mail| format!("{}: {}", mail.id, mail.subject)).collect::<Vec<_>>(),
+            LINES,
+        ),
     ]
     .into_iter()
     .flatten()

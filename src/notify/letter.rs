@@ -23,7 +23,7 @@ pub(super) struct Section {
 
 impl Section {
     /// A list of at most `limit` lines; None where it is empty.
-    pub(super) fn new(title: &'static str, lines: Vec<String>, limit: usize) -> Option<Self> {
+    pub(super) fn new(title: &'static str, lines: &[String], limit: usize) -> Option<Self> {
         let more = lines.len().saturating_sub(limit);
         let mut lines: Vec<String> = lines.iter().take(limit).map(|line| plain(line, LINE_CHARS)).collect();
         if more > 0 {

@@ -19,7 +19,7 @@ mod words;
 
 pub use self::{
     queue::{Looked, Queued, queue},
-    sender::{SendReport, Sender, send_due},
+    sender::{SendReport, Sender, send_due, tell_gauges},
     settings::{MailSettings, NotReady, Security, Server, TESTED, Transport, mail_ready, note_tested},
     transport::{Connection, Outcome, TestAnswer, TransportError, look, send_test},
     words::{kind_of, title as kind_title},

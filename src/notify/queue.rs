@@ -30,7 +30,7 @@ const SINCE: &str = "mail.since-ms";
 /// The setting with the instant up to which the last digest told, in ms.
 const DIGEST_UNTIL: &str = "mail.digest-until-ms";
 
-/// Whether notices that wait for an address are looked at too.
+/// Whether notices that wait for an address, or for a better one, are looked at too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Looked {
     /// Only where something new is to be made or sent: cheap enough for every few seconds.
@@ -80,6 +80,9 @@ pub async fn queue(
     }
     let mut tx = store.begin().await?;
     done.dropped = rows::drop_settled_warnings(&mut tx, now).await?;
+    if looked == Looked::AtAll {
+        rows::take_up_undelivered(&mut tx).await?;
+    }
     rows::pass_over_unaddressed(&mut tx, now.minus(UNADDRESSED_FOR), now).await?;
     tx.commit().await?;
     notices(store, settings, random, &mut done, now).await?;
@@ -104,6 +107,7 @@ async fn begin(store: &Store, now: Timestamp) -> Result<(), StoreError> {
         return Ok(());
     }
     rows::pass_over_notices(&mut tx, now).await?;
+    rows::take_up_standing_warnings(&mut tx).await?;
     rows::pass_over_admin_notices(&mut tx, now).await?;
     runs::put_setting(&mut tx, SINCE, &now.as_ms().to_string(), now).await?;
     // The first digest tells of the time from now on.

@@ -1,6 +1,6 @@
 //! Who is written to for an account: its users in CloudStack, and whoever the configuration adds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use super::settings::MailSettings;
 use crate::{
@@ -24,11 +24,10 @@ impl Recipients {
         account: AccountId,
         settings: &MailSettings,
     ) -> Result<&(String, BTreeMap<String, EmailAddress>), StoreError> {
-        if !self.known.contains_key(&account) {
-            let found = look_up(tx, account, settings).await?;
-            self.known.insert(account, found);
-        }
-        self.known.get(&account).ok_or_else(|| StoreError::Missing(format!("account {account} has no row")))
+        Ok(match self.known.entry(account) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(empty) => empty.insert(look_up(tx, account, settings).await?),
+        })
     }
 }
 

@@ -78,7 +78,7 @@ pub async fn send_due(sender: &Sender<'_>) -> Result<SendReport, StoreError> {
     if let Some(connection) = connection {
         connection.close().await;
     }
-    count(sender).await?;
+    tell_gauges(sender.store).await?;
     Ok(report)
 }
 
@@ -173,8 +173,8 @@ pub(super) fn pause(settings: &MailSettings, attempts: i64) -> Duration {
 }
 
 /// Tells the gauges how many mails wait and how many were given up.
-async fn count(sender: &Sender<'_>) -> Result<(), StoreError> {
-    let mut tx = sender.store.read().await?;
+pub async fn tell_gauges(store: &Store) -> Result<(), StoreError> {
+    let mut tx = store.read().await?;
     let counts = rows::count_mails(&mut tx).await?;
     let of = |state: &str| {
         counts.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| u64::try_from(*count).unwrap_or(0))

@@ -17,12 +17,7 @@ use super::{
     message::{self, Ready},
     settings::{MailSettings, Security, Server, Transport},
 };
-use crate::{
-    email::EmailAddress,
-    random::RandomSource,
-    store::notify::Mail,
-    time::Timestamp,
-};
+use crate::{email::EmailAddress, random::RandomSource, store::notify::Mail, time::Timestamp};
 
 /// The answer by which a server says that it closes now (RFC 5321, 3.8).
 const CLOSING: &str = "421";
@@ -88,7 +83,11 @@ pub struct Connection<'a> {
 
 enum Way<'a> {
     /// `unfinished`: the server did not take the mail before, and still has its sender and recipient in mind.
-    Smtp { smtp: Box<AsyncSmtpConnection>, server: &'a Server, unfinished: bool },
+    Smtp {
+        smtp: Box<AsyncSmtpConnection>,
+        server: &'a Server,
+        unfinished: bool,
+    },
     Folder(&'a Path),
 }
 
@@ -116,11 +115,10 @@ impl<'a> Connection<'a> {
             Transport::Off => {
                 return Err(TransportError::Settings("mail is switched off: [mail] transport is \"off\"".to_owned()));
             }
-            Transport::Smtp(server) => {
-                Way::Smtp { smtp: Box::new(connect(server).await?), server, unfinished: false }
-            }
+            Transport::Smtp(server) => Way::Smtp { smtp: Box::new(connect(server).await?), server, unfinished: false },
             Transport::Folder(folder) => {
-                make_folder(folder).map_err(|error| TransportError::Folder(folder.display().to_string(), error.to_string()))?;
+                make_folder(folder)
+                    .map_err(|error| TransportError::Folder(folder.display().to_string(), error.to_string()))?;
                 Way::Folder(folder)
             }
         };
@@ -195,13 +193,10 @@ async fn connect(server: &Server) -> Result<AsyncSmtpConnection, TransportError>
         }
         Ok(smtp)
     };
-    match tokio::time::timeout(server.timeout, connecting).await {
-        Ok(done) => done,
-        Err(_) => {
-            let why = format!("no answer within {} seconds", server.timeout.as_secs());
-            Err(TransportError::Unreachable(host(), why))
-        }
-    }
+    tokio::time::timeout(server.timeout, connecting).await.unwrap_or_else(|_| {
+        let why = format!("no answer within {} seconds", server.timeout.as_secs());
+        Err(TransportError::Unreachable(host(), why))
+    })
 }
 
 fn tls(server: &Server) -> Result<TlsParameters, TransportError> {
@@ -211,7 +206,8 @@ fn tls(server: &Server) -> Result<TlsParameters, TransportError> {
             TransportError::Settings(format!("{} ([mail] ca_file) can not be used: {why}", file.display()))
         };
         let pem = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
-        let certificate = Certificate::from_pem(&pem).map_err(|_| unusable("it holds no certificate in PEM".to_owned()))?;
+        let certificate =
+            Certificate::from_pem(&pem).map_err(|_| unusable("it holds no certificate in PEM".to_owned()))?;
         builder = builder.add_root_certificate(certificate);
     }
     builder.build_rustls().map_err(|error| TransportError::Tls(server.host.clone(), said(&error)))
@@ -221,7 +217,8 @@ fn tls(server: &Server) -> Result<TlsParameters, TransportError> {
 fn trouble(error: &lettre::transport::smtp::Error, server: &Server) -> TransportError {
     let text = said(error);
     // rustls comes through as an error of the network.
-    let certificate = error.is_tls() || text.contains("certificate") || text.contains("TLS") || text.contains("handshake");
+    let certificate =
+        error.is_tls() || text.contains("certificate") || text.contains("TLS") || text.contains("handshake");
     if certificate && server.security != Security::None {
         TransportError::Tls(server.host.clone(), text)
     } else {
@@ -235,9 +232,7 @@ async fn hand_over(
     server: &Server,
     unfinished: bool,
 ) -> Result<Outcome, TransportError> {
-    let broken = |error: &lettre::transport::smtp::Error| {
-        TransportError::Unreachable(server.host.clone(), said(error))
-    };
+    let broken = |error: &lettre::transport::smtp::Error| TransportError::Unreachable(server.host.clone(), said(error));
     // What an answer to this mail means; a broken connection means nothing for the mail.
     let judged = |error: lettre::transport::smtp::Error| {
         let text = said(&error);

@@ -29,9 +29,7 @@ pub(super) const DIGEST_DEAD: &str = "Mails that could not be delivered";
 
 /// The kind of a notice: its event without what stands behind the last dash.
 pub fn kind_of(event: &str) -> &str {
-    let kind = event.rsplit_once('-').map_or(event, |(kind, _)| kind);
-    // As warnings were called before there were several of them.
-    if kind == "lock-warning" { "warning-lock" } else { kind }
+    event.rsplit_once('-').map_or(event, |(kind, _)| kind)
 }
 
 /// A kind in a few words, for lists.

@@ -1,5 +1,7 @@
 //! When a rule is reached, and the amounts behind it: what must be available so that it is not.
 
+use std::time::Duration;
+
 use super::{
     decision::Rung,
     facts::Facts,
@@ -53,6 +55,21 @@ impl Rule {
             .map(|days| money(i128::from(facts.per_day.as_micros()) * (i128::from(days) + 1)));
         [by_percent, by_amount, by_days].into_iter().flatten().max().unwrap_or(Money::from_micros(i64::MIN))
     }
+}
+
+/// The rungs whose rules these figures reach, by percent and amount, with their delays: what a preview can tell without knowing how
+/// many days are left.
+pub fn reached_by(policy: &Policy, figures: &Figures) -> Vec<(Rung, Duration)> {
+    Rung::ACTING
+        .into_iter()
+        .filter_map(|rung| Some((rung, policy.rule(rung)?)))
+        .filter(|(_, rule)| {
+            rule.enabled
+                && (rule.percent.is_some_and(|percent| percent_is_used(figures, percent))
+                    || rule.available.is_some_and(|amount| figures.available <= amount))
+        })
+        .map(|(rung, rule)| (rung, rule.delay))
+        .collect()
 }
 
 /// What must be available before a payer counts as free of a rule again: the larger of the configured amount, one day at the

@@ -114,7 +114,6 @@ pub struct Exemption {
 
 /// What is known of an account and its payer at an instant.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each fact may hold without the others")]
 pub struct Facts<'a> {
     /// Now.
     pub now: Timestamp,

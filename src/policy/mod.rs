@@ -19,7 +19,7 @@ pub mod sentences;
 #[cfg(test)]
 mod tests;
 
-pub use amounts::{opens_at, to_avoid};
+pub use amounts::{opens_at, reached_by, to_avoid};
 pub use arming::{ArmedRungs, Arming};
 pub use block::Block;
 pub use decide::decide;

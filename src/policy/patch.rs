@@ -54,24 +54,24 @@ pub const KEYS: &[PolicyKey] = &[
     key!("notify_available", notify_available, amounts, list),
     key!("notify_days_left", notify_days_left, |text| falling(text, 1, 365), list),
     key!("restrict_enabled", restrict.enabled, flag, ToString::to_string),
-    key!("restrict_percent", restrict.percent, percent, or_zero),
-    key!("restrict_available", restrict.available, optional_amount, or_none),
-    key!("restrict_days_left", restrict.days_left, days_left, or_zero),
+    key!("restrict_percent", restrict.percent, percent, |percent: &Option<u32>| or_zero(*percent)),
+    key!("restrict_available", restrict.available, optional_amount, |amount: &Option<Money>| or_none(*amount)),
+    key!("restrict_days_left", restrict.days_left, days_left, |days: &Option<i64>| or_zero(*days)),
     key!("restrict_after_days", restrict.delay, |text| span(text, 0, 365, DAY), in_days),
     key!("lock_enabled", lock.enabled, flag, ToString::to_string),
-    key!("lock_percent", lock.percent, percent, or_zero),
-    key!("lock_available", lock.available, optional_amount, or_none),
-    key!("lock_days_left", lock.days_left, days_left, or_zero),
+    key!("lock_percent", lock.percent, percent, |percent: &Option<u32>| or_zero(*percent)),
+    key!("lock_available", lock.available, optional_amount, |amount: &Option<Money>| or_none(*amount)),
+    key!("lock_days_left", lock.days_left, days_left, |days: &Option<i64>| or_zero(*days)),
     key!("lock_after_days", lock.delay, |text| span(text, 0, 365, DAY), in_days),
     key!("stop_enabled", stop.enabled, flag, ToString::to_string),
-    key!("stop_percent", stop.percent, percent, or_zero),
-    key!("stop_available", stop.available, optional_amount, or_none),
-    key!("stop_days_left", stop.days_left, days_left, or_zero),
+    key!("stop_percent", stop.percent, percent, |percent: &Option<u32>| or_zero(*percent)),
+    key!("stop_available", stop.available, optional_amount, |amount: &Option<Money>| or_none(*amount)),
+    key!("stop_days_left", stop.days_left, days_left, |days: &Option<i64>| or_zero(*days)),
     key!("stop_after_days", stop.delay, |text| span(text, 0, 365, DAY), in_days),
     key!("delete_after_days", delete_after, delete_after, |after: &Option<Duration>| after
         .map_or_else(|| "0".to_owned(), |after| in_days(&after))),
     key!("warning_hours", warning_before, |text| span(text, 1, 720, HOUR), in_hours),
-    key!("quiet_hours", quiet.hours, quiet_hours, quiet::show_hours),
+    key!("quiet_hours", quiet.hours, quiet_hours, |hours: &Option<(u16, u16)>| quiet::show_hours(*hours)),
     key!("quiet_days", quiet.days, quiet_days, quiet::show_days),
     key!("restore_minimum", restore_minimum, amount, ToString::to_string),
     key!("respite_hours", respite, |text| span(text, 0, 8_760, HOUR), in_hours),
@@ -189,7 +189,11 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-fn whole<N: std::str::FromStr + PartialOrd + std::fmt::Display>(text: &str, least: N, most: N) -> Result<N, String> {
+fn whole<N: std::str::FromStr + PartialOrd + Copy + std::fmt::Display>(
+    text: &str,
+    least: N,
+    most: N,
+) -> Result<N, String> {
     text.parse::<N>().ok().filter(|number| *number >= least && *number <= most).ok_or_else(|| {
         format!(
             "is {} and must be from {least} to {most}",
@@ -299,11 +303,11 @@ fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn or_zero<N: ToString>(number: &Option<N>) -> String {
-    number.as_ref().map_or_else(|| "0".to_owned(), ToString::to_string)
+fn or_zero<N: ToString>(number: Option<N>) -> String {
+    number.map_or_else(|| "0".to_owned(), |number| number.to_string())
 }
 
-fn or_none(amount: &Option<Money>) -> String {
+fn or_none(amount: Option<Money>) -> String {
     amount.map_or_else(|| NOTHING.to_owned(), |amount| amount.to_string())
 }
 

@@ -111,7 +111,7 @@ pub(super) fn read_days<'a>(items: impl Iterator<Item = &'a str>) -> Result<Vec<
 }
 
 /// As [`read_hours`] reads it, or "none".
-pub(super) fn show_hours(hours: &Option<(u16, u16)>) -> String {
+pub(super) fn show_hours(hours: Option<(u16, u16)>) -> String {
     let time = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
     hours.map_or_else(|| "none".to_owned(), |(from, until)| format!("{}-{}", time(from), time(until)))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::{
     ids::CloudId,
     standin::World,
-    time::{Timestamp, Day},
+    time::{Day, Timestamp},
 };
 
 /// Millionths an hour of a running machine.

@@ -218,7 +218,8 @@ impl Life {
         for intent in open {
             let cycles = lingering.get(&intent.id).copied().unwrap_or(0) + 1;
             if cycles > CYCLES_TO_RESTORE {
-                let detail = format!("the {} of intent {} is open after {cycles} quiet cycles", intent.action, intent.id);
+                let detail =
+                    format!("the {} of intent {} is open after {cycles} quiet cycles", intent.action, intent.id);
                 let account = format!("number {}", intent.account_id);
                 self.violations.push(Violation { invariant: "ended", account, detail });
             }
@@ -284,7 +285,12 @@ fn steps(tenant: &Tenant, effect: &Effect) -> Vec<Taken> {
         before: state_before,
         decision: None,
         running: owners.iter().flat_map(|owner| before.running(*owner)).collect(),
-        limits: effect.limits.iter().filter(|(owner, _)| owners.contains(owner)).map(|(id, own)| (*id, own.clone())).collect(),
+        limits: effect
+            .limits
+            .iter()
+            .filter(|(owner, _)| owners.contains(owner))
+            .map(|(id, own)| (*id, own.clone()))
+            .collect(),
     };
     let mut found = Vec::new();
     for owner in &owners {
@@ -313,7 +319,5 @@ fn steps(tenant: &Tenant, effect: &Effect) -> Vec<Taken> {
 /// Whether a call lowered a limit of an owner.
 fn lowers(effect: &Effect, owner: CloudId) -> bool {
     let (Some(was), Some(is)) = (effect.limits.get(&owner), effect.limits_after.get(&owner)) else { return false };
-    was.iter().any(|(kind, was)| {
-        is.get(kind).is_some_and(|is| is != was && *is >= 0 && (*was < 0 || is < was))
-    })
+    was.iter().any(|(kind, was)| is.get(kind).is_some_and(|is| is != was && *is >= 0 && (*was < 0 || is < was)))
 }

@@ -1,12 +1,6 @@
 //! One life: months of a small cloud, tick by tick, with bursar at work beside it.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use super::{
     Error, Told,
@@ -19,12 +13,12 @@ use super::{
 };
 use crate::{
     config::Config,
+    enforcement::switches,
     ids::CloudId,
     jobs::{
         App,
         work::{self, EnforceOptions, JobError},
     },
-    enforcement::switches,
     policy::Rung,
     progress::Quiet,
     random::SeededRandom,
@@ -313,9 +307,14 @@ impl Life {
     /// The schedule of a tick: the jobs in their order, some twice, some not at all, on this process or that.
     async fn jobs(&mut self, quiet: bool) -> Result<(), Error> {
         for job in [Job::Sync, Job::Rate, Job::Enforce] {
-            let times = if quiet { 1 } else { [1, 1, 1, 0, 0, 2].get(usize::try_from(self.dice.below(6)).unwrap_or(0)).copied().unwrap_or(1) };
+            let times = if quiet {
+                1
+            } else {
+                [1, 1, 1, 0, 0, 2].get(usize::try_from(self.dice.below(6)).unwrap_or(0)).copied().unwrap_or(1)
+            };
             for _ in 0..times {
-                let which = usize::try_from(self.dice.below(u64::try_from(self.processes.len()).unwrap_or(1))).unwrap_or(0);
+                let which =
+                    usize::try_from(self.dice.below(u64::try_from(self.processes.len()).unwrap_or(1))).unwrap_or(0);
                 self.run(which, job, quiet).await?;
             }
             self.cloud.deliver_late().await;
@@ -327,8 +326,7 @@ impl Life {
     fn fate(&self, job: Job, quiet: bool) -> (Weather, CrashPoints) {
         let dice = &self.dice;
         let (reads, writes) = if quiet || dice.chance(400) { (0, 0) } else { self.lot.faults };
-        let mut weather =
-            Weather { reads, writes, takes_time: job == Job::Enforce, ..Weather::default() };
+        let mut weather = Weather { reads, writes, takes_time: job == Job::Enforce, ..Weather::default() };
         let mut points = CrashPoints::default();
         if !quiet {
             match dice.below(12) {

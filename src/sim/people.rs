@@ -91,8 +91,7 @@ impl Life {
 
     /// An administrator does something in CloudStack, with or without a trace in its events.
     pub(super) fn administrators_act(&mut self) {
-        let tenants: Vec<Tenant> =
-            self.tenants.iter().filter(|tenant| tenant.kind == Kind::Tenant).cloned().collect();
+        let tenants: Vec<Tenant> = self.tenants.iter().filter(|tenant| tenant.kind == Kind::Tenant).cloned().collect();
         let Some(tenant) = self.dice.pick(&tenants).cloned() else { return };
         let Some(state) = self.state_of(tenant.id) else { return };
         let what = self.dice.below(12);
@@ -185,7 +184,8 @@ impl Life {
             2 if self.dice.chance(300) => Booking::Limit(None),
             3 => {
                 let from = now.plus(Duration::from_hours(self.dice.below(48)));
-                let until = self.dice.chance(500).then(|| from.plus(Duration::from_hours(24 * self.dice.between(1, 20))));
+                let until =
+                    self.dice.chance(500).then(|| from.plus(Duration::from_hours(24 * self.dice.between(1, 20))));
                 Booking::Grant(sum, from, until)
             }
             _ => Booking::Payment(sum),

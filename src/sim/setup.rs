@@ -157,7 +157,8 @@ pub struct Begun {
 /// An empty database, brought up to date, that every life begins with a copy of.
 pub async fn prepare_database(folder: &Path) -> Result<PathBuf, Error> {
     let template = folder.join("template");
-    let settings = StoreSettings { data_dir: template.clone(), url: crate::secrets::Secret::new(""), max_connections: 2 };
+    let settings =
+        StoreSettings { data_dir: template.clone(), url: crate::secrets::Secret::new(""), max_connections: 2 };
     let store = Store::open(&settings).await.map_err(Error::setup)?;
     store.close().await;
     Ok(template.join("bursar.db"))
@@ -267,7 +268,10 @@ fn populate(world: &mut World, dice: &Dice, start: Timestamp) -> Vec<Tenant> {
 
 /// The sizes that machines are made in.
 pub fn machine_sizes(world: &World) -> Vec<CloudId> {
-    ["Small Instance", "Medium Instance", "Large Instance"].iter().filter_map(|name| world.find_offering(name)).collect()
+    ["Small Instance", "Medium Instance", "Large Instance"]
+        .iter()
+        .filter_map(|name| world.find_offering(name))
+        .collect()
 }
 
 /// bursar's configuration.

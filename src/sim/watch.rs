@@ -175,9 +175,9 @@ impl Watch {
 
     /// Whether bursar has it suspended or is restoring it: who plays a tenant leaves it alone then.
     pub fn is_busy(&self, account: CloudId) -> bool {
-        self.accounts.get(&account).is_some_and(|(_, standing)| {
-            standing.ours || standing.restoring.is_some() || !standing.limits.is_empty()
-        })
+        self.accounts
+            .get(&account)
+            .is_some_and(|(_, standing)| standing.ours || standing.restoring.is_some() || !standing.limits.is_empty())
     }
 
     /// When bursar last set it free.
@@ -274,7 +274,8 @@ impl Watch {
         *cycles += 1;
         let ran = standing.ran.as_ref().map(|ran| ran.intersection(&found.existing).copied().collect::<BTreeSet<_>>());
         let machines_back = ran.as_ref().is_none_or(|ran| *ran == found.running);
-        let limits_back = standing.limits.iter().all(|(owner, before)| found.limits.get(owner).is_none_or(|now| now == before));
+        let limits_back =
+            standing.limits.iter().all(|(owner, before)| found.limits.get(owner).is_none_or(|now| now == before));
         if machines_back && limits_back {
             standing.restoring = None;
             standing.ran = None;
@@ -282,7 +283,10 @@ impl Watch {
         } else if *cycles >= CYCLES_TO_RESTORE {
             if !machines_back {
                 let (missing, more) = differences(ran.as_ref(), &found.running);
-                broken("machines-back", format!("{missing} machines did not come back, {more} run that did not before"));
+                broken(
+                    "machines-back",
+                    format!("{missing} machines did not come back, {more} run that did not before"),
+                );
             }
             if !limits_back {
                 broken("limits-back", format!("limits were {:?} and are {:?}", standing.limits, found.limits));

@@ -134,9 +134,8 @@ impl Cloud {
         if command != "updateResourceLimit" {
             return BTreeMap::new();
         }
-        self.standin.with(|world| {
-            world.accounts.iter().map(|account| account.id).map(|id| (id, world.limits_of(id))).collect()
-        })
+        self.standin
+            .with(|world| world.accounts.iter().map(|account| account.id).map(|id| (id, world.limits_of(id))).collect())
     }
 
     /// Lets a write happen and notes what it did.

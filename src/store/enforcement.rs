@@ -73,6 +73,12 @@ pub struct NoticeRow {
     pub dry_run: i64,
     /// When.
     pub recorded_ms: i64,
+    /// When a mail server took the first mail about it.
+    pub arrived_ms: Option<i64>,
+    /// When a person of the account had it on the page.
+    pub seen_ms: Option<i64>,
+    /// Since when nobody can be written to.
+    pub no_address_ms: Option<i64>,
 }
 
 /// Why an account is suspended.
@@ -219,7 +225,7 @@ pub async fn list_notices(tx: &mut Tx, account: Option<AccountId>, limit: i64) -
     all!(
         tx,
         NoticeRow,
-        "select id, account_id, event, sentence, acts_at_ms, dry_run, recorded_ms from notice \
+        "select id, account_id, event, sentence, acts_at_ms, dry_run, recorded_ms, arrived_ms, seen_ms, no_address_ms from notice \
          where ($1 is null or account_id = $1) order by id desc limit $2",
         account,
         limit

@@ -255,6 +255,15 @@ pub async fn pass_over_notices(tx: &mut Tx, now: Timestamp) -> Result<u64, Store
     )
 }
 
+/// Takes up the warnings that still stand and that nobody was ever mailed, such as those of before there was mail.
+pub async fn take_up_standing_warnings(tx: &mut Tx) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update notice set queued_ms = null where dry_run = 0 and queued_ms is not null and arrived_ms is null \
+           and id in (select notice_id from standing_warning) and id not in (select notice_id from mail_notice)"
+    )
+}
+
 /// Passes over notices that waited for an address for too long, but for warnings that still stand.
 pub async fn pass_over_unaddressed(tx: &mut Tx, since: Timestamp, now: Timestamp) -> Result<u64, StoreError> {
     exec!(
@@ -263,6 +272,18 @@ pub async fn pass_over_unaddressed(tx: &mut Tx, since: Timestamp, now: Timestamp
            select notice_id from standing_warning)",
         now,
         since
+    )
+}
+
+/// Takes up standing warnings again of which every mail was given up and none arrived: somebody may have another address by
+/// now. Whoever was written to is not written to again, since the mail's key stays.
+pub async fn take_up_undelivered(tx: &mut Tx) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update notice set queued_ms = null where dry_run = 0 and queued_ms is not null and arrived_ms is null \
+           and id in (select m.notice_id from mail_notice m join mail d on d.id = m.mail_id where d.state = 'dead') \
+           and id not in (select m.notice_id from mail_notice m join mail o on o.id = m.mail_id where o.state = 'open') \
+           and id in (select notice_id from standing_warning)"
     )
 }
 

@@ -28,7 +28,7 @@ use crate::{
     jobs::arming::{self, Status},
     policy::Rung,
     store::{
-        Tx, cloud, enforcement as rows, operations,
+        cloud, enforcement as rows, notify, operations,
         runs::{self, AuditLine},
     },
     time::Timestamp,
@@ -40,6 +40,8 @@ const RUNS_SHOWN: i64 = 10;
 const MACHINES_NAMED: usize = 20;
 /// Holds shown.
 const HOLDS_SHOWN: usize = 200;
+/// Accounts without an address shown.
+const ADDRESSES_SHOWN: i64 = 200;
 /// Longest reason.
 const MAX_REASON: usize = 200;
 
@@ -157,13 +159,18 @@ pub(super) async fn page(
         .map(|hold| HoldView {
             account: name(hold.account_id),
             owner: hold.owner,
-            rung: rung_words(&hold.rung),
+            // What was suspended before bursar came stands on no step of its ladder.
+            rung: Rung::parse(&hold.rung).filter(|rung| *rung != Rung::None).map_or("", |rung| rung_words(rung.word())),
             since: Timestamp::from_ms(hold.placed_ms).display_in(zone),
             by: hold.placed_by,
             why: hold.reason,
         })
         .collect();
-    let unreachable = without_address(&mut tx, &accounts).await?;
+    let unreachable = notify::list_without_address(&mut tx, ADDRESSES_SHOWN)
+        .await?
+        .into_iter()
+        .map(|row| format!("{}/{}", row.domain_path, row.name))
+        .collect();
     let deletions = operations::list_deletions(&mut tx, false, 200)
         .await?
         .into_iter()
@@ -312,18 +319,6 @@ fn drift(accounts: &HashMap<AccountId, cloud::Account>, holds: &[rows::HoldRow])
     found
 }
 
-/// Accounts that are to be warned and have no usable address.
-async fn without_address(tx: &mut Tx, accounts: &HashMap<AccountId, cloud::Account>) -> Result<Vec<String>, Failure> {
-    let mut names: Vec<String> = rows::list_newest_decisions(tx)
-        .await?
-        .into_values()
-        .filter(|decision| decision.reason == "no-address")
-        .filter_map(|decision| accounts.get(&AccountId::new(decision.account_id)).map(cloud::Account::full_name))
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
 fn back(state: &WebState, done: &str) -> Response {
     let base = &state.app.config.web.base_path;
     Redirect::to(&format!("{base}/admin/enforcement?done={done}")).into_response()
@@ -424,14 +419,14 @@ pub(super) async fn deletion(
         return Err(Failure::bad(words::REASON_WANTED));
     }
     let mut tx = state.app.store.begin().await?;
-    deletions::decide(&mut tx, id, confirm, (&admin.author(), reason), state.app.clock.now())
-        .await
-        .map_err(|error| match error {
+    deletions::decide(&mut tx, id, confirm, (&admin.author(), reason), state.app.clock.now()).await.map_err(
+        |error| match error {
             deletions::DeletionError::Store(error) => error.into(),
             other @ deletions::DeletionError::Decided { .. } => {
                 Failure::new(StatusCode::CONFLICT, "refused", other.to_string())
             }
-        })?;
+        },
+    )?;
     tx.commit().await?;
     Ok(back(&state, if confirm { "deletion-confirmed" } else { "deletion-refused" }))
 }

@@ -164,10 +164,12 @@ async fn note_seen(app: &App, account: &Account, shown: &[i64]) -> Result<(), Fa
 /// Why the account is suspended, in the tenant's words.
 async fn suspended(tx: &mut Tx, account: &Account) -> Result<Option<&'static str>, Failure> {
     let holds = enforcement::list_holds(tx, Some(account.id)).await?;
+    let ours = holds.iter().find(|hold| hold.owner == "billing");
     Ok(match account.state.as_str() {
-        "enabled" => None,
+        "enabled" => ours.filter(|hold| hold.rung == "restrict").map(|_| words::RESTRICTED),
+        "disabled" if ours.is_some_and(|hold| hold.rung == "stop") => Some(words::STOPPED_FOR_CREDIT),
         "disabled" => Some(words::DISABLED),
-        _ if holds.iter().any(|hold| hold.owner == "billing") => Some(words::SUSPENDED_FOR_CREDIT),
+        _ if ours.is_some() => Some(words::SUSPENDED_FOR_CREDIT),
         _ => Some(words::SUSPENDED_BY_ADMIN),
     })
 }

@@ -46,6 +46,8 @@ words! {
     NOTHING_LATELY = "Nothing yet.";
     SUSPENDED_FOR_CREDIT = "This account is locked because its credit is used up. Machines keep running; signing in and API keys do not work.";
     SUSPENDED_BY_ADMIN = "This account is locked. Please ask the administrator of this cloud.";
+    STOPPED_FOR_CREDIT = "This account is disabled because its credit is used up: its machines are stopped. Its data is kept.";
+    RESTRICTED = "Nothing can be added to this account because its credit is used up. What is there keeps running.";
     DISABLED = "This account is disabled: its machines are stopped. Please ask the administrator of this cloud.";
 
     KIND_PAYMENT = "Payment";
@@ -93,14 +95,14 @@ words! {
     MORE = "more";
     PROJECT = "project";
     REHEARSED = "rehearsed only";
-    NOTHING_ARMED = "Nothing is armed: every decision is taken and stored, and nothing is done. `bursar enforce arm` shows what the first run would do.";
+    NOTHING_ARMED = "Nothing is armed: every decision is taken and stored, and nothing is done. \"bursar enforce arm\" shows what the first run would do.";
     RUNG_NONE = "free";
     RUNG_NOTIFY = "notices";
     RUNG_RESTRICT = "nothing new can be made";
     RUNG_LOCK = "locked: nobody signs in, machines run on";
     RUNG_STOP = "disabled: machines stopped";
     NOTHING_IS_DONE = "Nothing is done, neither way.";
-    LOOK_AT_DIFFERENCES = "`bursar enforce differences` shows what to look at, `bursar enforce confirm` goes on.";
+    LOOK_AT_DIFFERENCES = "\"bursar enforce differences\" shows what to look at, \"bursar enforce confirm\" goes on.";
     PAUSED = "Enforcement is paused.";
     PAUSED_WHAT = "Nothing is taken and nothing is given back.";
     STOP_AND_GO = "Stop and go";
@@ -137,10 +139,10 @@ words! {
     OUTCOME = "Outcome";
     WHAT_IT_DID = "What it did";
     NOTHING_DONE = "nothing to do";
-    UNDO_WHAT = "`bursar enforce undo RUN` gives back what a run took.";
+    UNDO_WHAT = "\"bursar enforce undo RUN\" gives back what a run took.";
     DRIFT = "State and holds do not fit";
     NO_DRIFT = "CloudStack and this database agree, as of the last sync.";
-    DRIFT_NO_HOLD = "in CloudStack, and no hold says why: `bursar hold adopt` says what it is.";
+    DRIFT_NO_HOLD = "in CloudStack, and no hold says why: \"bursar hold adopt\" says what it is.";
     DRIFT_ENABLED = "is enabled in CloudStack though it is held for its credit: somebody enabled it.";
     NO_ADDRESS = "Accounts without an address";
     NO_ADDRESS_WHAT = "A step is due, and there is nobody to warn: it waits until somebody can be reached.";
@@ -228,7 +230,9 @@ pub(super) fn enforcement_said(done: &str) -> Option<&'static str> {
         "planning" => "A plan is being made; open this page again in a moment.",
         "paused" => "Paused.",
         "resumed" => "Enforcement goes on.",
-        "deletion-confirmed" => "Recorded. Delete the account in CloudStack once its data is safe; nothing is deleted from here.",
+        "deletion-confirmed" => {
+            "Recorded. Delete the account in CloudStack once its data is safe; nothing is deleted from here."
+        }
         "deletion-refused" => "Recorded: the account stays.",
         _ => return None,
     })

@@ -52,7 +52,8 @@ impl Taken {
 
     /// A part of it, decoded.
     pub fn part(&self, kind: &str) -> String {
-        let begin = self.text.find(&format!("Content-Type: {kind}")).unwrap_or_else(|| panic!("no {kind}: {}", self.text));
+        let begin =
+            self.text.find(&format!("Content-Type: {kind}")).unwrap_or_else(|| panic!("no {kind}: {}", self.text));
         let (head, rest) = self.text[begin..].split_once("\r\n\r\n").unwrap();
         let body = rest.split("\r\n--=_").next().unwrap();
         if head.contains("quoted-printable") {
@@ -271,13 +272,8 @@ impl Drop for MailServer {
 
 fn attend(stream: TcpStream, way: &Way, script: &Shared) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    let desk = Desk {
-        script: Arc::clone(script),
-        from: String::new(),
-        to: String::new(),
-        text: Vec::new(),
-        signed_in: false,
-    };
+    let desk =
+        Desk { script: Arc::clone(script), from: String::new(), to: String::new(), text: Vec::new(), signed_in: false };
     let mut builder = SessionBuilder::new("mail.example.com");
     if script.lock().unwrap().sign_in.is_some() {
         builder.enable_auth(AuthMechanism::Plain);
@@ -311,11 +307,7 @@ fn attend(stream: TcpStream, way: &Way, script: &Shared) -> io::Result<()> {
 }
 
 /// Talks until the connection ends, or is to be encrypted: true.
-fn talk<S: Read + Write>(
-    session: &mut Session<Desk>,
-    stream: &mut BufReader<S>,
-    script: &Shared,
-) -> io::Result<bool> {
+fn talk<S: Read + Write>(session: &mut Session<Desk>, stream: &mut BufReader<S>, script: &Shared) -> io::Result<bool> {
     let mut line = Vec::new();
     loop {
         line.clear();

@@ -7,7 +7,7 @@ use crate::story_cli::bursar;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_is_tested_sent_listed_and_tried_again_at_the_command_line() {
-    let server = MailServer::start();
+    let mut server = MailServer::start_apart();
     let mut cloud = Cloud::start(Database::sqlite(), NOVEMBER, alice).await;
     meet(&cloud).await;
     bursar(&cloud.env, &["mail", "test"]).await.refused(&["mail is switched off"]);
@@ -18,7 +18,8 @@ async fn mail_is_tested_sent_listed_and_tried_again_at_the_command_line() {
     assert!(check.out.contains("answers, and lets bursar in"), "{}", check.out);
     assert!(check.out.contains("no test mail has passed"), "{}", check.out);
 
-    server.set(|script| drop(script.recipients.insert("admin@example.com".to_owned(), (550, "no such user".to_owned()))));
+    server
+        .set(|script| drop(script.recipients.insert("admin@example.com".to_owned(), (550, "no such user".to_owned()))));
     let failed = bursar(&cloud.env, &["mail", "test"]).await;
     assert_eq!(failed.code, 1, "{}", failed.out);
     assert!(failed.out.contains("admin@example.com: not taken. The server said: 550 no such user"), "{}", failed.out);
@@ -27,7 +28,11 @@ async fn mail_is_tested_sent_listed_and_tried_again_at_the_command_line() {
     server.set(|script| script.recipients.clear());
     let passed = bursar(&cloud.env, &["mail", "test", "carol@example.com"]).await;
     assert_eq!(passed.code, 0, "{}{}", passed.out, passed.err);
-    assert!(passed.out.contains("carol@example.com: taken. The server said: 250 2.0.0 Ok: queued as 1"), "{}", passed.out);
+    assert!(
+        passed.out.contains("carol@example.com: taken. The server said: 250 2.0.0 Ok: queued as 1"),
+        "{}",
+        passed.out
+    );
     assert_eq!(server.taken()[0].header("Subject").unwrap(), "bursar: test mail");
     let check = bursar(&cloud.env, &["check"]).await;
     assert!(check.out.contains("test mail: passed with the present settings"), "{}", check.out);
@@ -49,17 +54,29 @@ async fn mail_is_tested_sent_listed_and_tried_again_at_the_command_line() {
     let id = dead["mails"][0]["id"].to_string();
     server.set(|script| script.recipients.clear());
     assert_eq!(bursar(&cloud.env, &["--json", "mail", "retry", &id]).await.json()["again"], 1);
-    assert_eq!(bursar(&cloud.env, &["--json", "mail", "send"]).await.json()["sent"]["sent"], 2, "with what administrators are told");
+    assert_eq!(
+        bursar(&cloud.env, &["--json", "mail", "send"]).await.json()["sent"]["sent"],
+        2,
+        "with what administrators are told"
+    );
     assert_eq!(bursar(&cloud.env, &["--json", "mail", "list", "--open"]).await.json()["mails"], serde_json::json!([]));
     let audit = bursar(&cloud.env, &["--json", "audit", "mail"]).await.out;
     assert!(audit.contains("mail.tested") && audit.contains("passed"), "{audit}");
+    server.stop();
+    let way_out = "Is it running, and are [mail] host, port and security right?";
+    bursar(&cloud.env, &["mail", "test"]).await.refused(&["can not be reached", way_out]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_server_sends_by_itself_while_its_runs_go_on() {
     let server = MailServer::start();
     let now = SystemClock.now();
-    let mut cloud = Cloud::start(Database::sqlite(), (now.as_seconds() / 3_600 - 2) * 3_600, alice).await;
+    let mut cloud = Cloud::start(Database::sqlite(), (now.as_seconds() / 3_600 - 2) * 3_600, |world| {
+        let small = world.find_offering("Small Instance").unwrap();
+        let account = tenant(world, "alice");
+        world.deploy_vm(account, "www", small, world.now());
+    })
+    .await;
     for (key, value) in settings(&server, "none") {
         cloud.env.insert(format!("BURSAR_{key}"), value);
     }
@@ -83,7 +100,8 @@ async fn a_running_server_sends_by_itself_while_its_runs_go_on() {
     let mut serving = tokio::process::Command::new(env!("CARGO_BIN_EXE_bursar"));
     serving.arg("serve").env_clear().envs(&cloud.env).kill_on_drop(true);
     let mut child = serving.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("the mail is being sent", async || server.script.lock().unwrap().commands.iter().any(|line| line == "DATA")).await;
+    until("the mail is being sent", async || server.script.lock().unwrap().commands.iter().any(|line| line == "DATA"))
+        .await;
     until("the sync ends", async || {
         let mut tx = cloud.app.store.read().await.unwrap();
         let runs = bursar::store::runs::list_runs(&mut tx, Some("sync"), 50).await.unwrap();

@@ -91,7 +91,7 @@ async fn a_warning_that_is_settled_before_it_could_be_sent_is_dropped() {
         pass(&cloud).await;
         let alice = cloud.account("alice").await;
         let mut tx = cloud.app.store.begin().await.unwrap();
-        enforcement::put_over_since(&mut tx, alice.payer_id, None, cloud.clock.now()).await.unwrap();
+        policy::put_reached(&mut tx, alice.payer_id, "lock", None).await.unwrap();
         tx.commit().await.unwrap();
         server.come_back();
         cloud.clock.advance(Duration::from_hours(1));
@@ -163,7 +163,8 @@ async fn every_kind_of_notice_has_a_subject_of_its_own_and_keeps_the_inner_words
         for word in ["rung", "hold", "fuse", "quarantine", "standing"] {
             assert!(!text.contains(word), "{word} is in {text}");
         }
-        let warns = text.contains("will be locked on") || text.contains("will be stopped on") || text.contains("from 2026");
+        let warns =
+            text.contains("will be locked on") || text.contains("will be stopped on") || text.contains("from 2026");
         assert!(!warns || text.contains("api keys stop working too"), "{text}");
     }
 }

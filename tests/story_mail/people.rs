@@ -18,7 +18,8 @@ async fn a_person_in_two_accounts_of_a_payer_gets_one_mail() {
                 let account = world.add_account(root, name, AccountKind::User);
                 for user in people {
                     // alice is the same person in both, however she writes herself.
-                    let address = if user == "alice2" { "ALICE@Example.com".into() } else { format!("{user}@example.com") };
+                    let address =
+                        if user == "alice2" { "ALICE@Example.com".into() } else { format!("{user}@example.com") };
                     world.add_user(account, user, "password-of-a-tenant", &address);
                 }
             }
@@ -93,7 +94,10 @@ async fn an_account_without_an_address_is_told_to_administrators_and_written_to_
         let mut tx = cloud.app.store.read().await.unwrap();
         let missing = rows::list_without_address(&mut tx, 10).await.unwrap();
         drop(tx);
-        assert_eq!(missing.iter().map(|row| (row.name.as_str(), row.event.as_str())).collect::<Vec<_>>(), [("mute", WARNING)]);
+        assert_eq!(
+            missing.iter().map(|row| (row.name.as_str(), row.event.as_str())).collect::<Vec<_>>(),
+            [("mute", WARNING)]
+        );
         assert_eq!(arrived(&cloud, warning).await, None);
         assert_eq!(pass(&cloud).await, MailSummary::default(), "administrators are told once");
         // However long it takes: a warning that stands waits for its address.
@@ -108,6 +112,31 @@ async fn an_account_without_an_address_is_told_to_administrators_and_written_to_
 }
 
 #[tokio::test]
+async fn a_warning_that_reached_nobody_goes_to_a_corrected_address_by_itself() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = cloud_with_mail(database, &server, alice).await;
+        let refused = (550, "no such user".to_owned());
+        server.set(|script| drop(script.recipients.insert("alice@example.com".to_owned(), refused)));
+        let warning = notice(&cloud, "alice", WARNING, SENTENCE).await;
+        notice(&cloud, "alice", "used-100", "100 % of your credit is used.").await;
+        assert_eq!(pass(&cloud).await.sent.dead, 2);
+        pass(&cloud).await;
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "nothing goes round");
+        cloud.reconfigure("MAIL_RECIPIENTS", "ROOT/alice=alice@example.org").await;
+        assert_eq!(pass(&cloud).await.sent.sent, 1);
+        assert_eq!(server.taken().last().unwrap().to, "alice@example.org");
+        assert_eq!(arrived(&cloud, warning).await, Some(cloud.clock.now()));
+        assert_eq!(pass(&cloud).await, MailSummary::default());
+        assert_eq!(
+            states(&cloud).await,
+            ["alice@example.com dead", "alice@example.com dead", "admin@example.com sent", "alice@example.org sent"]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn hostile_names_never_become_headers_or_markup() {
     on_each_database(|database| async {
         let server = MailServer::start();
@@ -116,7 +145,12 @@ async fn hostile_names_never_become_headers_or_markup() {
             let root = world.find_domain("ROOT").unwrap();
             let account = world.add_account(root, name, AccountKind::User);
             world.add_user(account, "eve", "password-of-a-tenant", "eve@example.com");
-            world.add_user(account, "mallory", "password-of-a-tenant", "x@example.com\r\nRCPT TO:<mallory@example.com>");
+            world.add_user(
+                account,
+                "mallory",
+                "password-of-a-tenant",
+                "x@example.com\r\nRCPT TO:<mallory@example.com>",
+            );
         })
         .await;
         let full = format!("ROOT/{name}");

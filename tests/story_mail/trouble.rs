@@ -29,7 +29,7 @@ async fn a_mail_that_is_put_off_is_tried_again_with_growing_pauses() {
             let begun = cloud.clock.now();
             let next = outbox(&cloud).await[0].next_ms;
             assert_eq!(next, begun.plus(Duration::from_mins(minutes)));
-            cloud.clock.advance(Duration::from_mins(minutes) - Duration::from_secs(1));
+            cloud.clock.advance(Duration::from_secs(minutes * 60 - 1));
             assert_eq!(pass(&cloud).await, MailSummary::default(), "not before its time");
             cloud.clock.advance(Duration::from_secs(1));
             assert_eq!(pass(&cloud).await.sent.deferred, 1);
@@ -168,7 +168,9 @@ async fn a_sender_that_died_after_the_servers_yes_costs_one_repeat_with_the_same
         // A pass by hand up to where the process dies: claimed, committed, handed over, and no word of it.
         let settings = mail::settings(&cloud.app);
         let now = cloud.clock.now();
-        bursar::notify::queue(&cloud.app.store, &settings, cloud.app.random.as_ref(), Looked::AtAll, now).await.unwrap();
+        bursar::notify::queue(&cloud.app.store, &settings, cloud.app.random.as_ref(), Looked::AtAll, now)
+            .await
+            .unwrap();
         let mut tx = cloud.app.store.begin().await.unwrap();
         let ends = now.plus(Duration::from_mins(2));
         let claimed = rows::claim_mail(&mut tx, "the dead one", ends, now).await.unwrap().unwrap();

@@ -52,8 +52,13 @@ async fn holds_are_placed_lifted_and_adopted_with_author_and_reason() {
         cloud.catch_up().await;
         let run = async |arguments: &[&str]| bursar(&cloud.env, arguments).await;
         run(&["hold", "place", "bob", "--owner", "abuse", "--reason", "spam"]).await.json_of("hold place");
-        run(&["hold", "place", "bob", "--owner", "abuse", "--reason", "again"]).await.refused(&["held by abuse already"]);
-        assert_eq!((holds(&cloud, "bob").await, state(&cloud, "bob").await), (vec!["abuse".to_owned()], State::Enabled));
+        run(&["hold", "place", "bob", "--owner", "abuse", "--reason", "again"])
+            .await
+            .refused(&["held by abuse already"]);
+        assert_eq!(
+            (holds(&cloud, "bob").await, state(&cloud, "bob").await),
+            (vec!["abuse".to_owned()], State::Enabled)
+        );
         let listed: Value = run(&["--json", "hold", "list", "bob"]).await.json();
         assert_eq!(listed[0]["reason"], "spam");
         run(&["hold", "lift", "bob", "--owner", "admin", "--reason", "x"]).await.refused(&["not held by admin"]);
@@ -78,9 +83,12 @@ async fn enforcement_is_armed_planned_and_disarmed_at_the_command_line() {
         cloud.catch_up().await;
         let run = async |arguments: &[&str]| bursar(&cloud.env, arguments).await;
         run(&["enforce", "arm", "--rung", "notify"]).await.refused(&["--yes"]);
-        let armed: Value = run(&["--json", "enforce", "arm", "--rung", "notify", "--rung", "lock", "--yes"]).await.json();
+        let armed: Value =
+            run(&["--json", "enforce", "arm", "--rung", "notify", "--rung", "lock", "--yes"]).await.json();
         assert_eq!(armed["armed"].as_array().unwrap().len(), 2);
-        run(&["enforce", "arm", "--rung", "stop", "--domain", "ROOT/acme", "--yes"]).await.json_of("lock is armed everywhere");
+        run(&["enforce", "arm", "--rung", "stop", "--domain", "ROOT/acme", "--yes"])
+            .await
+            .json_of("lock is armed everywhere");
         let status: Value = run(&["--json", "enforce", "status"]).await.json();
         assert_eq!(status["armed"].as_array().unwrap().len(), 3, "{status}");
         let ran = run(&["enforce", "--plan"]).await;

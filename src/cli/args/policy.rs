@@ -14,7 +14,7 @@ pub enum PolicyCommand {
     Set {
         /// An account, a payer's number or a customer's name.
         payer: String,
-        /// A key of `[policy]`, such as lock_after_days; also time_zone.
+        /// A key of `[policy]`, such as `lock_after_days`; also `time_zone`.
         key: String,
         /// The value, as in the configuration; lists with commas, "none" for nothing.
         #[arg(allow_negative_numbers = true)]

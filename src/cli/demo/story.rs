@@ -150,6 +150,7 @@ impl Story {
             self.event(format!("{} is told: {}", account.name, notice.sentence));
         }
         self.last_notice = notices.last().map_or(self.last_notice, |notice| notice.id);
+        tx.commit().await?;
         self.mail(app).await?;
         for line in &report.recovered {
             self.event(format!("left over from before the interruption: {line}"));

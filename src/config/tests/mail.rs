@@ -15,8 +15,7 @@ pub(super) fn set_up_without(name: &str) -> String {
     ]
     .iter()
     .filter(|(key, _)| *key != name)
-    .map(|(key, value)| format!("{key} = {value}\n"))
-    .collect()
+    .fold(String::new(), |lines, (key, value)| format!("{lines}{key} = {value}\n"))
 }
 
 fn mail(lines: &str) -> Mail {

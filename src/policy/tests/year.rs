@@ -108,6 +108,57 @@ fn a_year_of_a_payer_who_pays_late_goes_down_and_up_the_whole_ladder() {
     assert_eq!(life.events.len(), 7);
 }
 
+/// The calendar of docs/policy.md: runs every ten minutes from five past, mail that takes five.
+#[test]
+fn the_worked_calendar_of_the_documentation_holds() {
+    let mut world = World::used("80.20");
+    world.policy.quiet =
+        Quiet { hours: Some((20 * 60, 7 * 60)), days: vec![chrono::Weekday::Sat, chrono::Weekday::Sun] };
+    let mut life = Life::new(world, Some(0));
+    let mut seen = Vec::new();
+    let mut warned = Vec::new();
+    let mut used = Money::ZERO;
+    let mut now = at("2 10:05");
+    while now < at("17 00:00") {
+        life.world.now = now;
+        if now == at("11 10:05") {
+            used = eur("50");
+        }
+        let hours = i64::try_from(now.since(at("2 10:05")).as_secs() / 3_600).unwrap();
+        life.world.used = eur("80.20").plus(Money::from_micros(hours * 5_000_000 / 24)).unwrap().minus(used).unwrap();
+        if now == at("11 10:05") {
+            life.world.noticed.clear();
+        }
+        let decision = life.run();
+        match decision.outcome {
+            Outcome::Restrict | Outcome::Lock | Outcome::Stop | Outcome::Restore => seen.push((now, decision.outcome)),
+            Outcome::Wait if seen.is_empty() => seen.push((now, decision.outcome)),
+            _ => {}
+        }
+        warned.extend(decision.notices.iter().filter_map(|notice| Some((now, notice.rung, notice.acts_at?))));
+        now = now.plus(Duration::from_mins(10));
+    }
+    assert_eq!(
+        seen[..4],
+        [
+            (at("6 10:05"), Outcome::Wait),
+            (at("7 07:05"), Outcome::Restrict),
+            (at("9 10:05"), Outcome::Lock),
+            (at("11 10:05"), Outcome::Restore),
+        ]
+    );
+    let (again, outcome) = seen[4];
+    assert!(outcome == Outcome::Restrict && again > at("16 00:00") && again < at("17 00:00"), "{again}");
+    assert_eq!(
+        warned,
+        [
+            (at("7 07:15"), Rung::Lock, at("9 10:05")),
+            (at("9 10:15"), Rung::Stop, at("16 10:05")),
+            (again.plus(Duration::from_mins(10)), Rung::Lock, at("21 07:00")),
+        ]
+    );
+}
+
 #[test]
 fn without_mail_nobody_is_locked_in_a_year() {
     let mut life = Life::new(World::used("0"), None);

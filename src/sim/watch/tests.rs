@@ -184,9 +184,11 @@ fn machines_that_do_not_come_back_or_come_too_many_are_seen() {
     let ran: BTreeSet<CloudId> = [id(10), id(11), id(12)].into();
     // The third was destroyed meanwhile.
     let existing: BTreeSet<CloudId> = [id(10), id(11), id(13)].into();
-    for (running, complaint) in
-        [([id(10), id(11)].into(), vec![]), ([id(10)].into(), vec!["machines-back"]), ([id(10), id(11), id(13)].into(), vec!["machines-back"])]
-    {
+    for (running, complaint) in [
+        ([id(10), id(11)].into(), vec![]),
+        ([id(10)].into(), vec!["machines-back"]),
+        ([id(10), id(11), id(13)].into(), vec!["machines-back"]),
+    ] {
         let mut watch = watch();
         watch.taken(ann(), &Taken { running: ran.clone(), ..step(Step::Stop) }, &fair(), 1);
         watch.taken(ann(), &Taken { before: State::Disabled, ..step(Step::Enable) }, &fair(), 1);

@@ -84,8 +84,7 @@ pub(in crate::web) async fn make(
     Writer(machine): Writer,
 ) -> Result<(StatusCode, Json<Value>), Failure> {
     let mut tx = state.app.store.begin().await?;
-    let request =
-        runs::leave_request(&mut tx, "enforce-plan", "{}", &machine.author(), state.app.clock.now()).await?;
+    let request = runs::leave_request(&mut tx, "enforce-plan", "{}", &machine.author(), state.app.clock.now()).await?;
     tx.commit().await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "request": request }))))
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod enforcement;
 mod seen;
 mod signin;
 mod templates;
