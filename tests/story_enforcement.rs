@@ -715,7 +715,7 @@ async fn whoever_lost_the_lease_acts_no_more() {
         let cloud = due(database, &["bob"]).await;
         let now = cloud.clock.now();
         let mut tx = cloud.app.store.begin().await.unwrap();
-        runs::take_lease(&mut tx, "enforcer", "somebody else", HOUR, now).await.unwrap().unwrap();
+        runs::take_lease(&mut tx, "enforcer", "somebody else", 2 * MINUTE, now).await.unwrap().unwrap();
         tx.commit().await.unwrap();
         let refused = work::enforce(&cloud.app, EnforceOptions::default(), "test").await.unwrap_err();
         assert!(refused.to_string().contains("another process is enforcing"), "{refused}");
@@ -727,11 +727,14 @@ async fn whoever_lost_the_lease_acts_no_more() {
         let gate = Gate::default();
         fault(&cloud, "listConfigurations", FaultKind::DelayUntil(gate.clone()));
         let taking = async {
-            while !cloud.standin.calls().iter().any(|call| call.command == "listUsers" && call.at == now) {
+            let ours = |call: &bursar::standin::Received| {
+                call.command == "listUsers" && call.caller.as_deref() == Some("bursar-enforcer") && call.at == now
+            };
+            while !cloud.standin.calls().iter().any(ours) {
                 tokio::task::yield_now().await;
             }
             let mut tx = cloud.app.store.begin().await.unwrap();
-            runs::seize_lease(&mut tx, "enforcer", "somebody else", HOUR, now).await.unwrap();
+            runs::seize_lease(&mut tx, "enforcer", "somebody else", 2 * MINUTE, now).await.unwrap();
             tx.commit().await.unwrap();
             gate.open();
         };

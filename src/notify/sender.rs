@@ -24,6 +24,8 @@ const MAILS_AT_ONCE: u32 = 200;
 const CLAIM_GRACE: Duration = Duration::from_mins(1);
 /// A claim on a mail that goes into a folder.
 const FOLDER_CLAIM: Duration = Duration::from_mins(2);
+/// Claims that may be lost to other senders in a row; the next pass goes on.
+const CLAIMS_LOST: u32 = 20;
 /// Doublings of the pause between tries; more than the longest pause can hold.
 const MOST_DOUBLINGS: i64 = 16;
 /// Administrators are told of dead letters at most once in this time.
@@ -91,11 +93,23 @@ fn claim_lasts(settings: &MailSettings) -> Duration {
 }
 
 async fn claim(sender: &Sender<'_>) -> Result<Option<Mail>, StoreError> {
-    let now = sender.clock.now();
-    let mut tx = sender.store.begin().await?;
-    let mail = rows::claim_mail(&mut tx, sender.holder, now.plus(claim_lasts(sender.settings)), now).await?;
-    tx.commit().await?;
-    Ok(mail)
+    for _ in 0..CLAIMS_LOST {
+        let now = sender.clock.now();
+        let mut tx = sender.store.begin().await?;
+        let mail = rows::claim_mail(&mut tx, sender.holder, now.plus(claim_lasts(sender.settings)), now).await?;
+        tx.commit().await?;
+        if mail.is_some() {
+            return Ok(mail);
+        }
+        // Either nothing is due, or another sender was faster at this very mail.
+        let mut tx = sender.store.read().await?;
+        let more = rows::is_mail_due(&mut tx, now).await?;
+        tx.commit().await?;
+        if !more {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 async fn hand_over<'a>(
