@@ -190,7 +190,8 @@ pub async fn backup(context: &Context, file: &Path) -> anyhow::Result<ExitCode> 
     app.store.backup(file).await?;
     context.show(&serde_json::json!({ "file": file }), |_| {
         format!(
-            "{} holds everything up to now. To restore: stop bursar, put it in the place of bursar.db, start.",
+            "{} holds everything up to now. To restore: stop bursar, put it in the place of bursar.db, start. Nothing is enforced then \
+             until you have looked (`bursar enforce differences`) and said `bursar enforce confirm`.",
             file.display()
         )
     })?;
