@@ -727,7 +727,10 @@ async fn whoever_lost_the_lease_acts_no_more() {
         let gate = Gate::default();
         fault(&cloud, "listConfigurations", FaultKind::DelayUntil(gate.clone()));
         let taking = async {
-            while !cloud.standin.calls().iter().any(|call| call.command == "listUsers" && call.at == now) {
+            let ours = |call: &bursar::standin::Received| {
+                call.command == "listUsers" && call.caller.as_deref() == Some("bursar-enforcer") && call.at == now
+            };
+            while !cloud.standin.calls().iter().any(ours) {
                 tokio::task::yield_now().await;
             }
             let mut tx = cloud.app.store.begin().await.unwrap();

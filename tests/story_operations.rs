@@ -395,7 +395,7 @@ async fn the_first_run_report_tells_what_would_be_done_now_and_soon() {
         assert!(audit(&cloud, "enforce.arm").await.is_empty(), "a report arms nothing");
         arming::arm(&cloud.app, &wanted, "alice").await.unwrap();
         assert_eq!(audit(&cloud, "enforce.arm").await[0].0, "alice");
-        assert_eq!(cloud.enforce().await.dry_run, false);
+        assert!(!cloud.enforce().await.dry_run);
         assert_eq!(arming::disarm(&cloud.app, &wanted, true, "alice").await.unwrap().len(), 2);
         assert!(cloud.enforce().await.dry_run);
     })

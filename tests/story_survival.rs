@@ -237,7 +237,7 @@ async fn arming_is_refused_while_the_quota_plugin_enforces() {
         assert!(said(&output).contains("turn it off first"), "{}", said(&output));
         assert!(cloud.enforce().await.dry_run);
         cloud.standin.with(|world| world.set_configuration("quota.enable.enforcement", "false"));
-        succeeds(&cloud, &["enforce", "arm"]).await;
+        succeeds(&cloud, &["enforce", "arm", "--yes"]).await;
         assert!(!cloud.enforce().await.dry_run);
     })
     .await;

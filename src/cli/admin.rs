@@ -79,7 +79,7 @@ fn ask_admin_key() -> anyhow::Result<Credentials> {
 pub async fn check(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = check::check(&config, Arc::new(SystemClock)).await;
-    let acknowledged = if report.exit_code() == 0 { acknowledge(config, &report).await? } else { None };
+    let acknowledged = if report.exit_code() == 0 { Box::pin(acknowledge(config, &report)).await? } else { None };
     context.show(&report, |report| {
         let acknowledged = acknowledged.map(|text| format!("\n{text}: looked at, and enforcement goes on."));
         format!("{report}{}", acknowledged.unwrap_or_default())
@@ -190,7 +190,8 @@ pub async fn backup(context: &Context, file: &Path) -> anyhow::Result<ExitCode> 
     app.store.backup(file).await?;
     context.show(&serde_json::json!({ "file": file }), |_| {
         format!(
-            "{} holds everything up to now. To restore: stop bursar, put it in the place of bursar.db, start.",
+            "{} holds everything up to now. To restore: stop bursar, put it in the place of bursar.db, start. Nothing is enforced then \
+             until you have looked (`bursar enforce differences`) and said `bursar enforce confirm`.",
             file.display()
         )
     })?;

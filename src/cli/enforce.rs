@@ -241,15 +241,14 @@ async fn make_plan(context: &Context, app: &App) -> anyhow::Result<ExitCode> {
         Turn::Ours(lock) => serde_json::to_value(operations::make_plan(app, &who, lock.is_some(), "command").await?)?,
         Turn::Server => serde_json::from_str(&ask_server(app, "enforce-plan", &serde_json::json!({})).await?)?,
     };
-    match report.get("plan").and_then(serde_json::Value::as_i64) {
-        Some(id) => show_plans(context, app, Some(id)).await,
-        None => {
-            context.show(&serde_json::json!({ "plan": null }), |_| {
-                "Nothing is due downwards: there is nothing to plan. `bursar enforce --dry-run` shows every decision.".to_owned()
-            })?;
-            Ok(ExitCode::SUCCESS)
-        }
+    if let Some(id) = report.get("plan").and_then(serde_json::Value::as_i64) {
+        return show_plans(context, app, Some(id)).await;
     }
+    context.show(&serde_json::json!({ "plan": null }), |_| {
+        "Nothing is due downwards: there is nothing to plan. `bursar enforce --dry-run` shows every decision."
+            .to_owned()
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn show_plans(context: &Context, app: &App, id: Option<i64>) -> anyhow::Result<ExitCode> {

@@ -251,11 +251,9 @@ impl<'a> Actor<'a> {
             "stop" => "stopped",
             _ => "restored",
         };
-        if end.worked {
-            if event != "restored" {
-                rows::raise_hold(&mut tx, account.id, &intent.action, end.outcome, &intent.id, now).await?;
-                self.tell_tenant(&mut tx, intent, account, event).await?;
-            }
+        if end.worked && event != "restored" {
+            rows::raise_hold(&mut tx, account.id, &intent.action, end.outcome, &intent.id, now).await?;
+            self.tell_tenant(&mut tx, intent, account, event).await?;
         }
         self.audit(&mut tx, intent, account, (Some(&intent.state_before), end.state_after), end.outcome).await?;
         // What stays for a person to do stands behind a semicolon, item by item.
@@ -280,7 +278,8 @@ impl<'a> Actor<'a> {
         event: &str,
     ) -> Result<(), Error> {
         let sentence = rows::get_decision(tx, intent.decision).await?.sentence;
-        let event = format!("{event}-{}", intent.id);
+        // The kind of a notice is what stands before its last dash.
+        let event = format!("{event}-{}", intent.id.replace('-', ""));
         let now = self.enforcer.clock.now();
         rows::insert_notice(tx, account.payer_id, account.id, 0, &event, &sentence, None, false, now).await?;
         Ok(())

@@ -152,13 +152,12 @@ pub async fn write(
     if find_unconfirmed(&mut tx).await?.is_some() {
         return Ok(());
     }
-    let instance = match runs::find_setting(&mut tx, switches::INSTANCE).await? {
-        Some(instance) => instance,
-        None => {
-            let made = random.uuid().to_string();
-            runs::put_setting(&mut tx, switches::INSTANCE, &made, now).await?;
-            made
-        }
+    let instance = if let Some(instance) = runs::find_setting(&mut tx, switches::INSTANCE).await? {
+        instance
+    } else {
+        let made = random.uuid().to_string();
+        runs::put_setting(&mut tx, switches::INSTANCE, &made, now).await?;
+        made
     };
     let run = rows::newest_run(&mut tx).await?;
     tx.commit().await?;
@@ -181,17 +180,21 @@ fn put(data_dir: &Path, marker: &Marker) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn marker(run: i64) -> Result<Option<Marker>, String> {
-        Ok(Some(Marker { instance: "this".to_owned(), run }))
+    fn marker(run: i64) -> Marker {
+        Marker { instance: "this".to_owned(), run }
     }
 
     #[test]
     fn a_database_that_knows_fewer_runs_than_the_file_is_a_restored_one() {
-        assert_eq!(compare(marker(7), Some("this"), 7), Fit::Well);
-        assert_eq!(compare(marker(7), Some("this"), 9), Fit::Well);
-        assert_eq!(compare(marker(7), Some("this"), 6), Fit::Older { noted: 7, known: 6 });
-        assert_eq!(compare(marker(7), None, 0), Fit::Older { noted: 7, known: 0 }, "from before the first file");
-        assert_eq!(compare(marker(7), Some("other"), 2), Fit::OtherDatabase);
+        assert_eq!(compare(Ok(Some(marker(7))), Some("this"), 7), Fit::Well);
+        assert_eq!(compare(Ok(Some(marker(7))), Some("this"), 9), Fit::Well);
+        assert_eq!(compare(Ok(Some(marker(7))), Some("this"), 6), Fit::Older { noted: 7, known: 6 });
+        assert_eq!(
+            compare(Ok(Some(marker(7))), None, 0),
+            Fit::Older { noted: 7, known: 0 },
+            "from before the first file"
+        );
+        assert_eq!(compare(Ok(Some(marker(7))), Some("other"), 2), Fit::OtherDatabase);
         assert_eq!(compare(Ok(None), Some("this"), 2), Fit::NoMarker);
         assert_eq!(compare(Err("torn".to_owned()), Some("this"), 2), Fit::Unreadable("torn".to_owned()));
     }

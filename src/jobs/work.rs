@@ -509,7 +509,8 @@ pub(super) async fn as_enforcer<T: Serialize>(
     work: impl AsyncFnOnce(&Enforcer<'_>, RunId) -> Result<T, enforcement::Error>,
 ) -> Result<T, JobError> {
     let client = enforcement_client(app)?;
-    recorded(app, "enforce", cause, async |run| {
+    // On the heap: it is large, and everybody waits for it.
+    Box::pin(recorded(app, "enforce", cause, async |run| {
         let enforcer = Enforcer {
             store: &app.store,
             client: Some(&client),
@@ -519,6 +520,6 @@ pub(super) async fn as_enforcer<T: Serialize>(
             settings: &settings,
         };
         Ok(work(&enforcer, run).await?)
-    })
+    }))
     .await
 }

@@ -30,6 +30,8 @@ use crate::{
 
 /// Before a quiet cycle, whatever is on its way has arrived or been given up.
 const SETTLES: Duration = Duration::from_mins(21);
+/// In so long any lease has run out, whatever the clock was when it was taken.
+const LEASE_RUNS_OUT: Duration = Duration::from_mins(7);
 /// Quiet cycles at the end, so that everything begun is ended.
 const LAST_CYCLES: u32 = 4;
 
@@ -331,10 +333,10 @@ impl Life {
                 0 => points = CrashPoints::before_commit(dice.between(1, 30)),
                 1 => points = CrashPoints::after_commit(dice.between(1, 30)),
                 2 => weather.dies_at = Some((dice.between(1, 25), dice.chance(500))),
-                3 if job == Job::Enforce && self.lot.two => {
-                    weather.freezes_at = Some((dice.between(1, 4), dice.chance(500)))
-                }
                 _ => {}
+            }
+            if job == Job::Enforce && self.lot.two && dice.chance(300) {
+                weather.freezes_at = Some((dice.between(1, 4), dice.chance(500)));
             }
         }
         (weather, points)
@@ -346,9 +348,10 @@ impl Life {
         let (weather, points) = self.fate(job, quiet);
         wire.begin(format!("{}/{job:?}/{}", self.tick, self.dice.below(1_000_000)), weather, &points);
         let alone = self.processes.len() == 1;
-        let done = {
+        let mut tries = 0;
+        let done = loop {
             let mut running = pin!(with_crash_points(&points, begin(&app, job, alone)));
-            loop {
+            let done = loop {
                 tokio::select! {
                     biased;
                     done = &mut running => break done,
@@ -357,7 +360,14 @@ impl Life {
                         wire.thaw();
                     }
                 }
+            };
+            // A lease that was taken when the clock was a little ahead runs out by itself.
+            let leased = matches!(&done, Some(Err(JobError::Enforce(crate::enforcement::Error::AnotherEnforcer))));
+            tries += 1;
+            if !(quiet && leased && tries == 1) {
+                break done;
             }
+            self.cloud.time.advance(LEASE_RUNS_OUT);
         };
         self.told.jobs += 1;
         match done {
@@ -431,6 +441,9 @@ async fn begin(app: &App, job: Job, alone: bool) -> Result<String, JobError> {
                     }
                 }
                 said.extend(report.fuse.map(|_| "the fuse held".to_owned()));
+                for line in report.decisions.iter().filter(|line| line.outcome == "wait") {
+                    said.push(format!("{} waits ({}): {}", line.account, line.reason, line.waits_for.join(", ")));
+                }
                 said.join(" | ")
             })
         }

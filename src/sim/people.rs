@@ -70,7 +70,7 @@ impl Life {
                     }
                 }
                 // A stop that the usage server hears of late: what was reported since is reported again.
-                (7, Some(machine)) if world.vm_power(machine) == Some(Power::Running) => {
+                (7, Some(machine)) if self.lot.late && world.vm_power(machine) == Some(Power::Running) => {
                     let created = world.vms.get(machine).map_or(now, |vm| vm.updated);
                     let at = now.minus(back).max(created);
                     world.stop_vm(machine, at);

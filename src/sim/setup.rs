@@ -108,6 +108,8 @@ pub struct Lot {
     pub fuse_accounts: u64,
     /// And what percent of all.
     pub fuse_percent: u64,
+    /// Whether the usage server hears of some stops late.
+    pub late: bool,
     /// Whether a second process works on the same database.
     pub two: bool,
     /// How many calls in a thousand fail on a bad day: reads, writes.
@@ -124,6 +126,7 @@ impl Lot {
             restore_minimum: *dice.pick(&[1_000_000, 1_000_000, 5_000_000]).unwrap_or(&1_000_000),
             fuse_accounts: dice.between(1, 5),
             fuse_percent: *dice.pick(&[2, 20, 50, 100]).unwrap_or(&100),
+            late: dice.chance(600),
             two: dice.chance(500),
             faults: (dice.below(60), dice.below(300)),
             ticks: dice.between(20, 45),
@@ -201,7 +204,13 @@ pub fn begin(seed: u64, folder: &Path) -> Result<Begun, Error> {
     set("BILLING_START", FIRST_DAY.to_owned());
     set("BILLING_TAX_PERCENT", lot.tax_percent.to_string());
     set("BILLING_CORRECTION_LIMIT", String::new());
-    set("POLICY_LOCK_AFTER_DAYS", dice.below(4).to_string());
+    set("POLICY_RESTRICT_ENABLED", dice.chance(800).to_string());
+    let lock_after = dice.below(4);
+    set("POLICY_LOCK_AFTER_DAYS", lock_after.to_string());
+    set("POLICY_STOP_ENABLED", dice.chance(800).to_string());
+    set("POLICY_STOP_AFTER_DAYS", (lock_after + dice.below(5)).to_string());
+    set("POLICY_ON_DRIFT", if dice.chance(500) { "suspend" } else { "leave" }.to_owned());
+    set("MAIL_TRANSPORT", "off".to_owned());
     set("POLICY_WARNING_HOURS", lot.warning_hours.to_string());
     set("POLICY_RESTORE_MINIMUM", format!("{}.00", lot.restore_minimum / 1_000_000));
     set("POLICY_PROTECTED_ACCOUNTS", "ROOT/acme/listed".to_owned());
