@@ -67,6 +67,19 @@ pub(super) enum CallEnd {
     Unknown(String),
 }
 
+impl CallRow {
+    /// How a call ended whose end was noted; None while it is open. Of one that was declined and one whose job failed the row
+    /// tells the same: the state has to be read in both cases.
+    pub(super) fn end(&self) -> Option<CallEnd> {
+        match self.state.as_str() {
+            "done" => Some(CallEnd::Ended(String::new())),
+            "failed" => Some(CallEnd::Ended(self.answer.clone().unwrap_or_default())),
+            "lost" => Some(CallEnd::NeverWas),
+            _ => None,
+        }
+    }
+}
+
 /// What came back from sending.
 enum Sent {
     Job(Uuid),

@@ -67,14 +67,12 @@ pub async fn find(enforcer: &Enforcer<'_>) -> Result<Differences, Error> {
         return Ok(found);
     };
     let listed = client.list_accounts().await?;
-    let present = client.capabilities().await?.version;
+    let present = guards::present_version(client).await?;
     let own = client.own_user().await?.map(|user| user.username);
     let mut tx = enforcer.store.read().await?;
     found.unconfirmed = marker::find_unconfirmed(&mut tx).await?;
-    found.version = runs::find_setting(&mut tx, switches::VERSION)
-        .await?
-        .filter(|seen| *seen != present)
-        .map(|seen| (seen, present));
+    found.version =
+        runs::find_setting(&mut tx, switches::VERSION).await?.zip(present).filter(|(seen, present)| seen != present);
     let accounts = cloud::list_accounts(&mut tx).await?;
     let holds = rows::list_holds(&mut tx, None).await?;
     tx.commit().await?;
@@ -124,7 +122,7 @@ impl Differences {
 /// An administrator has looked: what was found so far is known, and enforcement goes on. Gives what was confirmed.
 pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String>, Error> {
     let version = match enforcer.client {
-        Some(client) => Some(client.capabilities().await?.version),
+        Some(client) => guards::present_version(client).await?,
         None => None,
     };
     let now = enforcer.clock.now();

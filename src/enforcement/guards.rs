@@ -91,9 +91,18 @@ pub async fn gather(enforcer: &Enforcer<'_>, paused: bool, now: Timestamp) -> Re
     Ok(blocks)
 }
 
+/// CloudStack's version. None: the role has no right to ask.
+pub(super) async fn present_version(client: &Client) -> Result<Option<String>, Error> {
+    match client.capabilities().await {
+        Ok(capabilities) => Ok(Some(capabilities.version)),
+        Err(cloudstack::Error::NotAllowed { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Whether CloudStack is of another version than an administrator last looked at. The first one met needs no look.
 async fn version(enforcer: &Enforcer<'_>, client: &Client, now: Timestamp) -> Result<Option<Block>, Error> {
-    let to = client.capabilities().await?.version;
+    let Some(to) = present_version(client).await? else { return Ok(None) };
     let mut tx = enforcer.store.begin().await?;
     let from = runs::find_setting(&mut tx, switches::VERSION).await?;
     match from {

@@ -18,7 +18,13 @@ impl Actor<'_> {
         patience: Duration,
     ) -> Result<Done, Error> {
         let act = Act::Lock(cloud_id(account)?);
-        let (ours, why) = match self.perform(&intent.id, &act, Some(&intent.state_before), patience).await? {
+        // A call that has ended is not made again, also where the process died before it could be concluded.
+        let ended = self.last_call(&intent.id, &act).await?.and_then(|call| call.end());
+        let end = match ended {
+            Some(end) => end,
+            None => self.perform(&intent.id, &act, Some(&intent.state_before), patience).await?,
+        };
+        let (ours, why) = match end {
             CallEnd::Unknown(why) => return Ok(Done::Started(format!("{why}; the next run looks again"))),
             CallEnd::Refused(why) => return self.give_up(intent, account, None, &why).await,
             CallEnd::Ended(why) => (true, why),

@@ -164,7 +164,7 @@ impl Actor<'_> {
             let act = Act::SuspendProject(id);
             let asked = self.last_call(&intent.id, &act).await?;
             let mut refused = String::new();
-            if asked.is_none_or(|call| call.state == "open") {
+            if asked.is_none_or(|call| call.state == "open" || call.state == "lost") {
                 let mut end = self.perform(&intent.id, &act, Some("Active"), patience).await?;
                 if end == CallEnd::NeverWas {
                     // It never arrived, and can not any more.

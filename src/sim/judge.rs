@@ -39,7 +39,7 @@ pub(super) struct Moment {
 
 impl Life {
     /// Notes what is true now: calls that arrive late are judged by when they were sent.
-    pub(super) async fn note_moment(&mut self) -> Result<(), Error> {
+    pub(super) fn note_moment(&mut self) {
         let at = self.cloud.time.now();
         let mut moment = Moment {
             at,
@@ -58,7 +58,6 @@ impl Life {
             }
         }
         self.moments.push(moment);
-        Ok(())
     }
 
     fn used(&self, tenant: &Tenant, until: Timestamp) -> i64 {

@@ -261,7 +261,7 @@ impl Life {
         }
         self.usage_job_runs(quiet);
         self.money_is_booked().await?;
-        self.note_moment().await?;
+        self.note_moment();
         self.jobs(quiet).await?;
         self.judge_effects().await?;
         if quiet && self.violations.is_empty() {
@@ -344,7 +344,7 @@ impl Life {
             for _ in 0..times {
                 let which =
                     usize::try_from(self.dice.below(u64::try_from(self.processes.len()).unwrap_or(1))).unwrap_or(0);
-                self.run(which, job, quiet).await?;
+                Box::pin(self.run(which, job, quiet)).await?;
             }
             self.cloud.deliver_late().await;
         }
