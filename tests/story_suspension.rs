@@ -98,7 +98,6 @@ impl Story {
             let options = bursar::jobs::work::EnforceOptions {
                 dry_run: true,
                 holds_data_lock: true,
-                ..bursar::jobs::work::EnforceOptions::default()
             };
             let rehearsed = bursar::jobs::work::enforce(&self.cloud.app, options, "test").await.unwrap();
             if rehearsed.decisions.iter().any(|line| line.account == "ROOT/bob" && line.outcome == "stop") {
