@@ -278,7 +278,8 @@ impl<'a> Actor<'a> {
         event: &str,
     ) -> Result<(), Error> {
         let sentence = rows::get_decision(tx, intent.decision).await?.sentence;
-        let event = format!("{event}-{}", intent.id);
+        // The kind of a notice is what stands before its last dash.
+        let event = format!("{event}-{}", intent.id.replace('-', ""));
         let now = self.enforcer.clock.now();
         rows::insert_notice(tx, account.payer_id, account.id, 0, &event, &sentence, None, false, now).await?;
         Ok(())

@@ -25,12 +25,15 @@ fn a_line_holds_nothing_that_steers() {
 }
 
 #[test]
-fn the_kind_of_an_event_is_what_stands_before_its_last_dash() {
+fn the_kind_of_an_event_is_known_whatever_stands_behind_it() {
     for (event, kind) in [
         ("used-80", "used"),
         ("days-left-7", "days-left"),
         ("warning-lock-1793487600", "warning-lock"),
-        ("locked-x", "locked"),
+        ("available-10.00", "available"),
+        ("locked-0f6f9d7a-0c0e-4b7a-9a3f-1f6f6f9d7a01", "locked"),
+        ("restored-0f6f9d7a-0c0e-4b7a-9a3f-1f6f6f9d7a01", "restored"),
+        ("not-known-yet-1", "not-known-yet"),
         ("odd", "odd"),
     ] {
         assert_eq!(words::kind_of(event), kind);

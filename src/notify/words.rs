@@ -27,9 +27,25 @@ pub(super) const DIGEST_TO_LOOK_AT: &str = "To look at";
 pub(super) const DIGEST_NO_ADDRESS: &str = "Accounts that nobody can be written to";
 pub(super) const DIGEST_DEAD: &str = "Mails that could not be delivered";
 
-/// The kind of a notice: its event without what stands behind the last dash.
+/// The kinds that there are; behind the dash that follows stands what makes an event one of its own, which may have dashes
+/// itself.
+const KINDS: &[&str] = &[
+    "used",
+    "days-left",
+    "available",
+    "warning-restrict",
+    "warning-lock",
+    "warning-stop",
+    "restricted",
+    "locked",
+    "stopped",
+    "restored",
+];
+
+/// The kind of a notice by its event; of an unknown one what stands before its last dash.
 pub fn kind_of(event: &str) -> &str {
-    event.rsplit_once('-').map_or(event, |(kind, _)| kind)
+    let known = |kind: &&&str| event.strip_prefix(**kind).is_some_and(|rest| rest.starts_with('-'));
+    KINDS.iter().find(known).copied().unwrap_or_else(|| event.rsplit_once('-').map_or(event, |(kind, _)| kind))
 }
 
 /// A kind in a few words, for lists.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    enforcement::switches,
+    enforcement::{plans, switches},
     ids::CloudId,
     jobs::{
         App,
@@ -24,14 +24,19 @@ use crate::{
     random::SeededRandom,
     store::{
         crash::{CrashPoints, with_crash_points},
-        policy as policy_rows, runs,
+        operations, policy as policy_rows, runs,
     },
+    time::Timestamp,
 };
 
 /// Before a quiet cycle, whatever is on its way has arrived or been given up.
 const SETTLES: Duration = Duration::from_mins(21);
 /// In so long any lease has run out, whatever the clock was when it was taken.
 const LEASE_RUNS_OUT: Duration = Duration::from_mins(7);
+/// An approved plan is carried out within a day.
+const PLANS_LAST: Duration = Duration::from_hours(26);
+/// What the story says where the fuse held.
+const FUSE_HELD: &str = "the fuse held";
 /// Quiet cycles at the end, so that everything begun is ended.
 const LAST_CYCLES: u32 = 4;
 
@@ -65,6 +70,10 @@ pub(super) struct Life {
     pub(super) moments: Vec<Moment>,
     pub(super) armed: bool,
     pub(super) paused: bool,
+    /// The fuse held back the last run: an administrator may let the next one through.
+    pub(super) fuse_held: bool,
+    /// Up to when a run may carry out a plan beyond the fuse that an administrator approved.
+    pub(super) let_through_until: Timestamp,
     pub(super) lingering: BTreeMap<String, u32>,
     pub(super) tick: u64,
     pub(super) violations: Vec<Violation>,
@@ -95,6 +104,8 @@ pub(super) async fn live(seed: u64, folder: &Path) -> Result<(Vec<Violation>, Ve
         moments: Vec::new(),
         armed: false,
         paused: false,
+        fuse_held: false,
+        let_through_until: Timestamp::default(),
         lingering: BTreeMap::new(),
         tick: 0,
         violations: Vec::new(),
@@ -199,6 +210,21 @@ impl Life {
         Ok(())
     }
 
+    /// An administrator approves what the fuse held back: a run of this tick may carry it out.
+    async fn approve_plans(&mut self) -> Result<(), Error> {
+        let app = self.app();
+        let now = app.clock.now();
+        let mut tx = app.store.begin().await.map_err(Error::broken)?;
+        for plan in operations::list_open_plans(&mut tx).await.map_err(Error::broken)? {
+            // One that ran out meanwhile is refused, and made anew by the next run.
+            if plans::approve(&mut tx, plan.id, "simulation", false, now).await.is_ok() {
+                self.let_through_until = now.plus(PLANS_LAST);
+                self.cloud.tell(format!("plan {} is approved", plan.id));
+            }
+        }
+        tx.commit().await.map_err(Error::broken)
+    }
+
     async fn pause(&mut self, paused: bool) -> Result<(), Error> {
         if paused == self.paused {
             return Ok(());
@@ -229,6 +255,9 @@ impl Life {
                 self.pause(paused).await?;
             }
             self.clocks_drift();
+        }
+        if self.fuse_held && self.dice.chance(500) {
+            self.approve_plans().await?;
         }
         self.usage_job_runs(quiet);
         self.money_is_booked().await?;
@@ -376,6 +405,9 @@ impl Life {
                 self.reborn(which).await
             }
             Some(Ok(said)) => {
+                if job == Job::Enforce {
+                    self.fuse_held = said.contains(FUSE_HELD);
+                }
                 if !said.is_empty() {
                     self.cloud.tell(format!("{job:?}: {said}"));
                 }
@@ -440,7 +472,7 @@ async fn begin(app: &App, job: Job, alone: bool) -> Result<String, JobError> {
                         said.push(format!("{what} {}", whom.join("; ")));
                     }
                 }
-                said.extend(report.fuse.map(|_| "the fuse held".to_owned()));
+                said.extend(report.fuse.map(|_| FUSE_HELD.to_owned()));
                 for line in report.decisions.iter().filter(|line| line.outcome == "wait") {
                     said.push(format!("{} waits ({}): {}", line.account, line.reason, line.waits_for.join(", ")));
                 }

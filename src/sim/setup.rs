@@ -125,7 +125,7 @@ impl Lot {
             warning_hours: *dice.pick(&[1, 24, 48, 48]).unwrap_or(&48),
             restore_minimum: *dice.pick(&[1_000_000, 1_000_000, 5_000_000]).unwrap_or(&1_000_000),
             fuse_accounts: dice.between(1, 5),
-            fuse_percent: *dice.pick(&[2, 20, 50, 100]).unwrap_or(&100),
+            fuse_percent: *dice.pick(&[2, 50, 100, 100]).unwrap_or(&100),
             late: dice.chance(600),
             two: dice.chance(500),
             faults: (dice.below(60), dice.below(300)),

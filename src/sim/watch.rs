@@ -36,7 +36,6 @@ impl fmt::Display for Violation {
 
 /// What was true of an account's payer when a call was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each holds without the others")]
 pub struct Truth {
     /// The least that was available, in millionths.
     pub available: i64,
@@ -205,7 +204,7 @@ impl Watch {
             }
         } else if by_hand {
             broken("by-hand", format!("{step:?} undoes what somebody else did"));
-        } else if !standing.ours && !(step == Step::Lift && standing.may_be_lifted()) {
+        } else if !(standing.ours || step == Step::Lift && standing.may_be_lifted()) {
             broken("only-ours", format!("{step:?} of an account that bursar did not suspend"));
         }
         if let Some(decision) = taken.decision
@@ -241,7 +240,7 @@ impl Watch {
             ByHand::Enables => {
                 let before = std::mem::take(standing);
                 let Standing { acted, freed, limits, .. } = before;
-                *standing = Standing { acted, freed, limits, ..Standing::default() };
+                *standing = Standing { limits, acted, freed, ..Standing::default() };
             }
             ByHand::Removes => *standing = Standing::default(),
         }

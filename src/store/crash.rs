@@ -57,7 +57,7 @@ impl CrashPoints {
     pub async fn die(&self) {
         self.0.dead.store(true, Ordering::SeqCst);
         self.0.died.notify_one();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Comes back once the process is dead.

@@ -145,7 +145,9 @@ impl Story {
         let mut notices = enforcement::list_notices(&mut tx, None, 100).await?;
         notices.reverse();
         let (last, now) = (self.last_notice, app.clock.now().as_ms());
-        for notice in notices.iter().filter(|notice| notice.id > last && notice.recorded_ms >= now) {
+        for notice in
+            notices.iter().filter(|notice| notice.id > last && notice.recorded_ms >= now && notice.dry_run == 0)
+        {
             let account = cloud::get_account(&mut tx, crate::ids::AccountId::new(notice.account_id)).await?;
             self.event(format!("{} is told: {}", account.name, notice.sentence));
         }
@@ -163,6 +165,12 @@ impl Story {
                 .map(|line| line.sentence.clone())
                 .unwrap_or_default()
         };
+        for account in &report.restricted {
+            self.event(format!("{account} is RESTRICTED: its resource limits are set to what it uses now."));
+        }
+        for account in &report.stopped {
+            self.event(format!("{account} is STOPPED: it is disabled, with its machines."));
+        }
         for account in &report.locked {
             self.event(format!("{account} is LOCKED in CloudStack. It is told: {}", sentence(account)));
         }
@@ -214,7 +222,7 @@ impl Story {
             let cause = Cause { key: &key, author: ADMIN, reason: "the demo's first day" };
             post::set_limit(&mut tx, account.payer_id, Some(Money::parse(amount)?), cause, defaults, now).await?;
         }
-        for rung in ["notify", "lock"] {
+        for rung in ["notify", "restrict", "lock", "stop"] {
             policy_rows::arm(&mut tx, rung, "", ADMIN, now).await?;
         }
         tx.commit().await?;
