@@ -95,10 +95,7 @@ impl Story {
         for _ in 0..30 {
             self.cloud.pass(DAY);
             self.cloud.catch_up().await;
-            let options = bursar::jobs::work::EnforceOptions {
-                dry_run: true,
-                holds_data_lock: true,
-            };
+            let options = bursar::jobs::work::EnforceOptions { dry_run: true, holds_data_lock: true };
             let rehearsed = bursar::jobs::work::enforce(&self.cloud.app, options, "test").await.unwrap();
             if rehearsed.decisions.iter().any(|line| line.account == "ROOT/bob" && line.outcome == "stop") {
                 return;

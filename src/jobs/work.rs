@@ -135,7 +135,7 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
 ) -> Result<T, JobError> {
     let started = app.clock.now();
     // Before this run counts: a restored backup knows fewer runs than the file beside it.
-    marker::look(&app.store, &app.config.store.data_dir, started).await?;
+    Box::pin(marker::look(&app.store, &app.config.store.data_dir, started)).await?;
     let mut tx = app.store.begin().await?;
     let run = match runs::start_run(&mut tx, job, cause, &app.holder, started).await? {
         Ok(run) => run,
@@ -153,7 +153,7 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
     let mut tx = app.store.begin().await?;
     runs::end_run(&mut tx, run, outcome, &detail, ended).await?;
     tx.commit().await?;
-    marker::write(&app.store, &app.config.store.data_dir, app.random.as_ref(), ended).await?;
+    Box::pin(marker::write(&app.store, &app.config.store.data_dir, app.random.as_ref(), ended)).await?;
     let word = if result.is_ok() { RunOutcome::Done } else { RunOutcome::Failed };
     metrics::run_ended(job, word, ended.since(started), ended);
     result

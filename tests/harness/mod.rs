@@ -85,7 +85,8 @@ impl Database {
 /// failure where `BURSAR_TEST_REQUIRE_POSTGRES` is set.
 pub async fn on_each_database<F: Future<Output = ()>>(story: impl Fn(Database) -> F) {
     let folder = tempfile::tempdir().unwrap();
-    story(Database { kind: "SQLite", folder, url: None }).await;
+    // On the heap: a story is a large future.
+    Box::pin(story(Database { kind: "SQLite", folder, url: None })).await;
     let Ok(server) = std::env::var("BURSAR_TEST_POSTGRES_URL") else {
         assert!(
             std::env::var("BURSAR_TEST_REQUIRE_POSTGRES").is_err(),
@@ -100,7 +101,7 @@ pub async fn on_each_database<F: Future<Output = ()>>(story: impl Fn(Database) -
     let mut url = url::Url::parse(&server).unwrap();
     url.set_path(&name);
     let folder = tempfile::tempdir().unwrap();
-    story(Database { kind: "PostgreSQL", folder, url: Some(url.to_string()) }).await;
+    Box::pin(story(Database { kind: "PostgreSQL", folder, url: Some(url.to_string()) })).await;
     run_sql(&mut admin, format!("drop database {name} with (force)")).await;
 }
 
