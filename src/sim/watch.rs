@@ -133,7 +133,7 @@ struct Standing {
 impl Standing {
     /// Whether there is anything that bursar lowered, or is just giving back.
     fn may_be_lifted(&self) -> bool {
-        self.restoring.is_some() || !self.limits.is_empty()
+        self.restoring.is_some() || !self.limits.is_empty() || self.ran.is_some()
     }
 }
 
@@ -174,9 +174,7 @@ impl Watch {
 
     /// Whether bursar has it suspended or is restoring it: who plays a tenant leaves it alone then.
     pub fn is_busy(&self, account: CloudId) -> bool {
-        self.accounts
-            .get(&account)
-            .is_some_and(|(_, standing)| standing.ours || standing.restoring.is_some() || !standing.limits.is_empty())
+        self.accounts.get(&account).is_some_and(|(_, standing)| standing.ours || standing.may_be_lifted())
     }
 
     /// When bursar last set it free.
@@ -239,8 +237,8 @@ impl Watch {
             // What bursar lowered it gives back one day, whoever enabled the account.
             ByHand::Enables => {
                 let before = std::mem::take(standing);
-                let Standing { acted, freed, limits, .. } = before;
-                *standing = Standing { limits, acted, freed, ..Standing::default() };
+                let Standing { acted, freed, limits, ran, .. } = before;
+                *standing = Standing { ran, limits, acted, freed, ..Standing::default() };
             }
             ByHand::Removes => *standing = Standing::default(),
         }
@@ -268,6 +266,11 @@ impl Watch {
                     found.opens_at
                 ),
             );
+        }
+        // Somebody else enabled it, and now there is enough: its machines are to come back, and no call has told of it yet.
+        if !standing.ours && standing.ran.is_some() && standing.restoring.is_none() && free && enough {
+            standing.restoring = Some(0);
+            return violations;
         }
         let Some(cycles) = standing.restoring.as_mut().filter(|_| found.may_act) else { return violations };
         *cycles += 1;
