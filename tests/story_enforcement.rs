@@ -722,7 +722,7 @@ async fn whoever_lost_the_lease_acts_no_more() {
         assert_eq!(count(&cloud, "disableAccount"), 0);
         // Another process takes the lease while this one has read the account and is about to lock it.
         let mut tx = cloud.app.store.begin().await.unwrap();
-        runs::drop_lease(&mut tx, "enforcer", "somebody else", now).await.unwrap();
+        runs::drop_lease(&mut tx, "enforcer", "somebody else").await.unwrap();
         tx.commit().await.unwrap();
         let gate = Gate::default();
         fault(&cloud, "listConfigurations", FaultKind::DelayUntil(gate.clone()));

@@ -585,7 +585,7 @@ async fn a_stale_holder_claims_nothing_after_a_new_fence() {
         assert!(!runs::holds_lease(&mut tx, "enforcer", "the new one", old, now).await.unwrap());
         assert!(runs::holds_lease(&mut tx, "enforcer", "the new one", new, now).await.unwrap());
         // Neither does dropping a lease that somebody else took over end it.
-        runs::drop_lease(&mut tx, "enforcer", "the old one", now).await.unwrap();
+        runs::drop_lease(&mut tx, "enforcer", "the old one").await.unwrap();
         assert!(runs::holds_lease(&mut tx, "enforcer", "the new one", new, now).await.unwrap());
         tx.commit().await.unwrap();
     })

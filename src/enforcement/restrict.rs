@@ -91,18 +91,31 @@ impl Actor<'_> {
     /// next run to put back.
     pub(super) async fn end_restrict(&self, intent: &Intent, account: &Account) -> Result<Done, Error> {
         let changes = self.limit_changes_of(intent, account).await?;
+        let read = self.client.get_account(cloud_id(account)?).await?;
         for change in changes.iter().filter(|change| change.state == "noted") {
-            let act =
-                |owner| Act::SetLimit(owner, i32::try_from(change.resource_type).unwrap_or_default(), change.set_max);
-            let Some(read) = self.client.get_account(cloud_id(account)?).await? else { continue };
-            let Some(owner) = limit_owner(&read, &change.project_id) else { continue };
-            match self.last_call(&intent.id, &act(owner)).await? {
-                Some(call) if call.state != "failed" => {
-                    return Ok(Done::Started("a changed limit is not known yet".to_owned()));
-                }
-                _ => self.put_limit(change, "left", Some("not lowered"), true).await?,
+            let owner = read.as_ref().and_then(|read| limit_owner(read, &change.project_id));
+            let Some(owner) = owner else {
+                self.put_limit(change, "gone", Some("it is no longer in CloudStack"), true).await?;
+                continue;
+            };
+            let resource_type = i32::try_from(change.resource_type).unwrap_or_default();
+            let act = Act::SetLimit(owner.clone(), resource_type, change.set_max);
+            // A request whose answer was lost may have lowered the limit, or may still do so.
+            let sent = self.last_call(&intent.id, &act).await?.filter(|call| call.state != "failed");
+            let now = self.enforcer.clock.now();
+            if sent.as_ref().is_some_and(|sent| may_still_arrive(Timestamp::from_ms(sent.claimed_ms), now)) {
+                return Ok(Done::Started("a changed limit is not known yet".to_owned()));
+            }
+            let lowered = sent.is_some()
+                && self.limits_now(&owner).await?.and_then(|limits| limits.get(&change.resource_type).copied())
+                    == Some(change.set_max);
+            if lowered {
+                self.put_limit(change, "set", None, false).await?;
+            } else {
+                self.put_limit(change, "left", Some("not lowered"), true).await?;
             }
         }
+        let changes = self.limit_changes_of(intent, account).await?;
         if changes.iter().any(|change| change.state == "set") {
             let end = End { worked: true, state_after: None, outcome: "restricted in part, and no longer wanted" };
             self.finish(intent, account, end).await?;

@@ -205,7 +205,7 @@ pub(super) async fn take_lease(enforcer: &Enforcer<'_>) -> Result<i64, Error> {
 
 pub(super) async fn drop_lease(enforcer: &Enforcer<'_>) -> Result<(), Error> {
     let mut tx = enforcer.store.begin().await?;
-    runs::drop_lease(&mut tx, LEASE, enforcer.holder, enforcer.clock.now()).await?;
+    runs::drop_lease(&mut tx, LEASE, enforcer.holder).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -44,9 +44,6 @@ impl Actor<'_> {
         read: &cloudstack::Account,
         patience: Duration,
     ) -> Result<Option<String>, Error> {
-        if intent.state_before == "enabled" && !self.opened_by_us(account).await? {
-            return self.leave_machines(account).await;
-        }
         let mut refused = Vec::new();
         for _ in 0..LOOKS_A_RUN {
             let (to_start, waiting) = self.look(intent, account, read).await?;
@@ -73,27 +70,6 @@ impl Actor<'_> {
             let why: Vec<String> = refused.into_iter().map(|(_, why)| why).collect();
             format!("{open} machines are not running yet {}", why.join("; "))
         }))
-    }
-
-    /// Whether bursar itself asked for the account to be enabled since it last asked for it to be disabled: an enabling whose answer
-    /// was lost may have come about long after its intent was given up.
-    async fn opened_by_us(&self, account: &Account) -> Result<bool, Error> {
-        let mut tx = self.enforcer.store.read().await?;
-        let newest = acting::find_newest_state_call(&mut tx, &account.cloud_id).await?;
-        tx.commit().await?;
-        Ok(newest.as_deref() == Some("enableAccount"))
-    }
-
-    /// Somebody opened the account by hand, and whoever did may have left machines off on purpose.
-    async fn leave_machines(&self, account: &Account) -> Result<Option<String>, Error> {
-        let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
-        for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
-            let why = "somebody else had opened the account; start it by hand if it should run";
-            acting::put_machine_state(&mut tx, note.id, "left", Some(why), Some(now)).await?;
-        }
-        tx.commit().await?;
-        Ok(None)
     }
 
     /// Looks at every noted machine: settles what is done, gives what has to be started and how many are on their way.

@@ -1,6 +1,6 @@
 //! What acting leaves in the store: calls to CloudStack, and what a suspension changed and a restore has to bring back.
 
-use super::{StoreError, Tx, all, exec, maybe, scalar};
+use super::{StoreError, Tx, all, exec, scalar};
 use crate::{ids::AccountId, time::Timestamp};
 
 /// One call that changes something in CloudStack, written before it is made.
@@ -182,18 +182,6 @@ pub async fn list_calls(tx: &mut Tx, intent: &str) -> Result<Vec<CallRow>, Store
          where intent_id = $1 order by number",
         intent
     )
-}
-
-/// The command of the newest call by which an account was locked, disabled or enabled.
-pub async fn find_newest_state_call(tx: &mut Tx, account: &str) -> Result<Option<String>, StoreError> {
-    let found = maybe!(
-        tx,
-        (String,),
-        "select command from intent_call where target = $1 and command in ('disableAccount', 'enableAccount') \
-         order by id desc limit 1",
-        account
-    )?;
-    Ok(found.map(|(command,)| command))
 }
 
 /// Notes a limit that a restriction is about to lower. What is noted already stays.
