@@ -120,8 +120,6 @@ struct Standing {
     by_hand: Option<Timestamp>,
     /// What ran before bursar stopped it.
     ran: Option<BTreeSet<CloudId>>,
-    /// Somebody else enabled it since: whoever did may have left machines off on purpose.
-    opened: bool,
     /// Limits before bursar lowered them.
     limits: BTreeMap<CloudId, BTreeMap<u8, i64>>,
     /// A restore is under way: so many quiet cycles.
@@ -240,7 +238,7 @@ impl Watch {
             ByHand::Enables => {
                 let before = std::mem::take(standing);
                 let Standing { acted, freed, limits, ran, .. } = before;
-                *standing = Standing { opened: true, ran, limits, acted, freed, ..Standing::default() };
+                *standing = Standing { ran, limits, acted, freed, ..Standing::default() };
             }
             ByHand::Removes => *standing = Standing::default(),
         }
@@ -269,15 +267,19 @@ impl Watch {
                 ),
             );
         }
+        // Somebody else enabled it, and now there is enough: its machines are to come back, and no call has told of it yet.
+        if !standing.ours && standing.ran.is_some() && standing.restoring.is_none() && free && enough {
+            standing.restoring = Some(0);
+            return violations;
+        }
         let Some(cycles) = standing.restoring.as_mut().filter(|_| found.may_act) else { return violations };
         *cycles += 1;
         let ran = standing.ran.as_ref().map(|ran| ran.intersection(&found.existing).copied().collect::<BTreeSet<_>>());
-        let machines_back = standing.opened || ran.as_ref().is_none_or(|ran| *ran == found.running);
+        let machines_back = ran.as_ref().is_none_or(|ran| *ran == found.running);
         let limits_back =
             standing.limits.iter().all(|(owner, before)| found.limits.get(owner).is_none_or(|now| now == before));
         if machines_back && limits_back {
             standing.restoring = None;
-            standing.opened = false;
             standing.ran = None;
             standing.limits.clear();
         } else if *cycles >= CYCLES_TO_RESTORE {
@@ -327,13 +329,9 @@ fn note(standing: &mut Standing, taken: &Taken) {
                 standing.limits.entry(*owner).or_insert_with(|| limits.clone());
             }
         }
-        Step::Lock => {
-            standing.ours = true;
-            standing.opened = false;
-        }
+        Step::Lock => standing.ours = true,
         Step::Stop => {
             standing.ours = true;
-            standing.opened = false;
             let ran = standing.ran.get_or_insert_with(BTreeSet::new);
             ran.extend(taken.running.iter().copied());
         }
