@@ -16,7 +16,7 @@ fn lives_in_which_everything_goes_wrong_break_no_invariant() {
     assert_eq!(report.seeds, SEEDS);
     // Lives in which nothing happens would prove nothing.
     let told = report.told;
-    assert!(told.deaths > 0 && told.freezes > 0 && told.steps > 0 && told.compared > 0, "{told:?}");
+    assert!(told.deaths > 0 && told.steps > 0 && told.compared > 0, "{told:?}");
 }
 
 #[test]
