@@ -338,7 +338,7 @@ async fn a_demo_that_was_killed_goes_on_and_ends_the_same() {
         let mut bytes = [0_u8; 4];
         random.fill(&mut bytes);
         let mut child = Running::start(demo(folders[1].path()));
-        tokio::time::sleep(Duration::from_millis(u64::from(u32::from_le_bytes(bytes)) % took * 6 / 10)).await;
+        tokio::time::sleep(Duration::from_millis(u64::from(u32::from_le_bytes(bytes)) % took * 4 / 10)).await;
         child.kill();
     }
     assert_eq!(summary(&run(demo(folders[1].path())).await), undisturbed);

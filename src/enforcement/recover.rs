@@ -8,7 +8,8 @@ use super::{
     run::Error,
 };
 use crate::{
-    policy::Outcome,
+    ids::DecisionId,
+    policy::{Outcome, Rung},
     store::{acting, cloud, enforcement as rows},
 };
 
@@ -50,7 +51,7 @@ pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
 /// sentence for each.
 pub async fn follow_up<'p>(
     actor: &Actor<'_>,
-    planned: impl Iterator<Item = &'p PlannedAccount>,
+    decisions: impl Iterator<Item = (&'p PlannedAccount, DecisionId)>,
 ) -> Result<Vec<String>, Error> {
     let mut tx = actor.enforcer.store.read().await?;
     let open = rows::list_open_intents(&mut tx).await?;
@@ -60,15 +61,24 @@ pub async fn follow_up<'p>(
         return Ok(sentences);
     }
     let patience = PATIENCE.min(actor.enforcer.settings.intent_deadline);
-    for planned in planned {
+    for (planned, decision) in decisions {
         let account = &planned.account;
         let Some(row) = open.iter().find(|row| row.account_id == account.id) else { continue };
         let intent = Intent::from(row);
         let outcome = planned.decision.outcome;
         let done = match row.action.as_str() {
-            // The decision to restrict goes on with it by itself; one that waits leaves it open.
+            // Begun within the fuse of the run that began it, so it is not kept waiting half done behind that of this one.
+            "restrict" if outcome == Outcome::Restrict && planned.armed.has(Rung::Restrict) => {
+                Box::pin(actor.advance(&intent, account, (Drive::GoOn, patience))).await?
+            }
             "restrict" if !matches!(outcome, Outcome::Restrict | Outcome::Wait) => {
-                actor.end_restrict(&intent, account).await?
+                let ended = actor.end_restrict(&intent, account).await?;
+                // Who has enough is not kept waiting for the next run.
+                if ended == Done::Yes && planned.standing.figures.available >= planned.opens_at {
+                    Box::pin(actor.restore(planned, decision)).await?
+                } else {
+                    ended
+                }
             }
             "stop" if !matches!(outcome, Outcome::Stop | Outcome::Wait | Outcome::Restore) => {
                 match actor.end_stop(&intent, account).await? {

@@ -274,7 +274,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     }
     let Some(mut actor) = actor else { return Ok(()) };
     actor.carries_out_decisions_of(now);
-    report.recovered.extend(recover::follow_up(&actor, decisions.iter().map(|(planned, _)| *planned)).await?);
+    report.recovered.extend(recover::follow_up(&actor, decisions.iter().copied()).await?);
     give_back(&actor, &decisions, report).await?;
     let due = steps_down(&decisions, false);
     go_down(enforcer, &actor, &plan, &due, (run, now), report).await
