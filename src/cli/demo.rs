@@ -107,6 +107,8 @@ async fn open(folder: &Path, cloud: &cloud::DemoCloud, args: &DemoArgs, clock: &
     env.insert("BURSAR_MAIL_FOLDER", mail_folder(folder).display().to_string());
     env.insert("BURSAR_MAIL_FROM", "Demo cloud billing <billing@example.com>".to_owned());
     env.insert("BURSAR_MAIL_ADMINS", "admin@example.com".to_owned());
+    // Two percent of ten accounts is one a day: the story has two that go down together.
+    env.insert("BURSAR_FUSE_PERCENT", "50".to_owned());
     if !args.once && args.listen.port() != 0 {
         // What the links in the mails lead to.
         env.insert("BURSAR_WEB_PUBLIC_URL", format!("http://{}", args.listen));
