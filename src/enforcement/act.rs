@@ -136,10 +136,6 @@ impl<'a> Actor<'a> {
         }
         let hold = self.billing_hold(account.id).await?;
         let state = read.state.as_str();
-        // Gone on with at the beginning of this run, and ended there.
-        if rung == Rung::Restrict && hold.as_ref().is_some_and(|hold| hold.rung == "restrict") {
-            return Ok(Done::Yes);
-        }
         // Enabled by somebody else while it was stopped: it is locked first, as always.
         let again = rung == Rung::Stop && state == "enabled" && hold.as_ref().is_some_and(|hold| hold.rung == "stop");
         let rung = if again { Rung::Lock } else { rung };

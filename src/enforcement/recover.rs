@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ids::DecisionId,
-    policy::{Outcome, Rung},
+    policy::Outcome,
     store::{acting, cloud, enforcement as rows},
 };
 
@@ -67,10 +67,7 @@ pub async fn follow_up<'p>(
         let intent = Intent::from(row);
         let outcome = planned.decision.outcome;
         let done = match row.action.as_str() {
-            // Begun within the fuse of the run that began it, so it is not kept waiting half done behind that of this one.
-            "restrict" if outcome == Outcome::Restrict && planned.armed.has(Rung::Restrict) => {
-                Box::pin(actor.advance(&intent, account, (Drive::GoOn, patience))).await?
-            }
+            // The decision to restrict goes on with it within the fuse of its run; one that waits leaves it open.
             "restrict" if !matches!(outcome, Outcome::Restrict | Outcome::Wait) => {
                 let ended = actor.end_restrict(&intent, account).await?;
                 // Who has enough is not kept waiting for the next run.
