@@ -1,5 +1,7 @@
 //! Authorisation as types: a handler that takes one of these can not be reached without the proof.
 
+use std::marker::PhantomData;
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
@@ -9,55 +11,91 @@ use axum::{
 use super::{
     WebState,
     error::Failure,
-    session::{Proof, Role, prove_again},
+    pages::{self, Visitor},
+    rights::{Right, Role, See},
+    session::{Proof, prove_again},
     words,
 };
 use crate::{
+    cloudstack::session::ForwardedSession,
+    ids::CloudId,
     secrets::{Secret, token_hash},
     store::cloud::Account,
 };
 
-/// A signed-in person, for the account that was proven and no other.
-pub(super) struct Tenant {
-    account: Account,
-    role: Role,
-    username: String,
-    navigates: bool,
+/// A signed-in person with a right, for the account that was proven and no other.
+pub(super) struct Tenant<R: Right = See> {
+    proof: Proof,
+    right: PhantomData<R>,
 }
 
-impl Tenant {
+/// What acts on a person's own CloudStack user: that user, and the person's own session.
+pub(super) struct OwnSession {
+    /// The user; its id was told by CloudStack.
+    pub(super) user: CloudId,
+    /// The session, whole.
+    pub(super) session: ForwardedSession,
+}
+
+impl<R: Right> Tenant<R> {
+    fn of(proof: Proof) -> Result<Self, Failure> {
+        if !R::is_with(proof.role()) {
+            return Err(Failure::forbidden(words::NOT_YOURS));
+        }
+        Ok(Self { proof, right: PhantomData })
+    }
+
     /// The person's own account.
     pub(super) const fn account(&self) -> &Account {
-        &self.account
+        self.proof.account()
     }
 
     /// Whether the account's own person looks at a page: no administrator of the cloud, and no script.
     pub(super) fn sees_notices(&self) -> bool {
-        self.navigates && self.role != Role::CloudAdmin
+        self.proof.navigates() && self.proof.role() != Role::CloudAdmin
     }
 
     /// What the person may do for it.
-    pub(super) const fn role(&self) -> Role {
-        self.role
+    pub(super) fn role(&self) -> Role {
+        self.proof.role()
     }
 
-    /// The person's name.
-    pub(super) fn username(&self) -> &str {
-        &self.username
+    /// The CloudStack user, where it is known who of the account it is.
+    pub(super) fn user(&self) -> Option<CloudId> {
+        self.proof.user()
+    }
+
+    /// The person's own CloudStack session; refused where nobody knows which person of the account it is.
+    pub(super) fn own_session(&self) -> Result<OwnSession, Failure> {
+        let user = self.user().ok_or_else(|| Failure::forbidden(words::WHO_OF_THEM))?;
+        Ok(OwnSession { user, session: self.proof.forwarded().clone() })
+    }
+
+    /// The name for the audit trail.
+    pub(super) fn author(&self) -> String {
+        format!("{} ({})", self.username(), self.account().full_name())
     }
 }
 
-impl FromRequestParts<WebState> for Tenant {
+impl<R: Right> Visitor for Tenant<R> {
+    fn username(&self) -> &str {
+        self.proof.username()
+    }
+
+    fn csrf(&self) -> &str {
+        self.proof.csrf()
+    }
+
+    fn administers(&self) -> bool {
+        self.proof.role() == Role::CloudAdmin
+    }
+}
+
+impl<R: Right> FromRequestParts<WebState> for Tenant<R> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Failure> {
-        let proof = proof(parts)?;
-        Ok(Self {
-            account: proof.account().clone(),
-            role: proof.role(),
-            username: proof.username().to_owned(),
-            navigates: proof.navigates(),
-        })
+        Self::of(proof(parts)?)
     }
 }
 
@@ -84,15 +122,19 @@ impl CloudAdmin {
     pub(super) fn author(&self) -> String {
         format!("{} ({})", self.username, self.account.full_name())
     }
+}
 
-    /// The person's name.
-    pub(super) fn username(&self) -> &str {
+impl Visitor for CloudAdmin {
+    fn username(&self) -> &str {
         &self.username
     }
 
-    /// The token for forms.
-    pub(super) fn csrf(&self) -> &str {
+    fn csrf(&self) -> &str {
         &self.csrf
+    }
+
+    fn administers(&self) -> bool {
+        true
     }
 }
 
@@ -115,8 +157,117 @@ pub(super) struct Fields(Vec<(String, String)>);
 impl Fields {
     /// A field without blanks around it; empty where it is missing.
     pub(super) fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.trim())
+        self.exact(name).trim()
     }
+
+    /// A field as it was typed: a password may begin with a blank.
+    pub(super) fn exact(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Whether a box was ticked.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        !self.get(name).is_empty()
+    }
+
+    /// Every value of a field that may come several times.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.trim())
+    }
+
+    /// The key of a form, so that sending it twice does it once: `what` it is about, and the nonce of the page.
+    pub(super) fn key(&self, what: &str) -> Result<String, Failure> {
+        let nonce = self.get("nonce");
+        if nonce.len() != pages::NONCE_BYTES * 2 || !nonce.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Failure::forbidden(words::NOT_FROM_HERE));
+        }
+        Ok(format!("web/{what}/{nonce}"))
+    }
+
+    /// A line of text, at most `most` characters.
+    pub(super) fn line(&self, name: &str, most: usize) -> Result<String, Mistake> {
+        let text = self.get(name);
+        if text.chars().count() > most {
+            return Err(Mistake::new(name, words::too_long(most)));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Mistake::new(name, words::NO_CONTROL_SIGNS));
+        }
+        Ok(text.to_owned())
+    }
+
+    /// A line that must not be empty; `missing` says what is wanted.
+    pub(super) fn needed(&self, name: &str, most: usize, missing: &str) -> Result<String, Mistake> {
+        let text = self.line(name, most)?;
+        if text.is_empty() { Err(Mistake::new(name, missing)) } else { Ok(text) }
+    }
+
+    /// Fields of a form that came in another way.
+    pub(super) const fn from_pairs(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+}
+
+/// What is wrong with one field, told beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mistake {
+    /// The field's name.
+    pub(super) field: String,
+    /// What to do about it.
+    pub(super) text: String,
+}
+
+impl Mistake {
+    /// Something is wrong with a field.
+    pub(super) fn new(field: &str, text: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), text: text.into() }
+    }
+}
+
+/// A form that a tenant sent from one of bursar's pages, proven by CloudStack at this moment.
+pub(super) struct TenantForm<R: Right> {
+    /// Who sent it.
+    pub(super) tenant: Tenant<R>,
+    /// What was filled in.
+    pub(super) fields: Fields,
+}
+
+impl<R: Right> FromRequest<WebState> for TenantForm<R> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &WebState) -> Result<Self, Failure> {
+        let (proof, fields) = read_form(request, state).await?;
+        let tenant = admit(state, &proof, fields.get("csrf")).await?;
+        Ok(Self { tenant, fields })
+    }
+}
+
+/// Lets a tenant's form in whose token was read: right first, then CloudStack is asked once more who that is.
+pub(super) async fn admit<R: Right>(state: &WebState, proof: &Proof, csrf: &str) -> Result<Tenant<R>, Failure> {
+    if !Secret::new(proof.csrf()).matches(csrf) {
+        return Err(Failure::forbidden(words::NOT_FROM_HERE));
+    }
+    // Before CloudStack is asked: who may not do this need not be proven.
+    Tenant::<R>::of(proof.clone())?;
+    Tenant::of(prove_again(state, proof).await?)
+}
+
+/// The proof of a form that came from a page of the same origin; its token is still to be looked at.
+pub(super) fn proof_of_form(parts: &Parts, state: &WebState) -> Result<Proof, Failure> {
+    let proof = proof(parts)?;
+    if !comes_from_here(&parts.headers, state.app.config.web.public_url.as_ref()) {
+        return Err(Failure::forbidden(words::NOT_FROM_HERE));
+    }
+    Ok(proof)
+}
+
+async fn read_form(request: Request, state: &WebState) -> Result<(Proof, Fields), Failure> {
+    let (parts, body) = request.into_parts();
+    let proof = proof_of_form(&parts, state)?;
+    let body = Bytes::from_request(Request::from_parts(parts, body), state)
+        .await
+        .map_err(|rejection| Failure::new(rejection.status(), "bad-request", words::NOT_LIKE_THIS))?;
+    Ok((proof, Fields(url::form_urlencoded::parse(&body).into_owned().collect())))
 }
 
 /// A form that an administrator sent from one of bursar's pages, proven by CloudStack at this moment.
@@ -131,19 +282,10 @@ impl FromRequest<WebState> for AdminForm {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &WebState) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        let proof = proof(&parts)?;
-        if !comes_from_here(&parts.headers, state.app.config.web.public_url.as_ref()) {
-            return Err(Failure::forbidden(words::NOT_FROM_HERE));
-        }
-        let body = Bytes::from_request(Request::from_parts(parts, body), state)
-            .await
-            .map_err(|rejection| Failure::new(rejection.status(), "bad-request", words::NOT_LIKE_THIS))?;
-        let fields = Fields(url::form_urlencoded::parse(&body).into_owned().collect());
+        let (proof, fields) = read_form(request, state).await?;
         if !Secret::new(proof.csrf()).matches(fields.get("csrf")) {
             return Err(Failure::forbidden(words::NOT_FROM_HERE));
         }
-        // Before CloudStack is asked: who may not do this need not be proven.
         CloudAdmin::of(&proof)?;
         let proof = prove_again(state, &proof).await?;
         Ok(Self { admin: CloudAdmin::of(&proof)?, fields })

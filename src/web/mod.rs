@@ -10,11 +10,11 @@ mod api;
 mod assets;
 mod chart;
 mod cookies;
-mod enforcement;
 mod error;
 pub mod keydesk;
 mod limits;
 mod pages;
+mod rights;
 mod session;
 mod tenant;
 #[cfg(test)]
@@ -29,7 +29,7 @@ use axum::{
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Redirect, Response},
-    routing::{get, post},
+    routing::get,
 };
 use tokio::{net::TcpListener, sync::Notify};
 use tokio_util::sync::CancellationToken;
@@ -77,16 +77,8 @@ pub fn router(state: WebState) -> Router {
     let base = state.app.config.web.base_path.clone();
     let at = |path: &str| format!("{base}{path}");
     let pages = Router::new()
-        .route(&at("/"), get(tenant::overview))
-        .route(&at("/admin/accounts"), get(admin::accounts))
-        .route(&at("/admin/accounts/{id}/limit"), post(admin::set_limit))
-        .route(&at("/admin/accounts/{id}/payment"), post(admin::add_payment))
-        .route(&at("/admin/enforcement"), get(enforcement::page))
-        .route(&at("/admin/enforcement/{what}"), post(enforcement::pause))
-        .route(&at("/admin/enforcement/plans"), post(enforcement::make_plan))
-        .route(&at("/admin/enforcement/plans/{id}/approve"), post(enforcement::approve))
-        .route(&at("/admin/enforcement/plans/{id}/drop"), post(enforcement::drop_plan))
-        .route(&at("/admin/enforcement/deletions/{id}/{what}"), post(enforcement::deletion))
+        .merge(tenant::routes(&base))
+        .merge(admin::routes(&base))
         .route_layer(middleware::from_fn_with_state(state.clone(), session::guard));
     let mut all = pages.route(&at("/static/{name}"), get(assets::file)).merge(api::routes("/api/v1"));
     if !base.is_empty() {

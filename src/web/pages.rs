@@ -1,11 +1,95 @@
-//! What every page has in common.
+//! What every page has in common: the menu, the frame around it, and how a form ends.
 
 use askama::Template;
-use axum::response::{Html, IntoResponse, Response};
+use axum::{
+    http::StatusCode,
+    response::{Html, IntoResponse, Redirect, Response},
+};
 use rust_decimal::Decimal;
+use serde::Deserialize;
 
-use super::{WebState, assets, error::Failure};
+use super::{
+    WebState, assets,
+    error::{Failure, KeepsBody},
+    words,
+};
 use crate::ledger::rules::Share;
+
+/// Random bytes that make the forms of one page different from those of another.
+pub(super) const NONCE_BYTES: usize = 16;
+
+/// Who a page is for.
+pub(super) trait Visitor {
+    /// The person's name.
+    fn username(&self) -> &str;
+    /// The token for forms.
+    fn csrf(&self) -> &str;
+    /// Whether the administrator's pages are linked.
+    fn administers(&self) -> bool;
+}
+
+macro_rules! menu {
+    ($($(#[$doc:meta])* $page:ident $path:literal $label:ident;)*) => {
+        /// A page of the menu.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Page { $($(#[$doc])* $page,)* }
+
+        impl Page {
+            /// Where it is, below the base path.
+            pub(super) const fn path(self) -> &'static str {
+                match self { $(Self::$page => $path,)* }
+            }
+
+            /// What it is called.
+            pub(super) const fn label(self) -> &'static str {
+                match self { $(Self::$page => words::$label,)* }
+            }
+        }
+    };
+}
+
+menu! {
+    /// The figures.
+    Overview "/" OVERVIEW;
+    /// What was used and what it cost.
+    Usage "/usage" USAGE;
+    /// The tenant's own tariffs.
+    Prices "/prices" PRICES;
+    /// Grants, codes and offers.
+    Credits "/credits" CREDITS;
+    /// How it is paid.
+    PaymentSettings "/payment-settings" PAYMENT_SETTINGS;
+    /// The person.
+    Profile "/profile" PROFILE;
+    /// A new password.
+    Password "/password" PASSWORD;
+    /// The second factor.
+    SecondFactor "/second-factor" SECOND_FACTOR;
+    /// Which notices a person gets.
+    Notifications "/notifications" NOTIFICATIONS;
+    /// Keys for programs.
+    ApiAccess "/api-access" API_ACCESS;
+    /// The way out.
+    DeleteRequest "/delete-request" DELETE_REQUEST;
+    /// The administrator's table.
+    Accounts "/admin/accounts" ACCOUNTS;
+    /// What is taken and given back.
+    Enforcement "/admin/enforcement" ENFORCEMENT;
+    /// What waits for an administrator.
+    Queue "/admin/queue" QUEUE;
+}
+
+/// The groups of the menu. An administrator has the tenant's pages for the own account too.
+const BILLING: &[Page] = &[Page::Overview, Page::Usage, Page::Prices, Page::Credits, Page::PaymentSettings];
+const ACCOUNT: &[Page] =
+    &[Page::Profile, Page::Password, Page::SecondFactor, Page::Notifications, Page::ApiAccess, Page::DeleteRequest];
+const ADMINISTRATION: &[Page] = &[Page::Accounts, Page::Queue, Page::Enforcement];
+
+/// A part of the menu.
+pub(super) struct Group {
+    pub(super) title: &'static str,
+    pub(super) pages: &'static [Page],
+}
 
 /// Around every page.
 pub(super) struct Frame {
@@ -15,10 +99,14 @@ pub(super) struct Frame {
     pub(super) script: &'static str,
     /// Who is signed in, if somebody is.
     pub(super) who: Option<String>,
-    /// Whether the administrator's pages are linked.
-    pub(super) admin: bool,
-    /// Which link is the present page.
-    pub(super) here: &'static str,
+    /// The menu.
+    pub(super) menu: Vec<Group>,
+    /// Which page of it this is.
+    pub(super) here: Option<Page>,
+    /// The token that forms carry.
+    pub(super) csrf: String,
+    /// Makes this page's forms different from those of the next one: sent twice, they do it once.
+    pub(super) nonce: String,
 }
 
 impl Frame {
@@ -29,20 +117,66 @@ impl Frame {
             style: assets::style_name(),
             script: assets::script_name(),
             who: None,
-            admin: false,
-            here: "",
+            menu: Vec::new(),
+            here: None,
+            csrf: String::new(),
+            nonce: String::new(),
         }
     }
 
     /// Around a page for a person.
-    pub(super) fn for_person(state: &WebState, who: String, admin: bool, here: &'static str) -> Self {
-        Self { who: Some(who), admin, here, ..Self::bare(state) }
+    pub(super) fn around(state: &WebState, visitor: &impl Visitor, here: Page) -> Self {
+        let mut menu = vec![
+            Group { title: words::MENU_BILLING, pages: BILLING },
+            Group { title: words::MENU_ACCOUNT, pages: ACCOUNT },
+        ];
+        if visitor.administers() {
+            menu.push(Group { title: words::MENU_ADMINISTRATION, pages: ADMINISTRATION });
+        }
+        menu.retain(|group| !group.pages.is_empty());
+        Self {
+            who: Some(visitor.username().to_owned()),
+            menu,
+            here: Some(here),
+            csrf: visitor.csrf().to_owned(),
+            nonce: state.app.random.hex(NONCE_BYTES),
+            ..Self::bare(state)
+        }
+    }
+
+    pub(super) fn is_here(&self, page: &Page) -> bool {
+        self.here.as_ref() == Some(page)
+    }
+
+    pub(super) fn title(&self) -> &'static str {
+        self.here.map_or(words::PRODUCT, Page::label)
     }
 }
 
 /// A page as an answer.
 pub(super) fn show(page: &impl Template) -> Result<Response, Failure> {
     Ok(Html(page.render().map_err(|error| Failure::unexpected(&error))?).into_response())
+}
+
+/// A page whose form was refused: what was typed stands in it, and what is wrong beside it.
+pub(super) fn show_refused(page: &impl Template) -> Result<Response, Failure> {
+    let mut response = show(page)?;
+    *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    response.extensions_mut().insert(KeepsBody);
+    Ok(response)
+}
+
+/// What a form just did, by a word of ours in the address. Each page turns the word into a sentence.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct After {
+    pub(super) done: String,
+}
+
+/// After a form that was carried out: the page is opened anew, so that reloading it sends nothing again.
+pub(super) fn done(state: &WebState, page: Page, word: &str) -> Response {
+    let base = &state.app.config.web.base_path;
+    Redirect::to(&format!("{base}{}?done={word}", page.path())).into_response()
 }
 
 /// The percentage used, for a bar: between 0 and 100, and as it is called; None: no credit.

@@ -22,6 +22,7 @@ use super::{
     cookies::{COOKIE, Jar, NoSession, proof_hash},
     error::Failure,
     limits::Limit,
+    rights::Role,
     words,
 };
 use crate::{
@@ -42,36 +43,6 @@ const PROVEN_FOR: Duration = Duration::from_mins(1);
 const TOKEN_BYTES: usize = 32;
 /// CloudStack's account type of root administrators.
 const ROOT_ADMIN: i64 = 1;
-
-/// What a signed-in person may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// The account's own user.
-    Owner,
-    /// Somebody of the account; nobody knows who.
-    Viewer,
-    /// Administers the cloud.
-    CloudAdmin,
-}
-
-impl Role {
-    /// As it is stored.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Viewer => "viewer",
-            Self::CloudAdmin => "cloud-admin",
-        }
-    }
-
-    fn from_str(text: &str) -> Self {
-        match text {
-            "owner" => Self::Owner,
-            "cloud-admin" => Self::CloudAdmin,
-            _ => Self::Viewer,
-        }
-    }
-}
 
 /// What a request with a session was let in with. Only this module makes one.
 #[derive(Clone)]
@@ -103,6 +74,16 @@ impl Proof {
 
     pub(super) fn csrf(&self) -> &str {
         &self.session.csrf
+    }
+
+    /// The CloudStack user, where it is known who of the account it is.
+    pub(super) fn user(&self) -> Option<CloudId> {
+        self.session.cloud_user_id.parse().ok()
+    }
+
+    /// CloudStack's own session, for what is done in the person's name.
+    pub(super) const fn forwarded(&self) -> &ForwardedSession {
+        &self.forwarded
     }
 }
 

@@ -22,6 +22,44 @@
     new MutationObserver(follow).observe(body, { attributes: true, attributeFilter: ["class"] });
   }
 
+  // On a narrow screen the menu is one line that moves: the present page is brought into sight.
+  var here = document.querySelector(".menu a[aria-current]");
+  if (here && here.scrollIntoView) {
+    here.scrollIntoView({ block: "nearest", inline: "center" });
+  }
+
+  // A form is sent once, however often its button is pressed.
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    if (form.dataset.sent) {
+      event.preventDefault();
+      return;
+    }
+    if (String(form.method).toLowerCase() === "post") {
+      form.dataset.sent = "yes";
+    }
+  });
+  window.addEventListener("pageshow", function () {
+    Array.prototype.forEach.call(document.forms, function (form) { delete form.dataset.sent; });
+  });
+
+  // Buttons that copy: they are there only where a script runs.
+  Array.prototype.forEach.call(document.querySelectorAll("button[data-copy]"), function (button) {
+    var source = document.getElementById(button.dataset.copy);
+    if (!source || !navigator.clipboard) { return; }
+    button.hidden = false;
+    button.addEventListener("click", function () {
+      navigator.clipboard.writeText(source.textContent).then(function () {
+        button.textContent = button.dataset.copied || button.textContent;
+      });
+    });
+  });
+
+  // What is chosen takes effect at once; without a script there is a button.
+  Array.prototype.forEach.call(document.querySelectorAll("form[data-auto] select"), function (select) {
+    select.addEventListener("change", function () { select.form.submit(); });
+  });
+
   var colours = {
     "@primary-color": "--primary",
     "@success-color": "--success",

@@ -4,13 +4,13 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use rust_decimal::Decimal;
 
-use super::{
+use crate::web::{
     WebState,
     access::Tenant,
     chart::{self, Bar},
     error::Failure,
-    pages::{self, Frame},
-    session::Role,
+    pages::{self, Frame, Page},
+    rights::See,
     words,
 };
 use crate::{
@@ -78,7 +78,7 @@ struct Overview {
 }
 
 /// The tenant's first page.
-pub(super) async fn overview(State(state): State<WebState>, tenant: Tenant) -> Result<Response, Failure> {
+pub(super) async fn page(State(state): State<WebState>, tenant: Tenant<See>) -> Result<Response, Failure> {
     let app = &state.app;
     let account = tenant.account();
     let mut tx = app.store.read().await?;
@@ -108,7 +108,7 @@ pub(super) async fn overview(State(state): State<WebState>, tenant: Tenant) -> R
         warnings.iter().map(|warning| warning.id).chain(lately.iter().filter_map(|line| line.notice)).collect();
     let page = Overview {
         warnings: warnings.into_iter().map(|warning| warning.sentence).collect(),
-        frame: Frame::for_person(&state, tenant.username().to_owned(), tenant.role() == Role::CloudAdmin, "overview"),
+        frame: Frame::around(&state, &tenant, Page::Overview),
         account: account.full_name(),
         suspended: suspended(&mut tx, account).await?,
         managed: standing.managed,

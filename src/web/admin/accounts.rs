@@ -5,17 +5,16 @@ use std::collections::HashMap;
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
-    http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use super::{
+use crate::web::{
     WebState,
     access::{AdminForm, CloudAdmin, Fields},
-    error::{Failure, KeepsBody},
-    pages::{self, Frame},
+    error::Failure,
+    pages::{self, Frame, Page},
     words,
 };
 use crate::{
@@ -32,13 +31,11 @@ use crate::{
 const PER_PAGE: usize = 100;
 /// Longest reason or reference.
 const MAX_TEXT: usize = 200;
-/// Random bytes that make the forms of one page different from those of another.
-const NONCE_BYTES: usize = 16;
 
 /// Which accounts are shown, and how.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct View {
+pub(in crate::web) struct View {
     search: String,
     sort: String,
     page: usize,
@@ -120,8 +117,6 @@ struct Accounts {
     pages: usize,
     previous: Option<String>,
     next: Option<String>,
-    csrf: String,
-    nonce: String,
     wrong: Option<Wrong>,
 }
 
@@ -144,7 +139,7 @@ impl Accounts {
 }
 
 /// The table.
-pub(super) async fn accounts(
+pub(in crate::web) async fn accounts(
     State(state): State<WebState>,
     admin: CloudAdmin,
     Query(view): Query<View>,
@@ -162,24 +157,17 @@ async fn table(state: &WebState, admin: &CloudAdmin, view: View, wrong: Option<W
     let rows: Vec<Row> = rows.into_iter().skip((page - 1) * PER_PAGE).take(PER_PAGE).collect();
     let is_wrong = wrong.is_some();
     let content = Accounts {
-        frame: Frame::for_person(state, admin.username().to_owned(), true, "accounts"),
+        frame: Frame::around(state, admin, Page::Accounts),
         columns: columns(&view),
         rows,
         page,
         pages,
         previous: (page > 1).then(|| view.query(&view.sort, page - 1)),
         next: (page < pages).then(|| view.query(&view.sort, page + 1)),
-        csrf: admin.csrf().to_owned(),
-        nonce: state.app.random.hex(NONCE_BYTES),
         wrong,
         view,
     };
-    let mut response = pages::show(&content)?;
-    if is_wrong {
-        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
-        response.extensions_mut().insert(KeepsBody);
-    }
-    Ok(response)
+    if is_wrong { pages::show_refused(&content) } else { pages::show(&content) }
 }
 
 async fn list_rows(state: &WebState) -> Result<Vec<Row>, Failure> {
@@ -280,15 +268,6 @@ fn sort(rows: &mut [Row], by: &str) {
 /// A wrong field: which, and why.
 type Mistake = (&'static str, String);
 
-/// The key of a form, so that sending it twice does it once.
-fn form_key(kind: &str, account: i64, fields: &Fields) -> Result<String, Failure> {
-    let nonce = fields.get("nonce");
-    if nonce.len() != NONCE_BYTES * 2 || !nonce.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Failure::forbidden(words::NOT_FROM_HERE));
-    }
-    Ok(format!("web/{kind}/{account}/{nonce}"))
-}
-
 fn text_of(fields: &Fields, field: &'static str, missing: &str) -> Result<String, Mistake> {
     let text = fields.get(field);
     if text.is_empty() {
@@ -314,12 +293,12 @@ fn mistake(error: post::Error, field: &'static str) -> Result<Mistake, Failure> 
 }
 
 /// Sets or takes away a limit.
-pub(super) async fn set_limit(
+pub(in crate::web) async fn set_limit(
     State(state): State<WebState>,
     Path(id): Path<i64>,
     AdminForm { admin, fields }: AdminForm,
 ) -> Result<Response, Failure> {
-    let key = form_key("limit", id, &fields)?;
+    let key = fields.key(&format!("limit/{id}"))?;
     let filled = (|| {
         let text = fields.get("limit");
         let limit = if text.is_empty() { None } else { Some(amount_of(text, "limit")?) };
@@ -350,12 +329,12 @@ pub(super) async fn set_limit(
 }
 
 /// Books a payment.
-pub(super) async fn add_payment(
+pub(in crate::web) async fn add_payment(
     State(state): State<WebState>,
     Path(id): Path<i64>,
     AdminForm { admin, fields }: AdminForm,
 ) -> Result<Response, Failure> {
-    let key = form_key("payment", id, &fields)?;
+    let key = fields.key(&format!("payment/{id}"))?;
     let filled = amount_of(fields.get("amount"), "amount")
         .and_then(|amount| Ok((amount, text_of(&fields, "reference", words::REFERENCE_WANTED)?)));
     let mistake = match filled {

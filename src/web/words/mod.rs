@@ -4,16 +4,32 @@
 
 macro_rules! words {
     ($($name:ident = $text:literal;)*) => {$(
-        pub(super) const $name: &str = $text;
+        pub(in crate::web) const $name: &str = $text;
     )*};
 }
 
 words! {
     PRODUCT = "Billing";
     OVERVIEW = "Overview";
+    USAGE = "Usage & cost";
+    PRICES = "Prices";
+    CREDITS = "Credits & Promo codes";
+    PAYMENT_SETTINGS = "Payment settings";
+    PROFILE = "My Profile";
+    PASSWORD = "Change Password";
+    SECOND_FACTOR = "Multi-Factor Authentication";
+    NOTIFICATIONS = "Notification Settings";
+    API_ACCESS = "Request API Access";
+    DELETE_REQUEST = "Account Delete Request";
+    QUEUE = "Queue";
     ACCOUNTS = "Accounts";
     SIGNED_IN_AS = "Signed in as";
     MENU = "Pages";
+    MENU_BILLING = "Billing";
+    MENU_ACCOUNT = "Account settings";
+    MENU_ADMINISTRATION = "Administration";
+    SKIP = "Skip to the page";
+    BACK_TO_OVERVIEW = "Back to the overview";
 
     TOTAL = "Total Credit Limit";
     USED = "Used Credit Limit";
@@ -172,21 +188,28 @@ words! {
     TOO_BIG = "That is more than one request may hold.";
     TOO_SLOW = "This took too long and was given up.";
     UNEXPECTED = "Something went wrong that should not. The administrator finds it in the log by this number.";
+    WHO_OF_THEM = "Several people share this account, and CloudStack does not say which of them you are. This page is about one person, so it stays closed here.";
+    NO_CONTROL_SIGNS = "Write it on one line, without control characters.";
     NOT_LIKE_THIS = "The request can not be understood.";
 }
 
 /// Who a person is called where CloudStack tells the account only.
-pub(super) fn one_of(account: &str) -> String {
+pub(in crate::web) fn one_of(account: &str) -> String {
     format!("one of {account}")
 }
 
+/// A text is longer than it may be.
+pub(in crate::web) fn too_long(most: usize) -> String {
+    format!("That is too long; {most} characters are enough.")
+}
+
 /// So much of the credit is used.
-pub(super) fn percent_used(percent: &str) -> String {
+pub(in crate::web) fn percent_used(percent: &str) -> String {
     format!("{percent} % used")
 }
 
 /// What a run did, by the keys of its report.
-pub(super) const RUN_DID: [(&str, &str); 9] = [
+pub(in crate::web) const RUN_DID: [(&str, &str); 9] = [
     ("restricted", "Restricted"),
     ("locked", "Locked"),
     ("stopped", "Stopped"),
@@ -199,7 +222,7 @@ pub(super) const RUN_DID: [(&str, &str); 9] = [
 ];
 
 /// How a run ended.
-pub(super) fn run_outcome(outcome: Option<&str>) -> &'static str {
+pub(in crate::web) fn run_outcome(outcome: Option<&str>) -> &'static str {
     match outcome {
         None => "running",
         Some("done") => "done",
@@ -210,7 +233,7 @@ pub(super) fn run_outcome(outcome: Option<&str>) -> &'static str {
 }
 
 /// How a plan stands.
-pub(super) fn plan_state(state: &str) -> &'static str {
+pub(in crate::web) fn plan_state(state: &str) -> &'static str {
     match state {
         "waiting" => "waits for approval",
         "approved" => "approved, being carried out",
@@ -222,7 +245,7 @@ pub(super) fn plan_state(state: &str) -> &'static str {
 }
 
 /// What a form of the enforcement page just did.
-pub(super) fn enforcement_said(done: &str) -> Option<&'static str> {
+pub(in crate::web) fn enforcement_said(done: &str) -> Option<&'static str> {
     Some(match done {
         "approved" => "Approved. It is carried out now; this page shows how it went.",
         "approved-once" => "Your approval is noted. A second administrator has to approve it.",

@@ -8,14 +8,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
+use crate::web::{
     WebState,
     access::{AdminForm, CloudAdmin},
     error::Failure,
-    pages::{self, Frame},
+    pages::{self, After, Frame, Page},
     words,
 };
 use crate::{
@@ -44,13 +43,6 @@ const HOLDS_SHOWN: usize = 200;
 const ADDRESSES_SHOWN: i64 = 200;
 /// Longest reason.
 const MAX_REASON: usize = 200;
-
-/// What a form just did, by a word of ours.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct After {
-    done: String,
-}
 
 /// One step of the ladder, and where it is armed.
 struct Armed {
@@ -118,7 +110,6 @@ struct DeletionView {
 #[template(path = "enforcement.html")]
 struct Enforcement {
     frame: Frame,
-    csrf: String,
     said: Option<&'static str>,
     armed: Vec<Armed>,
     nothing_armed: bool,
@@ -134,7 +125,7 @@ struct Enforcement {
 }
 
 /// The page.
-pub(super) async fn page(
+pub(in crate::web) async fn page(
     State(state): State<WebState>,
     admin: CloudAdmin,
     Query(after): Query<After>,
@@ -183,8 +174,7 @@ pub(super) async fn page(
         .collect();
     let runs = runs::list_runs(&mut tx, Some("enforce"), RUNS_SHOWN).await?;
     pages::show(&Enforcement {
-        frame: Frame::for_person(&state, admin.username().to_owned(), true, "enforcement"),
-        csrf: admin.csrf().to_owned(),
+        frame: Frame::around(&state, &admin, Page::Enforcement),
         said: words::enforcement_said(&after.done),
         armed: armed(&status),
         nothing_armed: status.armed.is_empty(),
@@ -213,7 +203,7 @@ fn armed(status: &Status) -> Vec<Armed> {
 }
 
 /// A step of the ladder in words.
-pub(super) fn rung_words(rung: &str) -> &'static str {
+pub(in crate::web) fn rung_words(rung: &str) -> &'static str {
     match Rung::parse(rung) {
         Some(Rung::Notify) => words::RUNG_NOTIFY,
         Some(Rung::Restrict) => words::RUNG_RESTRICT,
@@ -332,7 +322,7 @@ fn refused(error: PlanError) -> Failure {
 }
 
 /// Approves a plan; the server carries it out at once when it has every approval.
-pub(super) async fn approve(
+pub(in crate::web) async fn approve(
     State(state): State<WebState>,
     Path(id): Path<i64>,
     AdminForm { admin, .. }: AdminForm,
@@ -349,7 +339,7 @@ pub(super) async fn approve(
 }
 
 /// Drops a plan.
-pub(super) async fn drop_plan(
+pub(in crate::web) async fn drop_plan(
     State(state): State<WebState>,
     Path(id): Path<i64>,
     AdminForm { admin, .. }: AdminForm,
@@ -361,7 +351,7 @@ pub(super) async fn drop_plan(
 }
 
 /// Has the server make a plan.
-pub(super) async fn make_plan(
+pub(in crate::web) async fn make_plan(
     State(state): State<WebState>,
     AdminForm { admin, .. }: AdminForm,
 ) -> Result<Response, Failure> {
@@ -372,7 +362,7 @@ pub(super) async fn make_plan(
 }
 
 /// Pauses or resumes, at once and on all replicas.
-pub(super) async fn pause(
+pub(in crate::web) async fn pause(
     State(state): State<WebState>,
     Path(what): Path<String>,
     AdminForm { admin, .. }: AdminForm,
@@ -404,7 +394,7 @@ pub(super) async fn pause(
 }
 
 /// Says yes or no to a proposal to delete.
-pub(super) async fn deletion(
+pub(in crate::web) async fn deletion(
     State(state): State<WebState>,
     Path((id, what)): Path<(i64, String)>,
     AdminForm { admin, fields }: AdminForm,

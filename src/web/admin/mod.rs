@@ -1,0 +1,26 @@
+//! The administrator's pages, one a file.
+
+mod accounts;
+mod enforcement;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+
+use super::{WebState, pages::Page};
+
+/// The routes below `base`.
+pub(super) fn routes(base: &str) -> Router<WebState> {
+    let at = |page: Page, below: &str| format!("{base}{}{below}", page.path());
+    Router::new()
+        .route(&at(Page::Accounts, ""), get(accounts::accounts))
+        .route(&at(Page::Accounts, "/{id}/limit"), post(accounts::set_limit))
+        .route(&at(Page::Accounts, "/{id}/payment"), post(accounts::add_payment))
+        .route(&at(Page::Enforcement, ""), get(enforcement::page))
+        .route(&at(Page::Enforcement, "/{what}"), post(enforcement::pause))
+        .route(&at(Page::Enforcement, "/plans"), post(enforcement::make_plan))
+        .route(&at(Page::Enforcement, "/plans/{id}/approve"), post(enforcement::approve))
+        .route(&at(Page::Enforcement, "/plans/{id}/drop"), post(enforcement::drop_plan))
+        .route(&at(Page::Enforcement, "/deletions/{id}/{what}"), post(enforcement::deletion))
+}
