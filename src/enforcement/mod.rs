@@ -34,7 +34,7 @@ pub use calls::job_id;
 pub use guards::gather as blocks;
 pub use machines::Machine;
 pub use plan::{Plan, PlannedAccount, plan, protection};
-pub use run::{EnforceReport, EnforceSettings, Error, enforce};
+pub use run::{EnforceReport, EnforceSettings, Error, arming, enforce};
 
 /// Settings that steer enforcement.
 pub mod switches {

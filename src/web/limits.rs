@@ -15,6 +15,8 @@ pub(super) enum Limit {
     Pages,
     /// Questions to CloudStack who somebody is, for one CloudStack session.
     Proofs,
+    /// Promo codes tried by one account: too few to guess one.
+    Codes,
     /// Calls with one service token.
     Calls,
     /// Calls with tokens that nobody knows, all together.
@@ -27,6 +29,7 @@ impl Limit {
         match self {
             Self::Pages => (60, Duration::from_millis(500)),
             Self::Proofs => (20, Duration::from_secs(3)),
+            Self::Codes => (20, Duration::from_secs(30)),
             Self::Calls => (120, Duration::from_millis(100)),
             Self::UnknownTokens => (60, Duration::from_secs(1)),
         }

@@ -1,9 +1,14 @@
 //! What a tenant sees of the own account. Every query here is about [`Tenant::account`] or its payer.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::{extract::State, response::Response};
-use rust_decimal::Decimal;
 
+use super::{
+    figures::{self, Figures},
+    ladder::{Ladder, Present},
+};
 use crate::web::{
     WebState,
     access::Tenant,
@@ -11,11 +16,12 @@ use crate::web::{
     error::Failure,
     pages::{self, Frame, Page},
     rights::See,
-    words,
+    words::{self, overview as text},
 };
 use crate::{
     jobs::app::App,
     ledger::standing::Standing,
+    policy::Rung,
     rating::tax::TaxRate,
     store::{
         Tx,
@@ -23,6 +29,7 @@ use crate::{
         enforcement, ledger, notify, rating, runs,
     },
     time::{Day, Timestamp},
+    usage::sync::settings,
 };
 
 /// Days of the chart.
@@ -41,12 +48,6 @@ struct Line {
     notice: Option<i64>,
 }
 
-/// A threshold on the gauge.
-struct Mark {
-    percent: u32,
-    reached: bool,
-}
-
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct Overview {
@@ -54,24 +55,15 @@ struct Overview {
     account: String,
     warnings: Vec<String>,
     suspended: Option<&'static str>,
-    managed: bool,
-    total: String,
-    used: String,
-    available: String,
-    limit: String,
-    grants: String,
-    grants_left: String,
-    money: String,
-    in_debt: bool,
-    accrued: String,
+    figures: Figures,
     width: String,
     percent: Option<String>,
     urgency: &'static str,
-    marks: Vec<Mark>,
-    next_mark: Option<u32>,
+    ladder: Ladder,
     per_day: String,
     days_left: Option<i64>,
     up_to: Option<String>,
+    next_update: Option<String>,
     sentence: String,
     bars: Vec<Bar>,
     lately: Vec<Line>,
@@ -83,52 +75,29 @@ pub(super) async fn page(State(state): State<WebState>, tenant: Tenant<See>) -> 
     let account = tenant.account();
     let mut tx = app.store.read().await?;
     let payer = cloud::get_payer(&mut tx, account.payer_id).await?;
-    let standing = app
-        .standings(&mut tx)
-        .await?
-        .into_iter()
-        .find(|standing| standing.payer == payer.id)
-        .ok_or_else(|| Failure::unexpected(&"an account has a payer without figures"))?;
+    let standing = figures::standing_of(&mut tx, app, account).await?;
     let currency = &app.config.billing.currency;
-    let figures = standing.figures;
-    let share = figures.share();
+    let share = standing.figures.share();
     let (width, percent) = pages::bar(share);
-    let reached = share.for_thresholds();
-    let marks: Vec<Mark> = app
-        .config
-        .policy
-        .ladder
-        .notify_percent
-        .iter()
-        .map(|&percent| Mark { percent, reached: Decimal::from(percent) <= reached })
-        .collect();
     let warnings = notify::list_standing_warnings(&mut tx, account.id).await?;
     let lately = lately(&mut tx, app, account, &standing).await?;
     let shown: Vec<i64> =
         warnings.iter().map(|warning| warning.id).chain(lately.iter().filter_map(|line| line.notice)).collect();
+    let up_to = app.fetched_until(&mut tx).await?;
     let page = Overview {
         warnings: warnings.into_iter().map(|warning| warning.sentence).collect(),
         frame: Frame::around(&state, &tenant, Page::Overview),
         account: account.full_name(),
         suspended: suspended(&mut tx, account).await?,
-        managed: standing.managed,
-        total: currency.format(figures.total),
-        used: currency.format(figures.used),
-        available: currency.format(figures.available),
-        limit: currency.format(figures.limit),
-        grants: currency.format(figures.grants_amount),
-        grants_left: currency.format(figures.grants_left),
-        money: currency.format(figures.money),
-        in_debt: figures.money.is_negative(),
-        accrued: currency.format(figures.accrued),
+        figures: Figures::of(&standing, app),
         width,
         percent,
         urgency: pages::urgency(share),
-        next_mark: marks.iter().find(|mark| !mark.reached).map(|mark| mark.percent),
-        marks,
+        ladder: ladder(&mut tx, app, account, &payer, &standing).await?,
         per_day: currency.format(standing.per_day),
         days_left: standing.days_left,
-        up_to: app.fetched_until(&mut tx).await?.map(|until| until.display_in(app.config.billing.zone)),
+        up_to: up_to.map(|until| until.display_in(app.config.billing.zone)),
+        next_update: next_update(&mut tx, app, up_to).await?,
         sentence: sentence(&mut tx, account).await?,
         bars: cost_by_day(&mut tx, app, account, &payer).await?,
         lately,
@@ -139,6 +108,41 @@ pub(super) async fn page(State(state): State<WebState>, tenant: Tenant<See>) -> 
         note_seen(app, account, &shown).await?;
     }
     Ok(response)
+}
+
+/// The ladder of the account, as far as it is armed for it. Nobody without a limit stands on one.
+async fn ladder(
+    tx: &mut Tx,
+    app: &App,
+    account: &Account,
+    payer: &Payer,
+    standing: &Standing,
+) -> Result<Ladder, Failure> {
+    if !standing.managed {
+        return Ok(Ladder::default());
+    }
+    let policy = figures::policy_of(tx, app, payer).await?;
+    let arming = crate::enforcement::arming(tx).await?;
+    let holds = enforcement::list_holds(tx, Some(account.id)).await?;
+    let rung = holds
+        .iter()
+        .filter(|hold| hold.owner == "billing")
+        .filter_map(|hold| Rung::parse(&hold.rung))
+        .max()
+        .unwrap_or_default();
+    let present = Present { share: standing.figures.share(), rung };
+    let armed = |rung| arming.is_armed(rung, &account.domain_path);
+    Ok(Ladder::of(&policy, armed, &present, &app.config.billing.currency))
+}
+
+/// When the figures are next renewed: the first sync after CloudStack's usage job has closed its next window.
+async fn next_update(tx: &mut Tx, app: &App, up_to: Option<Timestamp>) -> Result<Option<String>, Failure> {
+    let (Some(up_to), Some(schedule)) = (up_to, &app.config.jobs.sync) else { return Ok(None) };
+    let range = runs::find_setting(tx, settings::RANGE_MINUTES).await?.and_then(|text| text.parse::<u64>().ok());
+    let Some(range) = range else { return Ok(None) };
+    let closed = up_to.plus(Duration::from_secs(range.saturating_mul(60)));
+    let next = schedule.next_after(closed.max(app.clock.now()), app.config.jobs.zone);
+    Ok(next.map(|at| at.display_in(app.config.billing.zone)))
 }
 
 /// Notes which notices a person of the account has before the eyes now: a warning counts from then on.

@@ -8,6 +8,13 @@ macro_rules! words {
     )*};
 }
 
+pub(in crate::web) mod credits;
+pub(in crate::web) mod delete_request;
+pub(in crate::web) mod notifications;
+pub(in crate::web) mod overview;
+pub(in crate::web) mod payment_settings;
+pub(in crate::web) mod queue;
+
 words! {
     PRODUCT = "Billing";
     OVERVIEW = "Overview";
@@ -43,8 +50,6 @@ words! {
     LINE_ACCRUED = "Cost not booked yet";
     GAUGE = "Share of the credit that is used";
     NO_CREDIT = "No credit";
-    NEXT_NOTICE = "The next notice comes when so much is used:";
-    NO_NEXT_NOTICE = "Every notice has been given.";
     DAYS_LEFT = "Days left at this rate";
     PER_DAY = "Average cost a day";
     NO_DAYS_LEFT = "No end in sight";
@@ -196,6 +201,14 @@ words! {
 /// Who a person is called where CloudStack tells the account only.
 pub(in crate::web) fn one_of(account: &str) -> String {
     format!("one of {account}")
+}
+
+/// What another part of bursar says in half a sentence, as a sentence of its own.
+pub(in crate::web) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }
 
 /// A text is longer than it may be.
