@@ -17,6 +17,7 @@ use crate::{
     store::{
         Tx,
         cloud::{self, Account},
+        notice_wishes,
         policy::{self as policy_rows, ExemptionRow, WarningRow},
         runs,
     },
@@ -101,6 +102,8 @@ struct Known {
     classes: HashMap<PayerId, String>,
     overrides: HashMap<PayerId, PolicyPatch>,
     exemptions: Vec<ExemptionRow>,
+    /// Thresholds of single people, by account.
+    own_thresholds: HashMap<AccountId, Vec<BTreeSet<u32>>>,
 }
 
 impl Known {
@@ -136,6 +139,7 @@ impl Known {
             classes: policy_rows::list_classes(tx).await?,
             overrides,
             exemptions: policy_rows::list_exemptions(tx, now).await?,
+            own_thresholds: notice_wishes::list_own_thresholds(tx).await?,
         })
     }
 
@@ -260,7 +264,9 @@ fn plan_account(
         armed,
         blocks: &own_blocks,
     };
-    let decision = policy::decide(&policy, &facts);
+    let mut decision = policy::decide(&policy, &facts);
+    let own = known.own_thresholds.get(&account.id).map_or(&[][..], Vec::as_slice);
+    decision.notices.extend(notices::personal(&policy, &facts, own));
     let (to_avoid, opens_at) = (policy::to_avoid(&policy, &facts), policy::opens_at(&policy, &facts));
     PlannedAccount {
         epoch: standing.epoch,

@@ -10,7 +10,7 @@ use crate::{
     email::EmailAddress,
     random::RandomSource,
     store::{
-        Store, StoreError, Tx,
+        Store, StoreError, Tx, notice_wishes,
         notify::{self as rows, NewMail, NoticeToMail},
         runs,
     },
@@ -197,12 +197,15 @@ async fn event(
             }
             continue;
         }
-        for (person, address) in addresses {
+        let noticed = notice_wishes::list_events(tx, notice.account_id, notice.epoch_id).await?;
+        for (person, recipient) in addresses.iter().filter(|(_, recipient)| recipient.wants(&notice.event, &noticed)) {
             let (_, about, accounts) =
-                people.entry(person.clone()).or_insert_with(|| (address.clone(), Vec::new(), Vec::new()));
+                people.entry(person.clone()).or_insert_with(|| (recipient.address.clone(), Vec::new(), Vec::new()));
             about.push(notice);
             accounts.push(account.clone());
         }
+        // Also where nobody wants it: it is settled.
+        rows::put_notice_queued(tx, notice.id, now).await?;
     }
     for (person, (address, about, accounts)) in people {
         let Some(first) = about.first() else { continue };
@@ -214,9 +217,6 @@ async fn event(
             for notice in &about {
                 rows::link_notice(tx, id, notice.id).await?;
             }
-        }
-        for notice in about {
-            rows::put_notice_queued(tx, notice.id, now).await?;
         }
     }
     Ok(())

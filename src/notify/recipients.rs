@@ -1,18 +1,37 @@
 //! Who is written to for an account: its users in CloudStack, and whoever the configuration adds.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use super::settings::MailSettings;
 use crate::{
     email::EmailAddress,
     ids::AccountId,
-    store::{StoreError, Tx, cloud, notify as rows},
+    policy::Wishes,
+    store::{StoreError, Tx, cloud, notice_wishes, notify as rows},
 };
+
+/// Somebody who is written to.
+#[derive(Debug, Clone)]
+pub(super) struct Recipient {
+    pub(super) address: EmailAddress,
+    /// What each user behind the address said; several may share one. Empty: nobody could say anything.
+    wishes: Vec<Wishes>,
+}
+
+impl Recipient {
+    /// Whether an event goes to this address: whoever behind it wants it decides.
+    pub(super) fn wants(&self, event: &str, noticed: &BTreeSet<String>) -> bool {
+        if self.wishes.is_empty() {
+            return Wishes::default().wants(event, noticed);
+        }
+        self.wishes.iter().any(|wishes| wishes.wants(event, noticed))
+    }
+}
 
 /// Addresses of accounts, asked for once a pass.
 #[derive(Debug, Default)]
 pub(super) struct Recipients {
-    known: HashMap<AccountId, (String, BTreeMap<String, EmailAddress>)>,
+    known: HashMap<AccountId, (String, BTreeMap<String, Recipient>)>,
 }
 
 impl Recipients {
@@ -23,7 +42,7 @@ impl Recipients {
         tx: &mut Tx,
         account: AccountId,
         settings: &MailSettings,
-    ) -> Result<&(String, BTreeMap<String, EmailAddress>), StoreError> {
+    ) -> Result<&(String, BTreeMap<String, Recipient>), StoreError> {
         Ok(match self.known.entry(account) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(empty) => empty.insert(look_up(tx, account, settings).await?),
@@ -35,14 +54,16 @@ async fn look_up(
     tx: &mut Tx,
     id: AccountId,
     settings: &MailSettings,
-) -> Result<(String, BTreeMap<String, EmailAddress>), StoreError> {
+) -> Result<(String, BTreeMap<String, Recipient>), StoreError> {
     let account = cloud::get_account(tx, id).await?;
     let mut addresses = BTreeMap::new();
     for (domain_path, name, address) in &settings.recipients {
         if *domain_path == account.domain_path && *name == account.name {
-            addresses.insert(address.person(), address.clone());
+            let recipient = Recipient { address: address.clone(), wishes: Vec::new() };
+            addresses.insert(address.person(), recipient);
         }
     }
+    let mut said = notice_wishes::list_wishes(tx, id).await?;
     let prefix = settings.key_user_prefix.as_str();
     for person in rows::list_people(tx, id).await? {
         if !prefix.is_empty() && person.username.starts_with(prefix) {
@@ -51,7 +72,12 @@ async fn look_up(
         if let Ok(address) = EmailAddress::parse(&person.email)
             && address.looks_deliverable()
         {
-            addresses.entry(address.person()).or_insert(address);
+            let wishes = said.remove(&person.cloud_id).unwrap_or_default();
+            addresses
+                .entry(address.person())
+                .or_insert_with(|| Recipient { address, wishes: Vec::new() })
+                .wishes
+                .push(wishes);
         }
     }
     Ok((account.full_name(), addresses))

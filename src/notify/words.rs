@@ -40,6 +40,13 @@ const KINDS: &[&str] = &[
     "locked",
     "stopped",
     "restored",
+    "own",
+    "overdue",
+    "invoice",
+    "deletion-asked",
+    "deletion-taken-back",
+    "deletion-refused",
+    "deletion-due",
 ];
 
 /// The kind of a notice by its event; of an unknown one what stands before its last dash.
@@ -61,6 +68,13 @@ pub fn title(kind: &str) -> &'static str {
         "locked" => "locked",
         "stopped" => "machines stopped",
         "restored" => "open again",
+        "own" => "credit used, own threshold",
+        "overdue" => "payment overdue",
+        "invoice" => "amount of the month so far",
+        "deletion-asked" => "deletion asked for",
+        "deletion-taken-back" => "deletion taken back",
+        "deletion-refused" => "deletion refused",
+        "deletion-due" => "deletion due",
         "digest" => "digest",
         "admin" => "for administrators",
         "test" => "test",
@@ -73,7 +87,16 @@ pub(super) fn headline(event: &str, date: Option<&str>) -> String {
     let on = |what: &str, without: &str| date.map_or_else(|| without.to_owned(), |date| format!("{what} on {date}"));
     let behind = event.rsplit_once('-').map_or("", |(_, behind)| behind);
     match kind_of(event) {
-        "used" => format!("{behind} % of your credit is used"),
+        "used" | "own" => format!("{behind} % of your credit is used"),
+        "overdue" => "Payment is overdue".to_owned(),
+        "invoice" => "Your month so far".to_owned(),
+        "deletion-asked" => on(
+            "The deletion of your account was asked for; it can be taken back until then, and is due",
+            "The deletion of your account was asked for",
+        ),
+        "deletion-taken-back" => "Your account stays: the request to delete it was taken back".to_owned(),
+        "deletion-refused" => "Your account stays: the request to delete it was refused".to_owned(),
+        "deletion-due" => "Your account is going to be deleted".to_owned(),
         "days-left" if behind == "1" => "Your credit lasts a day at most at this rate".to_owned(),
         "days-left" => format!("Your credit lasts {behind} days at most at this rate"),
         "available" => "Little of your credit is left".to_owned(),

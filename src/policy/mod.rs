@@ -18,6 +18,7 @@ pub mod rules;
 pub mod sentences;
 #[cfg(test)]
 mod tests;
+pub mod topics;
 
 pub use amounts::{opens_at, reached_by, to_avoid};
 pub use arming::{ArmedRungs, Arming};
@@ -29,3 +30,4 @@ pub use facts::{BillingHold, Exemption, Facts, Reached, Warning, Warnings};
 pub use patch::{PatchError, PolicyPatch};
 pub use quiet::Quiet;
 pub use rules::{OnDrift, Policy, Rule};
+pub use topics::{Topic, Wishes};

@@ -1,6 +1,8 @@
 //! The notify rung: thresholds by percent used, by amount available and by days left, each noticed once an epoch; and how events
 //! are named.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use super::{
     amounts::percent_is_used,
     decision::{NoticeWanted, Rung},
@@ -45,6 +47,49 @@ pub(super) fn thresholds(policy: &Policy, facts: &Facts<'_>) -> Vec<NoticeWanted
         && !policy.notify_days_left.iter().any(|other| other <= days && noticed(format!("days-left-{other}")))
     {
         want(format!("days-left-{days}"), sentences::days_left(facts, facts.days_left.unwrap_or(0)));
+    }
+    notices
+}
+
+/// How often somebody who is over the credit is reminded.
+const REMIND_EVERY: Duration = Duration::from_hours(7 * 24);
+
+/// What single people want to hear of: the highest of each person's own thresholds that was reached, once an epoch, and a
+/// reminder for each week that the account has been over its credit. Who gets them is decided when mails are made
+/// ([`super::topics`]).
+pub fn personal(policy: &Policy, facts: &Facts<'_>, own: &[BTreeSet<u32>]) -> Vec<NoticeWanted> {
+    if !facts.managed
+        || !facts.in_scope
+        || facts.protected.is_some()
+        || facts.exemption.is_some_and(|exemption| exemption.no_notices)
+    {
+        return Vec::new();
+    }
+    let mut notices: Vec<NoticeWanted> = Vec::new();
+    let mut want = |event: String, sentence: String| {
+        if !facts.noticed.contains(&event) && notices.iter().all(|notice| notice.event != event) {
+            notices.push(NoticeWanted { event, sentence, acts_at: None, rung: Rung::Notify });
+        }
+    };
+    for thresholds in own {
+        let reached = thresholds.iter().rev().find(|percent| percent_is_used(&facts.figures, **percent));
+        if let Some(percent) = reached
+            && !thresholds.iter().any(|other| other > percent && facts.noticed.contains(&format!("own-{other}")))
+        {
+            want(format!("own-{percent}"), sentences::used(facts, *percent));
+        }
+    }
+    let since = Rung::ACTING.into_iter().filter_map(|rung| facts.reached.get(rung)).min();
+    if let Some(since) = since
+        && !facts.figures.available.is_positive()
+        && since <= facts.now
+    {
+        let over = facts.now.since(since);
+        let weeks = over.as_secs() / REMIND_EVERY.as_secs();
+        if weeks > 0 {
+            let days = over.as_secs() / 86_400;
+            want(format!("overdue-{}-{weeks}", since.as_seconds()), sentences::overdue(policy, facts, days));
+        }
     }
     notices
 }

@@ -115,6 +115,15 @@ pub fn still(policy: &Policy, facts: &Facts<'_>, rung: Rung) -> String {
     }
 }
 
+/// The account has been over its credit for weeks.
+pub fn overdue(policy: &Policy, facts: &Facts<'_>, days: u64) -> String {
+    format!(
+        "Payment is overdue: your account has been over its credit for {days} days, {}. Please pay {} or more.",
+        amounts(facts),
+        sum(policy, facts)
+    )
+}
+
 /// What was taken is being given back.
 pub fn restored(facts: &Facts<'_>, rung: Rung) -> String {
     let (now, available) = (facts.now.display_in(facts.zone), facts.currency.format(facts.figures.available));

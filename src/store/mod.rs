@@ -17,6 +17,7 @@ pub mod export;
 pub mod grants;
 pub mod ledger;
 pub mod live;
+pub mod notice_wishes;
 pub mod notify;
 pub mod operations;
 pub mod payers;

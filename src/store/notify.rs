@@ -135,6 +135,8 @@ pub struct Person {
     pub username: String,
     /// As typed in CloudStack.
     pub email: String,
+    /// The user's id in CloudStack.
+    pub cloud_id: String,
 }
 
 /// A standing warning, as the account's page shows it.
@@ -321,7 +323,7 @@ pub async fn list_people(tx: &mut Tx, account: AccountId) -> Result<Vec<Person>,
     all!(
         tx,
         Person,
-        "select account_id, username, email from cloud_user where account_id = $1 and gone_ms is null \
+        "select account_id, username, email, cloud_id from cloud_user where account_id = $1 and gone_ms is null \
            and state = 'enabled' and email is not null order by username, cloud_id",
         account
     )
