@@ -251,6 +251,7 @@ fn web(r: &mut Reading) -> Option<Web> {
         text.parse::<CloudId>().map_err(|_| format!("holds \"{}\", which is no id of a CloudStack user", cut(text)))
     });
     let limit_kib = r.number("web.request_body_limit_kib", &(1..=65_536));
+    let delete_wait = r.span("web.delete_wait_days", &(1..=365), 24 * HOURS);
     Some(Web {
         listen: listen?,
         base_path: base_path?,
@@ -258,6 +259,7 @@ fn web(r: &mut Reading) -> Option<Web> {
         session: session?,
         trusted_affinity_cookies: trusted_affinity_cookies?,
         admins: admins?,
+        delete_wait: delete_wait?,
         request_body_limit_bytes: usize::try_from(limit_kib?).unwrap_or(usize::MAX).saturating_mul(1_024),
     })
 }

@@ -265,6 +265,8 @@ pub struct Web {
     pub admins: Vec<CloudId>,
     /// Largest request body, in bytes.
     pub request_body_limit_bytes: usize,
+    /// How long a request to delete an account can be taken back.
+    pub delete_wait: Duration,
 }
 
 /// Figures for Prometheus.

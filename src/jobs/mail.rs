@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     app::App,
+    deletions, reminders,
     work::{self, JobError},
 };
 use crate::{
@@ -90,6 +91,10 @@ pub async fn pass(app: &App, looked: Looked, cause: &str) -> Result<MailSummary,
 
 async fn pass_until(app: &App, looked: Looked, cause: &str, stop: &CancellationToken) -> Result<MailSummary, JobError> {
     let settings = settings(app);
+    if looked == Looked::AtAll {
+        reminders::record(app).await?;
+        deletions::look_after(app).await?;
+    }
     let queued = notify::queue(&app.store, &settings, app.random.as_ref(), looked, app.clock.now()).await?;
     let mut tx = app.store.read().await?;
     let due = settings.sends() && rows::is_mail_due(&mut tx, app.clock.now()).await?;

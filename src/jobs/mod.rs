@@ -2,12 +2,14 @@
 
 pub mod app;
 pub mod arming;
+pub mod deletions;
 pub mod estimate;
 pub mod keys;
 pub mod lock;
 pub mod mail;
 pub mod operations;
 pub mod quota;
+pub mod reminders;
 pub mod server;
 pub mod work;
 

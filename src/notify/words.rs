@@ -47,6 +47,8 @@ const KINDS: &[&str] = &[
     "deletion-taken-back",
     "deletion-refused",
     "deletion-due",
+    "gateway-approved",
+    "gateway-refused",
 ];
 
 /// The kind of a notice by its event; of an unknown one what stands before its last dash.
@@ -75,6 +77,7 @@ pub fn title(kind: &str) -> &'static str {
         "deletion-taken-back" => "deletion taken back",
         "deletion-refused" => "deletion refused",
         "deletion-due" => "deletion due",
+        "gateway-approved" | "gateway-refused" => "payment gateway answered",
         "digest" => "digest",
         "admin" => "for administrators",
         "test" => "test",
@@ -96,6 +99,8 @@ pub(super) fn headline(event: &str, date: Option<&str>) -> String {
         ),
         "deletion-taken-back" => "Your account stays: the request to delete it was taken back".to_owned(),
         "deletion-refused" => "Your account stays: the request to delete it was refused".to_owned(),
+        "gateway-approved" => "Your payment gateway was approved".to_owned(),
+        "gateway-refused" => "Your payment gateway was not approved".to_owned(),
         "deletion-due" => "Your account is going to be deleted".to_owned(),
         "days-left" if behind == "1" => "Your credit lasts a day at most at this rate".to_owned(),
         "days-left" => format!("Your credit lasts {behind} days at most at this rate"),

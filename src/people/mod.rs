@@ -3,3 +3,4 @@
 //! Promises: what CloudStack lists is mirrored, what it no longer lists is marked and kept. Must not: act on CloudStack.
 
 pub mod directory;
+pub mod leaving;

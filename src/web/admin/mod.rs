@@ -2,6 +2,7 @@
 
 mod accounts;
 mod enforcement;
+mod queue;
 
 use axum::{
     Router,
@@ -17,6 +18,9 @@ pub(super) fn routes(base: &str) -> Router<WebState> {
         .route(&at(Page::Accounts, ""), get(accounts::accounts))
         .route(&at(Page::Accounts, "/{id}/limit"), post(accounts::set_limit))
         .route(&at(Page::Accounts, "/{id}/payment"), post(accounts::add_payment))
+        .route(&at(Page::Queue, ""), get(queue::page))
+        .route(&at(Page::Queue, "/deletions/{id}/refuse"), post(queue::refuse_deletion))
+        .route(&at(Page::Queue, "/gateways/{id}/{what}"), post(queue::decide_gateway))
         .route(&at(Page::Enforcement, ""), get(enforcement::page))
         .route(&at(Page::Enforcement, "/{what}"), post(enforcement::pause))
         .route(&at(Page::Enforcement, "/plans"), post(enforcement::make_plan))

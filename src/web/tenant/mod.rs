@@ -1,18 +1,30 @@
 //! The tenant's pages, one a file. Every query is about [`super::access::Tenant::account`] or its payer.
 
 mod credits;
+mod delete_request;
 mod figures;
 mod ladder;
+mod notifications;
 mod overview;
+mod payment_settings;
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 
 use super::{WebState, pages::Page};
 
 /// The routes below `base`.
 pub(super) fn routes(base: &str) -> Router<WebState> {
     let at = |page: Page| format!("{base}{}", page.path());
+    let below = |page: Page, path: &str| format!("{base}{}{path}", page.path());
     Router::new()
         .route(&at(Page::Overview), get(overview::page))
         .route(&at(Page::Credits), get(credits::page).post(credits::redeem))
+        .route(&at(Page::PaymentSettings), get(payment_settings::page).post(payment_settings::choose))
+        .route(&below(Page::PaymentSettings, "/propose"), post(payment_settings::propose))
+        .route(&at(Page::Notifications), get(notifications::page).post(notifications::save))
+        .route(&at(Page::DeleteRequest), get(delete_request::page).post(delete_request::ask))
+        .route(&below(Page::DeleteRequest, "/take-back"), post(delete_request::take_back))
 }

@@ -1,0 +1,219 @@
+//! The administrator's queue: what tenants asked for and a person has to decide.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    response::Response,
+};
+
+use crate::{
+    ids::AccountId,
+    people::leaving::{self, Step},
+    store::{
+        cloud, gateways, leaving as delete_rows,
+        runs::{self, AuditLine},
+    },
+    web::{
+        WebState,
+        access::{AdminForm, CloudAdmin, Mistake},
+        error::Failure,
+        pages::{self, After, Frame, Page},
+        words::{self, queue as text},
+    },
+};
+
+/// Entries of a kind shown.
+const SHOWN: i64 = 200;
+/// Longest message.
+const MAX_MESSAGE: usize = 500;
+
+struct DeletionView {
+    id: i64,
+    account: String,
+    by: String,
+    on: String,
+    due: String,
+    is_due: bool,
+    reason: String,
+}
+
+struct GatewayView {
+    id: i64,
+    account: String,
+    by: String,
+    on: String,
+    name: String,
+    country: String,
+    website: String,
+    details: String,
+}
+
+#[derive(Template)]
+#[template(path = "queue.html")]
+struct Queue {
+    frame: Frame,
+    said: Option<&'static str>,
+    deletions: Vec<DeletionView>,
+    gateways: Vec<GatewayView>,
+    wrong: Option<Mistake>,
+}
+
+impl Queue {
+    fn wrong(&self, kind: &str, id: &i64) -> Option<&str> {
+        self.wrong.as_ref().filter(|wrong| wrong.field == format!("{kind}-{id}")).map(|wrong| wrong.text.as_str())
+    }
+}
+
+/// The page.
+pub(in crate::web) async fn page(
+    State(state): State<WebState>,
+    admin: CloudAdmin,
+    Query(after): Query<After>,
+) -> Result<Response, Failure> {
+    pages::show(&view(&state, &admin, text::said(&after.done), None).await?)
+}
+
+async fn view(
+    state: &WebState,
+    admin: &CloudAdmin,
+    said: Option<&'static str>,
+    wrong: Option<Mistake>,
+) -> Result<Queue, Failure> {
+    let app = &state.app;
+    let (zone, now) = (app.config.billing.zone, app.clock.now());
+    let mut tx = app.store.read().await?;
+    let names: HashMap<AccountId, String> =
+        cloud::list_accounts(&mut tx).await?.into_iter().map(|account| (account.id, account.full_name())).collect();
+    let name = |id: AccountId| names.get(&id).cloned().unwrap_or_else(|| text::ORPHAN.to_owned());
+    let deletions = delete_rows::list(&mut tx, false, SHOWN).await?;
+    let gateways = gateways::list_proposed(&mut tx, SHOWN).await?;
+    tx.commit().await?;
+    Ok(Queue {
+        frame: Frame::around(state, admin, Page::Queue),
+        said,
+        deletions: deletions
+            .into_iter()
+            .map(|request| DeletionView {
+                id: request.id,
+                account: name(request.account_id),
+                by: request.requested_by,
+                on: request.requested_ms.display_in(zone),
+                due: request.due_ms.display_in(zone),
+                is_due: request.due_ms <= now,
+                reason: request.reason,
+            })
+            .collect(),
+        gateways: gateways
+            .into_iter()
+            .map(|gateway| GatewayView {
+                id: gateway.id,
+                account: gateway.account_id.map(name).unwrap_or_default(),
+                by: gateway.proposed_by,
+                on: gateway.proposed_ms.display_in(zone),
+                name: gateway.name,
+                country: gateway.country,
+                website: gateway.website,
+                details: gateway.details,
+            })
+            .collect(),
+        wrong,
+    })
+}
+
+/// Refuses a request to delete an account.
+pub(in crate::web) async fn refuse_deletion(
+    State(state): State<WebState>,
+    Path(id): Path<i64>,
+    AdminForm { admin, fields }: AdminForm,
+) -> Result<Response, Failure> {
+    let message = match fields.needed("message", MAX_MESSAGE, text::MESSAGE_WANTED) {
+        Ok(message) => message,
+        Err(mistake) => {
+            let wrong = Mistake::new(&format!("deletion-{id}"), mistake.text);
+            return pages::show_refused(&view(&state, &admin, None, Some(wrong)).await?);
+        }
+    };
+    let app = &state.app;
+    let author = admin.author();
+    let mut tx = app.store.begin().await?;
+    let step = Step { author: &author, now: app.clock.now(), zone: app.config.billing.zone };
+    let done = leaving::refuse(&mut tx, id, &message, step).await?;
+    tx.commit().await?;
+    Ok(pages::done(&state, Page::Queue, if done { "refused" } else { "already" }))
+}
+
+/// Approves or refuses a proposed gateway.
+pub(in crate::web) async fn decide_gateway(
+    State(state): State<WebState>,
+    Path((id, what)): Path<(i64, String)>,
+    AdminForm { admin, fields }: AdminForm,
+) -> Result<Response, Failure> {
+    let (approved, for_all) = match what.as_str() {
+        "approve" => (true, false),
+        "approve-for-all" => (true, true),
+        "refuse" => (false, false),
+        _ => return Err(Failure::missing(words::NO_SUCH_PAGE)),
+    };
+    let message = if approved {
+        fields.line("message", MAX_MESSAGE)
+    } else {
+        fields.needed("message", MAX_MESSAGE, text::MESSAGE_WANTED)
+    };
+    let message = match message {
+        Ok(message) => message,
+        Err(mistake) => {
+            let wrong = Mistake::new(&format!("gateway-{id}"), mistake.text);
+            return pages::show_refused(&view(&state, &admin, None, Some(wrong)).await?);
+        }
+    };
+    let app = &state.app;
+    let (author, now) = (admin.author(), app.clock.now());
+    let mut tx = app.store.begin().await?;
+    let Some(gateway) = gateways::find(&mut tx, id).await? else {
+        return Err(Failure::missing(words::NO_SUCH_PAGE));
+    };
+    let told = (!message.is_empty()).then_some(message.as_str());
+    let done = gateways::decide(&mut tx, id, (approved, for_all), &author, told, now).await?;
+    if done {
+        let line = AuditLine {
+            at_ms: now.as_ms(),
+            actor: author,
+            action: format!("gateway.{what}"),
+            subject: format!("gateway {id} ({})", gateway.name),
+            answer: told.map(str::to_owned),
+            ..AuditLine::default()
+        };
+        runs::write_audit(&mut tx, &line).await?;
+        tell_tenant(&mut tx, &gateway, approved, told, now).await?;
+    }
+    tx.commit().await?;
+    let word = match (done, approved) {
+        (false, _) => "already",
+        (true, true) => "approved",
+        (true, false) => "refused",
+    };
+    Ok(pages::done(&state, Page::Queue, word))
+}
+
+/// An answered request is told to the people of the account.
+async fn tell_tenant(
+    tx: &mut crate::store::Tx,
+    gateway: &gateways::Gateway,
+    approved: bool,
+    message: Option<&str>,
+    now: crate::time::Timestamp,
+) -> Result<(), Failure> {
+    let Some(account) = gateway.account_id else { return Ok(()) };
+    let account = cloud::get_account(tx, account).await?;
+    let (event, sentence) = if approved {
+        ("gateway-approved", text::gateway_approved(&gateway.name, message))
+    } else {
+        ("gateway-refused", text::gateway_refused(&gateway.name, message))
+    };
+    let event = format!("{event}-{}", gateway.id);
+    crate::store::enforcement::insert_notice(tx, account.payer_id, account.id, 0, &event, &sentence, None, false, now)
+        .await?;
+    Ok(())
+}
