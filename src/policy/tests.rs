@@ -1,6 +1,7 @@
 //! The ladder against the clock, as properties, through a year, and in the words of the tenant.
 
 mod clock;
+mod personal;
 mod properties;
 mod words;
 mod year;

@@ -2,7 +2,7 @@
 
 use ::bursar::{
     standin::AccountKind,
-    store::{cloud as accounts, payers},
+    store::{cloud as accounts, notice_wishes, payers},
 };
 
 use super::*;
@@ -212,4 +212,78 @@ async fn no_log_line_names_an_address_a_password_or_what_was_written() {
     for secret in ["@example.com", "@localhost", "hunter2", "104.20", "credit is used", "is unknown"] {
         assert!(!log.contains(secret), "{secret} is in {log}");
     }
+}
+
+#[tokio::test]
+async fn a_person_gets_what_that_person_chose_and_warnings_come_to_everybody() {
+    use ::bursar::policy::{Topic, Wishes};
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut ids = Vec::new();
+        let cloud = cloud_with_mail(database, &server, |world| {
+            let account = tenant(world, "alice");
+            for name in ["bea", "carol"] {
+                ids.push(world.add_user(account, name, "password-of-a-tenant", &format!("{name}@example.com")));
+            }
+        })
+        .await;
+        let account = cloud.account("alice").await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let nothing = Wishes { topics: Topic::ALL.map(|topic| (topic, false)).into(), ..Wishes::default() };
+        let own = Wishes { topics: [(Topic::Invoice, true)].into(), percent: [60].into() };
+        for (id, wishes) in ids.iter().zip([&nothing, &own]) {
+            notice_wishes::put_wishes(&mut tx, account.id, *id, wishes, "en", cloud.clock.now()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        for (event, wanted) in [
+            ("used-80", vec!["alice"]),
+            ("own-60", vec!["carol"]),
+            ("days-left-7", vec!["alice", "carol"]),
+            ("overdue-1-1", vec!["alice", "carol"]),
+            ("invoice-2026-11-1", vec!["carol"]),
+            ("locked-1", vec!["alice", "bea", "carol"]),
+            (WARNING, vec!["alice", "bea", "carol"]),
+        ] {
+            let notice = notice(&cloud, "alice", event, "A sentence.").await;
+            pass(&cloud).await;
+            let mut to: Vec<String> = server.taken().into_iter().map(|mail| mail.to).collect();
+            to.sort();
+            let wanted: Vec<String> = wanted.iter().map(|name| format!("{name}@example.com")).collect();
+            assert_eq!(to, wanted, "{event}");
+            assert!(arrived(&cloud, notice).await.is_some(), "{event}");
+        }
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "nothing waits, and nobody is missing an address");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn three_days_before_the_end_of_the_month_whoever_asked_is_told_the_amount_once() {
+    use ::bursar::policy::{Topic, Wishes};
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let cloud = cloud_with_mail(database, &server, |world| {
+            tenant(world, "alice");
+            tenant(world, "bob");
+        })
+        .await;
+        let account = cloud.account("alice").await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let users = accounts::list_users(&mut tx, Some(account.id)).await.unwrap();
+        let wishes = Wishes { topics: [(Topic::Invoice, true)].into(), ..Wishes::default() };
+        let user = users[0].cloud_id.parse().unwrap();
+        notice_wishes::put_wishes(&mut tx, account.id, user, &wishes, "en", cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        cloud.clock.advance(Duration::from_hours(28 * 24));
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "a dry run tells tenants nothing");
+        cloud.arm(&["notify"]).await;
+        assert_eq!(pass(&cloud).await.sent.sent, 1);
+        let mails = server.taken();
+        assert_eq!(mails[0].to, "alice@example.com");
+        let text = mails[0].part("text/plain");
+        assert!(text.contains("ROOT/alice: the month from 2026-11-01 on comes to 0.00 EUR so far"), "{text}");
+        cloud.clock.advance(Duration::from_hours(24));
+        assert_eq!(pass(&cloud).await, MailSummary::default(), "once");
+    })
+    .await;
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod enforcement;
+mod requests;
 mod seen;
 mod signin;
 mod templates;
