@@ -23,9 +23,11 @@
   }
 
   // On a narrow screen the menu is one line that moves: the present page is brought into sight.
-  var here = document.querySelector(".menu a[aria-current]");
-  if (here && here.scrollIntoView) {
-    here.scrollIntoView({ block: "nearest", inline: "center" });
+  var menu = document.querySelector(".menu");
+  var here = menu && menu.querySelector("a[aria-current]");
+  if (here && menu.scrollWidth > menu.clientWidth) {
+    var left = here.getBoundingClientRect().left - menu.getBoundingClientRect().left;
+    menu.scrollLeft += left - (menu.clientWidth - here.offsetWidth) / 2;
   }
 
   // A form is sent once, however often its button is pressed.

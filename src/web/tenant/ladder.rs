@@ -16,6 +16,8 @@ pub(super) struct Step {
     pub(super) when: String,
     pub(super) what: &'static str,
     pub(super) reached: bool,
+    /// Whether something is taken, beside a notice.
+    pub(super) takes: bool,
 }
 
 /// A threshold on the gauge.
@@ -53,13 +55,23 @@ impl Ladder {
         if armed(Rung::Notify) {
             for &percent in &policy.notify_percent {
                 let reached = is_reached(percent);
-                steps.push(Step { when: text::at_percent(percent), what: text::step(Rung::Notify), reached });
+                steps.push(Step {
+                    when: text::at_percent(percent),
+                    what: text::step(Rung::Notify),
+                    reached,
+                    takes: false,
+                });
                 marks.push(Mark { percent, reached, takes: false });
             }
         }
         for rung in Rung::ACTING {
             let Some(rule) = policy.rule(rung).filter(|rule| rule.enabled && armed(rung)) else { continue };
-            steps.push(Step { when: when(rule, currency), what: text::step(rung), reached: present.rung >= rung });
+            steps.push(Step {
+                when: when(rule, currency),
+                what: text::step(rung),
+                reached: present.rung >= rung,
+                takes: true,
+            });
             if let Some(percent) = rule.percent {
                 match marks.iter_mut().find(|mark| mark.percent == percent) {
                     Some(mark) => mark.takes = true,
