@@ -22,6 +22,7 @@ mod story_policy;
 mod story_quota;
 mod story_rating;
 mod story_recorded;
+mod story_requests;
 mod story_review;
 mod story_setup;
 mod story_sim;
