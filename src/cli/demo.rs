@@ -5,6 +5,7 @@
 //! off anywhere and goes on: the cloud's days are lived again the same way, and what bursar did to it is read back from
 //! a file that the cloud writes before it answers.
 
+mod asks;
 mod cloud;
 mod pages;
 mod story;

@@ -292,6 +292,7 @@ impl Story {
 
     /// How everybody stands, and whether the books agree.
     pub async fn finish(&mut self, app: &App, demo: &DemoCloud, mail_folder: &Path) -> anyhow::Result<Summary> {
+        super::asks::leave(app, ADMIN).await?;
         let currency = &app.config.billing.currency;
         let mut tx = app.store.begin().await?;
         let standings = app.standings(&mut tx).await?;
