@@ -18,6 +18,7 @@ mod story_live;
 mod story_mail;
 mod story_main;
 mod story_operations;
+mod story_own;
 mod story_policy;
 mod story_quota;
 mod story_rating;

@@ -226,6 +226,9 @@ pub struct User {
     /// Whether it signs in with a second factor.
     #[serde(default, rename = "is2faenabled", deserialize_with = "fields::flag")]
     pub is_2fa_enabled: Option<bool>,
+    /// Whether everybody of its domain must.
+    #[serde(default, rename = "is2famandated", deserialize_with = "fields::flag")]
+    pub is_2fa_mandated: Option<bool>,
     /// Whether it is one of CloudStack's own users.
     #[serde(default, rename = "isdefault", deserialize_with = "fields::flag")]
     pub is_default: Option<bool>,

@@ -1,6 +1,8 @@
 //! What this cloud is and can do: version, APIs, settings, management servers. Behaviour goes by what CloudStack says
 //! here and not by tables of versions.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -125,6 +127,15 @@ impl Client {
     /// The value of a setting for an account.
     pub async fn account_configuration(&self, name: &str, account: CloudId) -> Result<Option<String>, Error> {
         self.setting(name, Params::new().with("accountid", account)).await
+    }
+
+    /// The values that settings whose name holds `part` have for a domain, by name. Unset and secret ones are left out.
+    pub async fn domain_settings(&self, part: &str, domain: CloudId) -> Result<BTreeMap<String, String>, Error> {
+        let params = Params::new().with("keyword", part).with("domainid", domain);
+        let page = self.read_list::<Configuration>("listConfigurations", &params).await?;
+        // The server looks for the word in descriptions too.
+        let named = page.items.into_iter().filter(|setting| setting.name.contains(part));
+        Ok(named.filter_map(|setting| Some((setting.name, setting.value?))).collect())
     }
 
     async fn setting(&self, name: &str, scope: Params) -> Result<Option<String>, Error> {

@@ -69,7 +69,8 @@ pub enum Error {
         /// CloudStack's reason.
         text: String,
     },
-    /// The session's second factor is missing or wrong (511). CloudStack has ended that session.
+    /// The session's second factor is missing or wrong (511). CloudStack has ended that session, or undone the set-up that the
+    /// code was for.
     #[error("the second factor is missing or wrong: {text}")]
     SecondFactor {
         /// CloudStack's reason.

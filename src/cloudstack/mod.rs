@@ -21,6 +21,7 @@ mod limits;
 mod machines;
 mod pace;
 mod params;
+pub mod person;
 mod projects;
 mod quota;
 mod roles;

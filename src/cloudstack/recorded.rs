@@ -10,7 +10,7 @@ use super::{
     UsageServerMetrics, UsageType, User, UserKeys, VirtualMachine, Zone,
     client::job_id,
     envelope::{self, Entry},
-    jobs, session, users,
+    jobs, person, session, users,
 };
 
 /// One recorded exchange.
@@ -134,7 +134,12 @@ fn read(exchange: &Exchange) -> Result<(), Error> {
             users::success(&envelope::sole(&exchange.body)?)
         }
         // Read by nobody yet: the shape is an object with something in it.
-        "listResourceIcon" | "listUserTwoFactorAuthenticatorProviders" => list::<Value>(exchange),
+        "listResourceIcon" => list::<Value>(exchange),
+        "listUserTwoFactorAuthenticatorProviders" => list::<person::SecondFactorProvider>(exchange),
+        // Switching it off gives no secret.
+        "setupUserTwoFactorAuthentication" if exchange.number != 166 => {
+            one::<person::SecondFactorSetUp>(exchange).map(|_| ())
+        }
         "quotaBalance" | "quotaCredits" | "setupUserTwoFactorAuthentication" | "logout" => {
             envelope::sole(&exchange.body).map(|value| assert!(value.is_object()))
         }

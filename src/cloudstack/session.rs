@@ -145,7 +145,7 @@ impl SessionClient {
         self.try_in_session(session, command, params).await.map_err(|rejection| rejection.error)
     }
 
-    async fn try_in_session(
+    pub(super) async fn try_in_session(
         &self,
         session: &ForwardedSession,
         command: &str,

@@ -8,6 +8,7 @@
 mod digest;
 mod letter;
 mod message;
+mod personal;
 mod queue;
 mod recipients;
 mod sender;
@@ -18,6 +19,7 @@ mod transport;
 mod words;
 
 pub use self::{
+    personal::{address_asked, address_changed, can_confirm},
     queue::{Looked, Queued, queue},
     sender::{SendReport, Sender, send_due, tell_gauges},
     settings::{MailSettings, NotReady, Security, Server, TESTED, Transport, mail_ready, note_tested},

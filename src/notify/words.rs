@@ -70,6 +70,7 @@ pub fn title(kind: &str) -> &'static str {
         "locked" => "locked",
         "stopped" => "machines stopped",
         "restored" => "open again",
+        "address" => "address of a person",
         "own" => "credit used, own threshold",
         "overdue" => "payment overdue",
         "invoice" => "amount of the month so far",
@@ -218,3 +219,41 @@ pub(super) const TEST_SUBJECT: &str = "bursar: test mail";
 pub(super) const TEST_HEADLINE: &str = "Mail works";
 pub(super) const TEST_TEXT: &str = "This mail was sent by `bursar mail test`. Warnings to tenants go the same way. If it lies among unwanted mail, look after \
      SPF, DKIM and DMARC of the sender's domain.";
+
+/// Below every mail that is about one person.
+pub(super) const PERSON_FOOTER: &str = "Sent by the billing of your cloud, about your own user there.";
+/// Asks at a new address.
+pub(super) const CONFIRM_ADDRESS: &str = "Confirm this address";
+pub(super) const CONFIRM_LINK: &str = "Confirm it here";
+
+/// What the mail to a new address says.
+pub(super) fn confirm_address(username: &str, until: &str) -> Vec<String> {
+    vec![
+        format!("The cloud user {username} wants to be written to at this address."),
+        format!("Follow the link and press the button there. The link works once, until {until}."),
+        "If you do not know about this, do nothing: without the button nothing changes.".to_owned(),
+    ]
+}
+
+/// Told to the old address.
+pub(super) const ADDRESS_ASKED: &str = "Another address was asked for";
+
+/// What the old address is told at first.
+pub(super) fn address_asked(username: &str, new: &str) -> Vec<String> {
+    vec![
+        format!("The cloud user {username}, who is written to at this address, asked for another one: {new}."),
+        "It becomes the new one once it is confirmed there.".to_owned(),
+        "If that was not you, change your password and tell the administrator of your cloud.".to_owned(),
+    ]
+}
+
+/// Told to the old address once it is the old one.
+pub(super) const ADDRESS_CHANGED: &str = "Your address was changed";
+
+/// What the old address is told at last.
+pub(super) fn address_changed(username: &str, new: &str) -> Vec<String> {
+    vec![
+        format!("The cloud user {username} is written to at {new} from now on, and no longer here."),
+        "If that was not you, change your password and tell the administrator of your cloud.".to_owned(),
+    ]
+}

@@ -1,6 +1,9 @@
 //! Keeps the mirror of CloudStack's directory in step.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use crate::{
     cloudstack::{self, Client},
@@ -8,11 +11,14 @@ use crate::{
     store::{
         Store, StoreError,
         cloud::{self, Change, CloudUser, Domain, Project, SeenAccount},
-        enforcement,
+        enforcement, profiles,
         runs::{self, AuditLine},
     },
     time::Clock,
 };
+
+/// For so long a profile is kept after its user has gone from CloudStack: a user may be listed again.
+const PROFILE_KEPT_FOR: Duration = Duration::from_hours(90 * 24);
 
 /// Why the directory could not be mirrored. Nothing is half done: one transaction holds all of it.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +146,7 @@ pub async fn sync_directory(
     }
 
     put_users(&mut tx, &users, &numbers, now).await?;
+    profiles::purge_gone(&mut tx, now.minus(PROFILE_KEPT_FOR)).await?;
     let mut seen_projects: HashSet<String> = HashSet::new();
     for project in &projects.items {
         let domain_id = project.domain_id.to_string();

@@ -1,6 +1,14 @@
-//! People and the directory they stand in: CloudStack's domains, accounts, users and projects, and who is mapped to them.
+//! People and the directory they stand in: CloudStack's domains, accounts, users and projects, and who is mapped to them; and what
+//! a person does to the own user.
 //!
-//! Promises: what CloudStack lists is mirrored, what it no longer lists is marked and kept. Must not: act on CloudStack.
+//! Promises: what CloudStack lists is mirrored, what it no longer lists is marked and kept. Must not: act on CloudStack, but for
+//! the person's own user in the person's own session ([`own`]), never with a service account.
 
+pub mod address;
 pub mod directory;
 pub mod leaving;
+pub mod own;
+pub mod password;
+pub mod picture;
+pub mod profile;
+pub mod second_factor;

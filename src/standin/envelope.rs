@@ -86,6 +86,17 @@ impl Failure {
         )
     }
 
+    /// 511 before a command is reached, where a second factor has to be set up first.
+    pub(crate) fn second_factor_mandated() -> Self {
+        Self::new(
+            511,
+            None,
+            "Unable to process the API request due to :Two factor authentication is mandated by admin, user needs to setup 2FA \
+             using setupUserTwoFactorAuthentication API and then verify 2FA using validateUserTwoFactorAuthenticationCode API \
+             before calling other APIs. Existing session is invalidated.",
+        )
+    }
+
     /// 511 for a wrong code; CloudStack puts a whole JSON text into `errortext`.
     pub(crate) fn second_factor_wrong() -> Self {
         let inner = r#"{"validateusertwofactorauthenticationcoderesponse":{"uuidList":[],"errorcode":511,"errortext":"two-factor authentication code provided is invalid"}}"#;
@@ -131,13 +142,21 @@ pub(crate) struct Reply {
     pub cookies: Vec<String>,
     /// The `X-Description` header.
     pub description: Option<String>,
+    /// What was written before the body: CloudStack then sends two JSON texts in one answer.
+    pub before: Option<Value>,
     pub body: Value,
 }
 
 impl Reply {
     pub(crate) fn success(command: &str, key: Option<&str>, content: Value) -> Self {
         let key = key.map_or_else(|| format!("{}response", command.to_lowercase()), str::to_owned);
-        Self { status: 200, cookies: Vec::new(), description: None, body: wrapped(&key, without_nulls(content)) }
+        Self {
+            status: 200,
+            cookies: Vec::new(),
+            description: None,
+            before: None,
+            body: wrapped(&key, without_nulls(content)),
+        }
     }
 
     pub(crate) fn failure(command: &str, failure: &Failure, root: bool) -> Self {
@@ -152,7 +171,7 @@ impl Reply {
         }));
         // Only failures thrown as ServerApiException carry the header; a plain 401 does not.
         let description = (failure.code != 401).then(|| text.to_owned());
-        Self { status: failure.code, cookies: Vec::new(), description, body: wrapped(&key, content) }
+        Self { status: failure.code, cookies: Vec::new(), description, before: None, body: wrapped(&key, content) }
     }
 }
 

@@ -29,3 +29,15 @@ pub(crate) fn disk_usage_text(usage_type: u8, raw: &str) -> String {
     };
     format!("{raw} {what}")
 }
+/// A pattern for passwords is not tried: where one is set, no password passes.
+pub(crate) const PASSWORD_REGEX: &str = "User password does not match with password policy regex.";
+/// The text of a user name that another user of the domain has; CloudStack's goes on with ids.
+pub(crate) fn username_taken(name: &str) -> String {
+    format!("Username [{name}] already exists in domain")
+}
+/// The text of a picture whose resource does not exist.
+pub(crate) fn no_such_resource(id: &str, kind: &str) -> String {
+    format!("Unable to find resource by uuid {id} and type {kind}")
+}
+/// The text of an icon that does not fit into its column.
+pub(crate) const ICON_TOO_LONG: &str = "DB Exception on: insert into resource_icon";

@@ -16,6 +16,8 @@ mod faults;
 mod guesses;
 mod kept;
 mod server;
+#[cfg(test)]
+mod session_tests;
 mod signature;
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use totp::totp_code;
 use url::Url;
 pub use usage::UsageRun;
-pub use world::{AccountKind, Locale, Power, RoleKind, State, Stubbornness, World, build::ADMIN_PASSWORD};
+pub use world::{AccountKind, Locale, Person, Power, RoleKind, State, Stubbornness, World, build::ADMIN_PASSWORD};
 
 use crate::{
     random::{RandomSource, SystemRandom},

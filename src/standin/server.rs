@@ -132,7 +132,9 @@ pub(crate) async fn exchange(shared: &Shared, form: &str, fault: Option<FaultKin
     let (status, content_type, body) = match outgoing {
         Outgoing::Nothing | Outgoing::Reply(None) => (200, JSON, String::new()),
         Outgoing::Raw { status, content_type, body } => (status, content_type, body),
-        Outgoing::Reply(Some(reply)) => (reply.status, JSON, reply.body.to_string()),
+        Outgoing::Reply(Some(reply)) => {
+            (reply.status, JSON, reply.before.iter().chain([&reply.body]).map(Value::to_string).collect())
+        }
     };
     Some(Direct { status, content_type, date: dates::http(shared.clock.now()), body })
 }
@@ -272,7 +274,7 @@ fn written(reply: Reply, xml: bool) -> Response {
     let (content_type, body) = match &reply.body {
         Value::String(text) => ("text/plain;charset=utf-8", text.clone()),
         body if xml => ("text/xml;charset=utf-8", to_xml(body)),
-        body => (JSON, body.to_string()),
+        body => (JSON, reply.before.iter().chain([body]).map(Value::to_string).collect()),
     };
     let mut response = respond(status_of(reply.status), content_type, Body::from(body));
     let headers = response.headers_mut();

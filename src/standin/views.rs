@@ -60,8 +60,11 @@ impl World {
             "accountid": user.account,
             "iscallerchilddomain": false,
             "isdefault": user.is_default,
-            "is2faenabled": user.second_factor.as_ref().is_some_and(|factor| factor.verified),
-            "is2famandated": user.mandate_2fa,
+            // From the set-up on, verified or not.
+            "is2faenabled": user.second_factor.is_some() || user.mandate_2fa,
+            "is2famandated": domain.is_some_and(|domain| {
+                self.settings.is_on(domain.id, "enable.user.2fa") && self.settings.is_on(domain.id, "mandate.user.2fa")
+            }),
         })
     }
 

@@ -25,6 +25,7 @@ pub mod operations;
 pub mod payers;
 pub mod people;
 pub mod policy;
+pub mod profiles;
 pub mod promo;
 pub mod quota;
 pub mod rating;

@@ -55,6 +55,11 @@ impl<R: Right> Tenant<R> {
         self.proof.navigates() && self.proof.role() != Role::CloudAdmin
     }
 
+    /// Whether a person opened the page with this request.
+    pub(super) const fn navigates(&self) -> bool {
+        self.proof.navigates()
+    }
+
     /// What the person may do for it.
     pub(super) fn role(&self) -> Role {
         self.proof.role()

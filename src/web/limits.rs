@@ -21,6 +21,8 @@ pub(super) enum Limit {
     Calls,
     /// Calls with tokens that nobody knows, all together.
     UnknownTokens,
+    /// Links of mails that nobody knows, all together.
+    UnknownLinks,
 }
 
 impl Limit {
@@ -31,7 +33,7 @@ impl Limit {
             Self::Proofs => (20, Duration::from_secs(3)),
             Self::Codes => (20, Duration::from_secs(30)),
             Self::Calls => (120, Duration::from_millis(100)),
-            Self::UnknownTokens => (60, Duration::from_secs(1)),
+            Self::UnknownTokens | Self::UnknownLinks => (60, Duration::from_secs(1)),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Promises: a handler is reached only with the proof that its arguments stand for; pages work without
 //! scripts and hold nothing inline; nothing here acts on an account: it reads, writes requests and bookings, and nudges the
-//! jobs. Reads never call CloudStack, except to learn who somebody is.
+//! jobs. What a person does to the own CloudStack user is the exception: it runs in that person's session. Reads never call
+//! CloudStack, except to learn who somebody is, and what the own user's pages show.
 
 mod access;
 mod admin;
@@ -80,7 +81,9 @@ pub fn router(state: WebState) -> Router {
         .merge(tenant::routes(&base))
         .merge(admin::routes(&base))
         .route_layer(middleware::from_fn_with_state(state.clone(), session::guard));
-    let mut all = pages.route(&at("/static/{name}"), get(assets::file)).merge(api::routes("/api/v1"));
+    let uploads = tenant::uploads(&base).route_layer(middleware::from_fn_with_state(state.clone(), session::guard));
+    let mut all =
+        pages.route(&at("/static/{name}"), get(assets::file)).merge(tenant::links(&base)).merge(api::routes("/api/v1"));
     if !base.is_empty() {
         let home = at("/");
         all =
@@ -88,6 +91,7 @@ pub fn router(state: WebState) -> Router {
     }
     let timeout = REQUEST_TIMEOUT + state.app.config.cloudstack.timeout;
     all.layer(RequestBodyLimitLayer::new(state.app.config.web.request_body_limit_bytes))
+        .merge(uploads)
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             axum::http::Response::builder()

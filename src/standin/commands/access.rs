@@ -21,9 +21,6 @@ use crate::{
 const LONGEST_TEXT: usize = 255;
 /// Parameters made for more.
 const LONG_PARAMETERS: [&str; 4] = ["base64image", "userdata", "description", "details"];
-/// Commands that a session may call while its second factor is awaited.
-const BEFORE_SECOND_FACTOR: [&str; 4] =
-    ["listIdps", "listApis", "listUserTwoFactorAuthenticatorProviders", "setupUserTwoFactorAuthentication"];
 /// Commands that may be GET although `enforce.post.requests.and.timestamps` is on.
 const GET_ANYWAY: [&str; 9] = [
     "isaccountallowedtocreateofferingswithtags",
@@ -64,6 +61,9 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Reply> {
     let reply = match command.to_lowercase().as_str() {
         "login" => Some(sessions::login(world, incoming)),
         "logout" => Some(sessions::logout(world, incoming)),
+        lower if lower.eq_ignore_ascii_case(second_factor::VALIDATE) && command != second_factor::VALIDATE => {
+            second_factor::validate_in_another_case(world, incoming)
+        }
         _ => {
             let mut caller = None;
             let result = serve(world, incoming, &mut caller);
@@ -95,6 +95,13 @@ fn serve(world: &mut World, incoming: &Incoming, proven: &mut Option<Caller>) ->
         if name.is_empty() {
             return Ok(None);
         }
+        if name == second_factor::VALIDATE {
+            return validated(world, incoming, session, proven);
+        }
+        if let Some(failure) = second_factor::gate(world, session, name) {
+            world.sessions.remove(session);
+            return Err(failure);
+        }
         let caller = session_gate(world, incoming, session)?;
         *proven = Some(caller);
         let Some(command) = find(name) else {
@@ -124,40 +131,67 @@ fn serve(world: &mut World, incoming: &Incoming, proven: &mut Option<Caller>) ->
     };
     let Some(caller) = *proven else { return Err(Failure::credentials()) };
     let parameters = check_parameters(command, &incoming.parameters)?;
-    let content = if command.name == "validateUserTwoFactorAuthenticationCode" {
-        second_factor::validate(world, live.as_deref(), &parameters, caller)?
-    } else {
-        (command.run)(&mut Call { world, command, parameters: &parameters, caller })?
-    };
+    let content = (command.run)(&mut Call { world, command, parameters: &parameters, caller })?;
     Ok(Some(Reply::success(command.name, command.key, content)))
+}
+
+/// A code is checked first; only then is the session key looked at, and a refusal follows the success that stands there already.
+fn validated(
+    world: &mut World,
+    incoming: &Incoming,
+    session: &str,
+    proven: &mut Option<Caller>,
+) -> Result<Option<Reply>, Failure> {
+    let Some(content) = second_factor::validate(world, incoming, session)? else { return Ok(None) };
+    if let Some(session) = world.sessions.get_mut(session) {
+        session.verified = true;
+    }
+    let success = Reply::success(second_factor::VALIDATE, None, content);
+    match session_gate(world, incoming, session) {
+        Ok(caller) => {
+            *proven = Some(caller);
+            Ok(Some(success))
+        }
+        Err(failure) => {
+            let refusal = Reply::failure(second_factor::VALIDATE, &failure, false);
+            Ok(Some(Reply { before: Some(success.body), ..refusal }))
+        }
+    }
 }
 
 /// The caller of a live session. Every refusal here ends the session.
 fn session_gate(world: &mut World, incoming: &Incoming, id: &str) -> Result<Caller, Failure> {
+    let refused = || Failure { text: "unable to verify user credentials".to_owned(), ..Failure::credentials() };
     let now = world.now;
     let Some(session) = world.sessions.get_mut(id) else { return Err(Failure::credentials()) };
     session.last_used = now;
     let session = session.clone();
-    let name = incoming.command();
-    let validating = name == "validateUserTwoFactorAuthenticationCode";
-    if !session.verified && !validating && !BEFORE_SECOND_FACTOR.iter().any(|free| free.eq_ignore_ascii_case(name)) {
+    if !key_is_right(world.settings.global("api.sessionkey.check.locations"), incoming, &session.key) {
         world.sessions.remove(id);
-        return Err(Failure::second_factor_awaited());
-    }
-    let matches = |given: Option<&String>| given.is_some_and(|given| *given == session.key);
-    if !matches(incoming.parameters.get("sessionkey")) || !matches(incoming.cookies.get("sessionkey")) {
-        world.sessions.remove(id);
-        return Err(Failure { text: "unable to verify user credentials".to_owned(), ..Failure::credentials() });
+        return Err(refused());
     }
     let Some(caller) = enabled_caller(world, session.user) else {
         world.sessions.remove(id);
-        return Err(Failure::credentials());
+        return Err(refused());
     };
     if !from_allowed_address(world, caller, incoming.remote) {
         world.sessions.remove(id);
         return Err(Failure::credentials());
     }
     Ok(caller)
+}
+
+/// Whether the session key is right where it has to stand (`HttpUtils.validateSessionKey`). The names are case-sensitive.
+fn key_is_right(locations: &str, incoming: &Incoming, key: &str) -> bool {
+    let parameter = incoming.parameters.get("sessionkey").map(|given| given == key);
+    let cookie = incoming.cookies.get("sessionkey").map(|given| given == key);
+    match locations.to_lowercase().as_str() {
+        "cookieorparameter" => {
+            (cookie.is_some() || parameter.is_some()) && cookie.unwrap_or(true) && parameter.unwrap_or(true)
+        }
+        "parameteronly" => parameter == Some(true) && cookie.unwrap_or(true),
+        _ => cookie == Some(true) && parameter == Some(true),
+    }
 }
 
 /// The caller behind a user, if the user and the account are enabled.

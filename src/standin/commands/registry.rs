@@ -448,7 +448,7 @@ static COMMANDS: &[Command] = &[
         ALL,
         "Checks the 2FA code for the user.",
         &[("codefor2fa", "string", true)],
-        second_factor::unreachable,
+        second_factor::only_in_a_session,
     ),
     sync("createZone", ADMIN, "Creates a Zone.", &[("name", "string", true)], |_| {
         Err(Failure::runtime("The stand-in has one zone"))

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Incoming;
+use super::{Incoming, second_factor};
 use crate::{
     ids::CloudId,
     standin::{
@@ -22,14 +22,29 @@ pub(super) fn is_live(world: &World, id: &str) -> bool {
     })
 }
 
-fn session_cookie(id: &str) -> String {
-    format!("JSESSIONID={id}; Path=/client")
+fn session_cookie(world: &World, id: &str) -> String {
+    if world.settings.global("enable.secure.session.cookie") == "true" {
+        format!("JSESSIONID={id};Secure;HttpOnly;Path=/client")
+    } else {
+        format!("JSESSIONID={id}; Path=/client")
+    }
+}
+
+/// The second cookie; it has no path (facts 0).
+fn key_cookie(world: &World, key: &str) -> String {
+    let same_site = match world.settings.global("api.sessionkey.cookie.samesite").to_lowercase().as_str() {
+        "strict" => "SameSite=Strict",
+        "noneandsecure" => "SameSite=None;Secure",
+        "null" => "",
+        _ => "SameSite=Lax",
+    };
+    format!("sessionkey={key};HttpOnly;{same_site}")
 }
 
 pub(super) fn login(world: &mut World, incoming: &Incoming) -> Reply {
     if incoming.method != "POST" {
-        let text = "HTTP method GET is not supported for this command, use POST";
-        return Reply { status: 405, cookies: Vec::new(), description: None, body: json!(text) };
+        let text = "Please use HTTP POST to authenticate using this API";
+        return Reply { status: 405, cookies: Vec::new(), description: None, before: None, body: json!(text) };
     }
     // Whoever logs in loses the old session first, and gets a new one even if the login fails.
     if let Some(old) = incoming.session_id() {
@@ -40,7 +55,7 @@ pub(super) fn login(world: &mut World, incoming: &Incoming) -> Reply {
         Ok(user) => welcome(world, user, &id),
         Err(failure) => Reply::failure("login", &failure, false),
     };
-    reply.cookies.insert(0, session_cookie(&id));
+    reply.cookies.insert(0, session_cookie(world, &id));
     reply
 }
 
@@ -66,6 +81,12 @@ fn authenticate(world: &mut World, incoming: &Incoming) -> Result<CloudId, Failu
         return Err(refused());
     }
     let user = world.user_named(domain, username).map(|user| user.id).ok_or_else(refused)?;
+    match world.users.get(user).map(|user| user.source) {
+        Some("saml2") => return Err(Failure::login("User is not allowed CloudStack login")),
+        // No authenticator takes a password of theirs, and none counts the try.
+        Some("saml2disabled" | "oauth2") => return Err(refused()),
+        _ => {}
+    }
     let right = world.users.get(user).is_some_and(|user| user.password.matches(password));
     let allowed = u32::try_from(world.settings.number("incorrect.login.attempts.allowed")).unwrap_or(0);
     let Some(row) = world.users.get_mut(user) else { return Err(refused()) };
@@ -83,11 +104,8 @@ fn authenticate(world: &mut World, incoming: &Incoming) -> Result<CloudId, Failu
     }
     if let Some(row) = world.users.get_mut(user) {
         row.wrong_passwords = 0;
-        // A set-up that was never verified is wiped at the next login.
-        if row.second_factor.as_ref().is_some_and(|factor| !factor.verified) {
-            row.second_factor = None;
-        }
     }
+    second_factor::tidy_at_login(world, user);
     let address = incoming.remote;
     let about = world.about_user("USER.LOGIN", user);
     world.completed_event(&about, user, &format!("user has logged in from IP Address /{address}"));
@@ -129,10 +147,8 @@ fn welcome(world: &mut World, user: CloudId, id: &str) -> Reply {
     };
     let account = world.accounts.get(row.account);
     let domain = account.map_or(world.root, |account| account.domain);
-    let mandated = row.mandate_2fa
-        || (world.settings.is_on(domain, "enable.user.2fa") && world.settings.is_on(domain, "mandate.user.2fa"));
     let factor = row.second_factor.as_ref();
-    let needed = factor.is_some() || mandated;
+    let needed = factor.is_some() || second_factor::is_mandated(world, domain);
     let root = account.is_some_and(|account| account.kind == 1);
     let zone: Option<chrono_tz::Tz> = row.timezone.as_deref().and_then(|zone| zone.parse().ok());
     let offset = zone.and_then(|zone| offset_hours(world.now, zone));
@@ -156,7 +172,7 @@ fn welcome(world: &mut World, user: CloudId, id: &str) -> Reply {
         "managementserverid": root.then_some(world.zone.management_server),
     });
     let mut reply = Reply::success("login", None, content);
-    reply.cookies.push(format!("sessionkey={key};HttpOnly;SameSite=Lax"));
+    reply.cookies.push(key_cookie(world, &key));
     world.sessions.insert(id.to_owned(), Session { user, key, verified: !needed, last_used: world.now });
     reply
 }
@@ -173,14 +189,14 @@ fn offset_hours(now: crate::time::Timestamp, zone: chrono_tz::Tz) -> Option<Stri
 pub(super) fn logout(world: &mut World, incoming: &Incoming) -> Reply {
     let session = incoming.session_id().and_then(|id| world.sessions.remove(id));
     let Some(session) = session else {
-        return Reply::failure("logout", &Failure::parameter("No session was found"), false);
+        return Reply::failure("logout", &Failure::parameter("Session not found for the logout process."), false);
     };
     let about = world.about_user("USER.LOGOUT", session.user);
     world.completed_event(&about, session.user, "user has logged out");
     let mut reply = Reply::success("logout", None, json!({"description": "success"}));
     let past = "Thu, 01-Jan-1970 00:00:00 GMT";
     reply.cookies = vec![
-        format!("sessionkey={};HttpOnly;SameSite=Lax", session.key),
+        key_cookie(world, &session.key),
         format!("JSESSIONID=; Expires={past}; Max-Age=0"),
         format!("sessionkey=; Expires={past}; Max-Age=0"),
     ];

@@ -8,6 +8,7 @@ use crate::{
     secrets::Secret,
     standin::{
         envelope::Failure,
+        guesses,
         world::{RoleKind, entities::PROJECT_ACCOUNT, entities::SYSTEM_ACCOUNT, entities::State, jobs::Work},
     },
 };
@@ -81,7 +82,7 @@ pub(super) fn add(call: &mut Call<'_>, account: CloudId) -> Result<CloudId> {
     if call.world.user_named(domain, &username).is_some() {
         return Err(taken());
     }
-    check_password(call, domain, &password)?;
+    check_password(call, domain, &username, &password)?;
     let id = match call.filled("userid") {
         Some(text) => text.parse::<CloudId>().map_err(|_| call.no_such("userid"))?,
         None => call.world.ids.id(),
@@ -139,6 +140,12 @@ pub(super) fn update(call: &mut Call<'_>) -> Result<Value> {
         (None, None) => None,
         _ => return Err(Failure::invalid("Please provide a userApiKey/userSecretKey pair")),
     };
+    if let Some(name) = call.filled("username") {
+        let domain = call.world.accounts.get(account).map_or(call.caller.domain, |account| account.domain);
+        if call.world.user_named(domain, name).is_some_and(|other| other.id != user) {
+            return Err(Failure::invalid(guesses::username_taken(name)));
+        }
+    }
     let password = new_password(call, user, account)?;
     // Restricted parameters of other callers are dropped without a word.
     let access = match call.filled("apikeyaccess").filter(|_| call.caller.is_root()) {
@@ -183,7 +190,7 @@ fn new_password(call: &Call<'_>, user: CloudId, account: CloudId) -> Result<Opti
         ));
     }
     let domain = call.world.accounts.get(account).map_or(call.caller.domain, |account| account.domain);
-    check_password(call, domain, password)?;
+    check_password(call, domain, &row.username, password)?;
     if !matches!(call.caller.role, RoleKind::Admin | RoleKind::DomainAdmin) {
         match call.filled("currentpassword") {
             None => return Err(Failure::invalid("To set a new password the current password must be provided.")),
@@ -196,25 +203,33 @@ fn new_password(call: &Call<'_>, user: CloudId, account: CloudId) -> Result<Opti
     Ok(Some(Secret::new(password)))
 }
 
-/// The domain's password policy.
-fn check_password(call: &Call<'_>, domain: CloudId, password: &str) -> Result<()> {
+/// The domain's password policy, in the order in which CloudStack looks (`PasswordPolicyImpl`).
+fn check_password(call: &Call<'_>, domain: CloudId, username: &str, password: &str) -> Result<()> {
     type Is = fn(&char) -> bool;
-    let least = |name: &str| -> usize { call.world.settings.domain(domain, name).parse().unwrap_or(0) };
-    let length = least("password.policy.minimum.length");
-    if password.chars().count() < length {
-        return Err(Failure::invalid(format!("User password should contain at least [{length}] characters.")));
-    }
+    let setting = |name: &str| call.world.settings.domain(domain, name);
+    let least = |name: &str| -> usize { setting(name).parse().unwrap_or(0) };
     let kinds: [(&str, &str, Is); 4] = [
-        ("digits", "digits", char::is_ascii_digit),
-        ("uppercase.letters", "upper case letters", char::is_ascii_uppercase),
-        ("lowercase.letters", "lower case letters", char::is_ascii_lowercase),
-        ("special.characters", "special characters", char::is_ascii_punctuation),
+        ("special.characters", "special characters", |sign| !sign.is_alphanumeric()),
+        ("uppercase.letters", "upper case letters", |sign| sign.is_uppercase()),
+        ("lowercase.letters", "lower case letters", |sign| sign.is_lowercase()),
+        ("digits", "digits", |sign| sign.is_numeric()),
     ];
     for (name, words, is) in kinds {
         let needed = least(&format!("password.policy.minimum.{name}"));
         if password.chars().filter(is).count() < needed {
             return Err(Failure::invalid(format!("User password should contain at least [{needed}] {words}.")));
         }
+    }
+    let length = least("password.policy.minimum.length");
+    if password.chars().count() < length {
+        return Err(Failure::invalid(format!("User password should contain at least [{length}] characters.")));
+    }
+    let may_contain = setting("password.policy.allowPasswordToContainUsername").eq_ignore_ascii_case("true");
+    if !may_contain && password.to_lowercase().contains(&username.to_lowercase()) {
+        return Err(Failure::invalid("User password should not contain their username."));
+    }
+    if !matches!(setting("password.policy.regex"), "" | ".+") {
+        return Err(Failure::invalid(guesses::PASSWORD_REGEX));
     }
     Ok(())
 }

@@ -2,9 +2,30 @@
 
 use super::{
     World,
-    entities::{Account, PROJECT_ACCOUNT, Role, RoleKind, User},
+    entities::{Account, PROJECT_ACCOUNT, Role, RoleKind, State, User},
 };
-use crate::ids::CloudId;
+use crate::{ids::CloudId, secrets::Secret};
+
+/// A person as the cloud knows them, for whoever looks into the world from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// First name.
+    pub firstname: String,
+    /// Last name.
+    pub lastname: String,
+    /// E-mail address.
+    pub email: Option<String>,
+    /// Time zone.
+    pub timezone: Option<String>,
+    /// State of the user; not that of the account.
+    pub state: State,
+    /// Wrong passwords since the last right one.
+    pub wrong_passwords: u32,
+    /// Provider of the second factor, and whether a code confirmed its set-up.
+    pub second_factor: Option<(&'static str, bool)>,
+    /// The icon in base64.
+    pub icon: Option<String>,
+}
 
 impl World {
     /// The ROOT domain.
@@ -30,6 +51,36 @@ impl World {
     /// The id of a user that is not removed, by name in a domain.
     pub fn find_user(&self, domain: CloudId, username: &str) -> Option<CloudId> {
         self.user_named(domain, username).map(|user| user.id)
+    }
+
+    /// A person as the cloud knows them now.
+    pub fn person(&self, user: CloudId) -> Option<Person> {
+        let row = self.users.get(user)?;
+        Some(Person {
+            firstname: row.firstname.clone(),
+            lastname: row.lastname.clone(),
+            email: row.email.clone(),
+            timezone: row.timezone.clone(),
+            state: row.state,
+            wrong_passwords: row.wrong_passwords,
+            second_factor: row.second_factor.as_ref().map(|factor| (factor.provider, factor.verified)),
+            icon: self.icons.get(&("User".to_owned(), user.to_string())).cloned(),
+        })
+    }
+
+    /// Whether this is the user's password.
+    pub fn has_password(&self, user: CloudId, password: &str) -> bool {
+        self.users.get(user).is_some_and(|row| row.password.matches(password))
+    }
+
+    /// What the user's authenticator app holds: the secret of the second factor.
+    pub fn second_factor_secret(&self, user: CloudId) -> Option<Secret> {
+        self.users.get(user)?.second_factor.as_ref().map(|factor| factor.secret.clone())
+    }
+
+    /// How many sessions of a user there are, live or run out.
+    pub fn sessions_of(&self, user: CloudId) -> usize {
+        self.sessions.values().filter(|session| session.user == user).count()
     }
 
     /// The account's users that are not removed.

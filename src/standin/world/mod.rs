@@ -23,6 +23,7 @@ use entities::{
     Volume,
 };
 pub use entities::{AccountKind, Power, RoleKind, State, Stubbornness};
+pub use lookups::Person;
 use table::Table;
 
 use super::{calls::Received, faults::Faults, usage::Usage};

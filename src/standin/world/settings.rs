@@ -152,6 +152,31 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         SECURITY,
         "Advanced",
     ),
+    in_domain(
+        define(
+            "password.policy.allowPasswordToContainUsername",
+            "true",
+            "Boolean",
+            PP,
+            "Whether a password may contain the user's name.",
+        ),
+        SECURITY,
+        "Advanced",
+    ),
+    in_domain(define("password.policy.regex", ".+", "String", PP, "What a password must match."), SECURITY, "Advanced"),
+    fixed(
+        define("enable.secure.session.cookie", "false", "Boolean", MS, "Whether the session cookie is marked secure."),
+        API,
+        "Advanced",
+    ),
+    define("api.sessionkey.cookie.samesite", "Lax", "String", MS, "SameSite of the cookie with the session key."),
+    define(
+        "api.sessionkey.check.locations",
+        "CookieAndParameter",
+        "String",
+        MS,
+        "Where the session key is looked for.",
+    ),
     define("incorrect.login.attempts.allowed", "5", "Number", MS, "Wrong passwords before a user is disabled."),
     fixed(
         define("quota.enable.service", "true", "Boolean", "QUOTA-PLUGIN", "Whether quota is calculated."),

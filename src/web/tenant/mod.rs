@@ -6,13 +6,18 @@ mod figures;
 mod ladder;
 mod notifications;
 mod overview;
+mod own;
+mod password;
 mod payment_settings;
+mod profile;
+mod second_factor;
 
 use axum::{
     Router,
     routing::{get, post},
 };
 
+pub(super) use self::own::{links, uploads};
 use super::{WebState, pages::Page};
 
 /// The routes below `base`.
@@ -27,4 +32,5 @@ pub(super) fn routes(base: &str) -> Router<WebState> {
         .route(&at(Page::Notifications), get(notifications::page).post(notifications::save))
         .route(&at(Page::DeleteRequest), get(delete_request::page).post(delete_request::ask))
         .route(&below(Page::DeleteRequest, "/take-back"), post(delete_request::take_back))
+        .merge(own::routes(base))
 }

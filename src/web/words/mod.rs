@@ -12,6 +12,7 @@ pub(in crate::web) mod credits;
 pub(in crate::web) mod delete_request;
 pub(in crate::web) mod notifications;
 pub(in crate::web) mod overview;
+pub(in crate::web) mod own;
 pub(in crate::web) mod payment_settings;
 pub(in crate::web) mod queue;
 

@@ -1,0 +1,123 @@
+//! My Profile: what CloudStack and bursar know of the person; seen first, changed on a page of its own.
+
+mod address;
+mod edit;
+mod picture;
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+
+pub(super) use self::{
+    address::{confirm, confirm_page, give_up},
+    edit::{form, save},
+    picture::{MOST_FORM_BYTES, picture, remove, upload},
+};
+use super::own::{failed, own, to_the_end};
+use crate::web::{
+    WebState,
+    access::Tenant,
+    error::Failure,
+    pages::{self, After, Frame, Page},
+    rights::{Own as OwnRight, Right},
+    words::{self, own as own_words},
+};
+use crate::{
+    cloudstack::User,
+    people::{address as new_address, own::Own, profile},
+    store::profiles::{self, EmailChange, PictureMark, Profile},
+};
+
+/// Longest side of the picture on the page, in pixels.
+const SHOWN_SIDE: u32 = 128;
+
+#[derive(Template)]
+#[template(path = "profile.html")]
+struct ProfilePage {
+    frame: Frame,
+    said: Option<&'static str>,
+    problem: Option<String>,
+    picture_problem: Option<&'static str>,
+    account: String,
+    limit: Option<String>,
+    user: User,
+    profile: Profile,
+    change: Option<EmailChange>,
+    picture: Option<PictureMark>,
+}
+
+impl ProfilePage {
+    fn text<'a>(&self, field: &'a Option<String>) -> &'a str {
+        field.as_deref().filter(|text| !text.is_empty()).unwrap_or(own_words::NOT_GIVEN)
+    }
+
+    fn line<'a>(&self, field: &'a str) -> &'a str {
+        if field.is_empty() { own_words::NOT_GIVEN } else { field }
+    }
+
+    const fn side(&self) -> u32 {
+        SHOWN_SIDE
+    }
+
+    fn icon(&self) -> &'static str {
+        match self.picture.as_ref().map(|mark| mark.icon.as_str()) {
+            None => "",
+            Some("set") => own_words::ICON_SET,
+            Some("refused") => own_words::ICON_REFUSED,
+            Some("waiting") => own_words::ICON_WAITING,
+            Some(_) => own_words::ICON_UNKNOWN,
+        }
+    }
+}
+
+/// The page. A visit takes a confirmed address over.
+pub(super) async fn page(
+    State(state): State<WebState>,
+    tenant: Tenant<OwnRight>,
+    Query(after): Query<After>,
+) -> Result<Response, Failure> {
+    let own = own(&state, &tenant)?;
+    let mut said = own_words::said(&after.done);
+    if tenant.navigates() {
+        let work = address::take_over(state.clone(), own.clone());
+        let taken = to_the_end(work).await?.map_err(|error| failed(&state, error))?;
+        if taken == new_address::TakenOver::Done {
+            said = own_words::said("taken-over");
+        }
+    }
+    pages::show(&build(&state, &tenant, &own, said).await?)
+}
+
+/// Reads everything that the page shows.
+async fn build<R: Right>(
+    state: &WebState,
+    tenant: &Tenant<R>,
+    own: &Own,
+    said: Option<&'static str>,
+) -> Result<ProfilePage, Failure> {
+    let user = own.read().await.map_err(|error| failed(state, error))?;
+    let profile = profile::kept(own).await.map_err(|error| failed(state, error))?;
+    let change = new_address::on_its_way(own).await.map_err(|error| failed(state, error))?;
+    let account = tenant.account();
+    let mut tx = state.app.store.read().await?;
+    let picture = profiles::find_picture_mark(&mut tx, &user.id.to_string()).await?;
+    let standing = state.app.standings(&mut tx).await?.into_iter().find(|s| s.payer == account.payer_id);
+    tx.commit().await?;
+    let limit = standing
+        .filter(|standing| standing.managed)
+        .map(|standing| state.app.config.billing.currency.format(standing.figures.limit));
+    Ok(ProfilePage {
+        frame: Frame::around(state, tenant, Page::Profile),
+        said,
+        problem: None,
+        picture_problem: None,
+        account: account.full_name(),
+        limit,
+        user,
+        profile,
+        change,
+        picture,
+    })
+}
