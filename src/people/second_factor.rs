@@ -187,9 +187,18 @@ pub async fn confirm(own: &Own, mark: &str, code: &Secret) -> Result<(), FactorE
     ended
 }
 
-/// Switches it off, once a right code was seen. People whose password CloudStack takes prove it in a session of its own, by
-/// password and code; for the others the code has to go into their own session, which a wrong one ends.
-pub async fn end(own: &Own, password: &Secret, code: &Secret) -> Result<Ended, FactorError> {
+/// What a proof told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proven {
+    /// The code was right.
+    ByCode,
+    /// The password was right, and the second factor is gone: no code had ever confirmed it, so that sign-in wiped it.
+    NeverConfirmed,
+}
+
+/// Proves that whoever is at the browser has the second factor, without changing it. People whose password CloudStack takes prove it
+/// in a session of its own, by password and code; for the others the code has to go into their own session, which a wrong one ends.
+pub async fn prove(own: &Own, password: &Secret, code: &Secret) -> Result<Proven, FactorError> {
     if !is_code(code) {
         return Err(FactorError::NotACode);
     }
@@ -205,19 +214,28 @@ pub async fn end(own: &Own, password: &Secret, code: &Secret) -> Result<Ended, F
         prove_apart(own, &user, password, code, left).await
     };
     match &proven {
-        Ok(_) => own.was_right(Try::Code).await?,
-        Err(FactorError::WrongCode { .. } | FactorError::SignedOut) => {
-            own.audit("second-factor.end", Some("on"), "refused: wrong code").await?;
-        }
-        Err(FactorError::WrongPassword { .. }) => {
+        Ok(Proven::ByCode) => own.was_right(Try::Code).await?,
+        Ok(Proven::NeverConfirmed) => {
             own.was_not_looked_at(Try::Code).await?;
-            own.audit("second-factor.end", Some("on"), "refused: wrong password").await?;
+            forget(own).await?;
+            own.audit("second-factor.prove", Some("on"), "off: no code had confirmed it").await?;
         }
-        Err(_) => own.was_not_looked_at(Try::Code).await?,
+        Err(FactorError::WrongCode { .. } | FactorError::SignedOut) => {
+            own.audit("second-factor.prove", Some("on"), "wrong code").await?;
+        }
+        Err(error) => {
+            own.was_not_looked_at(Try::Code).await?;
+            if matches!(error, FactorError::WrongPassword { .. }) {
+                own.audit("second-factor.prove", Some("on"), "wrong password").await?;
+            }
+        }
     }
-    if proven? == Ended::WasNeverConfirmed {
-        forget(own).await?;
-        own.audit("second-factor.end", Some("on"), "off: no code had confirmed it").await?;
+    proven
+}
+
+/// Switches it off, once a right code was seen ([`prove`]).
+pub async fn end(own: &Own, password: &Secret, code: &Secret) -> Result<Ended, FactorError> {
+    if prove(own, password, code).await? == Proven::NeverConfirmed {
         return Ok(Ended::WasNeverConfirmed);
     }
     own.audit("second-factor.end", Some("on"), "asked for").await?;
@@ -238,9 +256,9 @@ pub async fn end(own: &Own, password: &Secret, code: &Secret) -> Result<Ended, F
 }
 
 /// Gives the code in the person's own session.
-async fn prove_here(own: &Own, code: &Secret) -> Result<Ended, FactorError> {
+async fn prove_here(own: &Own, code: &Secret) -> Result<Proven, FactorError> {
     match own.sessions.give_code(&own.session, code).await {
-        Ok(()) => Ok(Ended::SwitchedOff),
+        Ok(()) => Ok(Proven::ByCode),
         Err(Error::SecondFactor { .. }) => Err(FactorError::SignedOut),
         Err(error) => Err(OwnError::from(error).into()),
     }
@@ -253,7 +271,7 @@ async fn prove_apart(
     password: &Secret,
     code: &Secret,
     left: i64,
-) -> Result<Ended, FactorError> {
+) -> Result<Proven, FactorError> {
     let passwords_left = own.try_once(Try::SignIn).await?;
     if password.is_empty() {
         own.was_not_looked_at(Try::SignIn).await?;
@@ -268,12 +286,12 @@ async fn prove_apart(
     own.was_right(Try::SignIn).await?;
     if !proof.second_factor_pending {
         own.sign_out(&proof.session).await;
-        return Ok(Ended::WasNeverConfirmed);
+        return Ok(Proven::NeverConfirmed);
     }
     match own.sessions.give_code(&proof.session, code).await {
         Ok(()) => {
             own.sign_out(&proof.session).await;
-            Ok(Ended::SwitchedOff)
+            Ok(Proven::ByCode)
         }
         // CloudStack has ended that session.
         Err(Error::SecondFactor { .. }) => Err(FactorError::WrongCode { left }),
