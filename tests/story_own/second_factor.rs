@@ -338,3 +338,39 @@ async fn a_mandate_is_told() {
     place.cloud.standin.with(|world| world.set_configuration("mandate.user.2fa", "true"));
     browser.open("/second-factor").await.says("Your cloud wants everybody in your domain to have a second factor");
 }
+
+#[tokio::test]
+async fn who_has_one_gives_it_to_ask_for_the_deletion_of_the_account() {
+    on_each_database(|database| async {
+        let place = Place::open_to_factors(database).await;
+        let mut browser = place.alice().await;
+        browser.turn_on().await;
+        let page = browser.open("/delete-request").await;
+        speaks_plainly(&page.text);
+        let nonce = page.hidden("nonce");
+        let ask = async |browser: &mut Browser<'_>, password: &str, code: &str| {
+            let fields = [
+                ("nonce", nonce.as_str()),
+                ("reason", "we move"),
+                ("name", "alice"),
+                ("understood", "yes"),
+                ("password", password),
+                ("code", code),
+            ];
+            browser.post("/delete-request", &fields).await
+        };
+        ask(&mut browser, "", "").await.is_refused_with("give your password and a code");
+        let code = place.app();
+        ask(&mut browser, PASSWORD, not(&code)).await.is_refused_with("code");
+        ask(&mut browser, "not-the-password", &code).await.is_refused_with("password");
+        assert!(browser.is_signed_in().await, "a wrong try ends nothing");
+        let page = browser.open("/delete-request").await;
+        assert!(!page.text.contains("This account is to be deleted."), "nothing was asked");
+        ask(&mut browser, PASSWORD, &place.app()).await.is_done("asked");
+        browser.open("/delete-request").await.says("This account is to be deleted.");
+        assert_eq!(place.factor(), Some(("totp", true)), "it is still on");
+        // The way back needs neither.
+        browser.post("/delete-request/take-back", &[]).await.is_done("back");
+    })
+    .await;
+}

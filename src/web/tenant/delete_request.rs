@@ -8,10 +8,18 @@ use axum::{
     response::Response,
 };
 
-use super::figures;
+use super::{
+    figures,
+    own::{failed, own, to_the_end},
+    second_factor,
+};
 use crate::{
     ids::AccountId,
-    people::leaving::{self, Step},
+    people::{
+        leaving::{self, Step},
+        second_factor as factor,
+    },
+    secrets::Secret,
     store::{
         Tx, cloud,
         leaving::{self as rows, DeleteRequest},
@@ -197,12 +205,36 @@ pub(super) async fn ask(
             return pages::show_refused(&view(&state, &tenant, None, typed, Some(mistake)).await?);
         }
     };
+    if let Some(mistake) = proven(&state, &tenant, &fields).await? {
+        return pages::show_refused(&view(&state, &tenant, None, reason, Some(mistake)).await?);
+    }
     let author = tenant.author();
     let mut tx = app.store.begin().await?;
     let step = Step { author: &author, now: app.clock.now(), zone: app.config.billing.zone };
     leaving::ask(&mut tx, &key, account, &reason, app.config.web.delete_wait, step).await?;
     tx.commit().await?;
     Ok(pages::done(&state, Page::DeleteRequest, "asked"))
+}
+
+/// Asks for the second factor where the person has one. None: proven, or there is none.
+async fn proven(state: &WebState, tenant: &Tenant<Leave>, fields: &Fields) -> Result<Option<Mistake>, Failure> {
+    let own = own(state, tenant)?;
+    let user = match own.read().await {
+        Ok(user) => user,
+        Err(error) => return Err(failed(state, error)),
+    };
+    if user.is_2fa_enabled != Some(true) {
+        return Ok(None);
+    }
+    let code: String = fields.get("code").split_whitespace().collect();
+    if code.is_empty() {
+        return Ok(Some(Mistake::new("code", text::CODE_WANTED)));
+    }
+    let (password, code) = (Secret::new(fields.exact("password")), Secret::new(code));
+    match to_the_end(async move { factor::prove(&own, &password, &code).await }).await? {
+        Ok(_) => Ok(None),
+        Err(error) => Ok(Some(Mistake::new("code", second_factor::problem(state, error)?))),
+    }
 }
 
 fn checked(fields: &Fields, name: &str) -> Result<String, Mistake> {

@@ -232,7 +232,13 @@ async fn refused<R: Right>(
     own: &Own,
     error: FactorError,
 ) -> Result<Response, Failure> {
-    let problem = match error {
+    let problem = problem(state, error)?;
+    pages::show_refused(&FactorPage { problem: Some(problem), ..anew(state, tenant, own).await? })
+}
+
+/// Why nothing was changed, as a sentence for the page; `Err`: a page of its own.
+pub(super) fn problem(state: &WebState, error: FactorError) -> Result<String, Failure> {
+    Ok(match error {
         FactorError::Own(OwnError::Unsure(why)) => {
             tracing::warn!(error = %why, "it is not known what became of a second factor");
             own_words::FACTOR_UNSURE.to_owned()
@@ -250,6 +256,5 @@ async fn refused<R: Right>(
         FactorError::Undone => own_words::FACTOR_UNDONE.to_owned(),
         FactorError::ShutOut => own_words::SHUT_OUT.to_owned(),
         FactorError::NotDone => own_words::FACTOR_NOT_DONE.to_owned(),
-    };
-    pages::show_refused(&FactorPage { problem: Some(problem), ..anew(state, tenant, own).await? })
+    })
 }

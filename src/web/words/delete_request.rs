@@ -25,9 +25,11 @@ words! {
     NAME = "Type the name of the account";
     NAME_WRONG = "That is not the name of this account. Type it exactly as it stands above.";
     REASON = "Why (for the administrator)";
+    FACTOR = "If your user has a second factor";
+    FACTOR_WHAT = "Then this wants your password and a code. Otherwise leave both empty.";
     PASSWORD = "Your password";
-    CODE = "Code of your second factor";
-    CODE_WHAT = "Your user has a second factor, so this wants both.";
+    CODE = "Code";
+    CODE_WANTED = "Your user has a second factor: give your password and a code.";
     UNDERSTOOD = "I know that everything in this account will be deleted.";
     UNDERSTOOD_WANTED = "Say that you know what will be deleted.";
     BUTTON = "Ask that the account be deleted";
