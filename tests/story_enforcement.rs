@@ -368,7 +368,7 @@ async fn a_lock_by_hand_while_ours_was_under_way_is_seen_however_late_ours_is_co
         // The lock acts, and its job can not be looked up; hours go by before the next run.
         fault(&cloud, "queryAsyncJobResult", FaultKind::Status(503));
         let report = cloud.enforce().await;
-        assert!(report.locked.is_empty() && report.failed[0].contains("the next run looks again"), "{report:?}");
+        assert!(report.locked.is_empty() && report.started[0].contains("the next run looks again"), "{report:?}");
         let id = id_of(&cloud, "bob").await;
         cloud.pass(10 * MINUTE);
         cloud.standin.with(|world| world.lock_by_admin(id));
@@ -522,7 +522,7 @@ async fn a_lock_that_never_arrived_is_done_by_a_later_run() {
             let cloud = due(database, &["bob"]).await;
             fault(&cloud, "disableAccount", kind.clone());
             let report = cloud.enforce().await;
-            assert_eq!((report.locked.len(), report.failed.len()), (0, 1), "{kind:?}: {report:?}");
+            assert_eq!((report.locked.len(), report.started.len()), (0, 1), "{kind:?}: {report:?}");
             assert_eq!(state(&cloud, "bob").await, State::Enabled);
             // The request could still be on its way until it has expired; nothing new is sent before.
             let report = cloud.enforce().await;
@@ -544,7 +544,7 @@ async fn a_lock_that_acts_after_bursar_stopped_waiting_is_still_ours() {
         let gate = Gate::default();
         fault(&cloud, "disableAccount", FaultKind::DelayUntil(gate.clone()));
         let report = cloud.enforce().await;
-        assert_eq!((report.locked.len(), report.failed.len()), (0, 1), "{report:?}");
+        assert_eq!((report.locked.len(), report.started.len()), (0, 1), "{report:?}");
         gate.open();
         while state(&cloud, "bob").await != State::Locked {
             tokio::task::yield_now().await;
@@ -564,7 +564,11 @@ async fn a_refused_lock_is_reported_and_tried_again() {
             let cloud = due(database, &["bob"]).await;
             fault(&cloud, "disableAccount", FaultKind::Status(status));
             let report = cloud.enforce().await;
-            assert_eq!((report.locked.len(), report.failed.len()), (0, 1), "{status}: {report:?}");
+            assert_eq!(
+                (report.locked.len(), report.failed.len() + report.started.len()),
+                (0, 1),
+                "{status}: {report:?}"
+            );
             assert!(holds(&cloud, "bob").await.is_empty());
             cloud.pass(HOUR);
             assert_eq!(cloud.round().await.locked, ["ROOT/bob"], "{status}");
@@ -589,7 +593,7 @@ async fn a_job_that_takes_longer_than_the_deadline_is_concluded_by_the_next_run(
         cloud.arm(&["notify", "lock"]).await;
         let_the_date_come(&cloud, &["bob"]).await;
         let report = cloud.enforce().await;
-        assert!(report.failed[0].contains("its job has not ended"), "{report:?}");
+        assert!(report.started[0].contains("its job has not ended"), "{report:?}");
         assert_eq!((open_intents(&cloud).await, holds(&cloud, "bob").await.len()), (1, 0));
         cloud.standin.with(World::finish_jobs);
         let report = cloud.enforce().await;
@@ -740,7 +744,7 @@ async fn whoever_lost_the_lease_acts_no_more() {
         };
         let (report, ()) = tokio::join!(work::enforce(&cloud.app, EnforceOptions::default(), "test"), taking);
         let report = report.unwrap();
-        assert!(report.failed[0].contains("another process enforces now"), "{report:?}");
+        assert!(report.started[0].contains("another process enforces now"), "{report:?}");
         assert_eq!(count(&cloud, "disableAccount"), 0);
     })
     .await;

@@ -1,6 +1,8 @@
 //! Enforcement as administrators run it: arming, guards, the fuse and its plans, undo, leaving, holds, restored backups.
 
+mod begun;
 mod desk;
+mod others;
 mod restored;
 
 use std::time::Duration;
@@ -255,6 +257,8 @@ async fn due_to_stop(database: Database) -> Cloud {
             let bob = world.find_account(world.root_domain(), "bob").unwrap();
             let project = world.add_project(bob, "shop");
             machine(world, project, "shop-vm");
+            let eve = tenant(world, "eve");
+            world.add_project_member(project, eve);
         },
     )
     .await;
@@ -291,6 +295,7 @@ async fn the_fuse_counts_machines_of_projects_and_the_plan_names_them() {
         let lines = plan(&cloud, id).await.1;
         assert!(lines[0].machines.contains("bob-vm") && lines[0].machines.contains("shop-vm"), "{lines:?}");
         assert!(lines[0].notes.contains("its projects are suspended") && lines[0].notes.contains("shop"), "{lines:?}");
+        assert!(lines[0].notes.contains("people of other accounts work in its projects: shop (eve)"), "{lines:?}");
         // A machine that nobody has seen in the plan: the line waits for another plan.
         cloud.approve(id, "alice").await.unwrap();
         let bob = id_of(&cloud, "bob").await;

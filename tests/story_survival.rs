@@ -2,6 +2,8 @@
 //!
 //! Here the real program runs, as child processes, beside the stand-in.
 
+mod killed;
+
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -407,4 +409,18 @@ async fn a_folder_that_can_not_be_written_is_told_in_a_sentence_and_nothing_is_l
     succeeds(&cloud, &["verify"]).await;
     assert_eq!(outcome(&cloud).await, before);
     assert!(to_the_end(&cloud).await.contains("bob Some(Locked) [\"billing\"]"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_finds_nothing_wrong_counts_as_a_look_at_a_new_version() {
+    on_each_database(|database| async {
+        let cloud = five_days_behind(database, now()).await;
+        cloud.catch_up().await;
+        cloud.switch(bursar::enforcement::switches::VERSION, "4.20.1.0").await;
+        assert!(succeeds(&cloud, &["enforce"]).await.contains("CloudStack was 4.20.1.0"));
+        let text = succeeds(&cloud, &["check"]).await;
+        assert!(text.contains("looked at, and enforcement goes on"), "{text}");
+        assert!(succeeds(&cloud, &["enforce"]).await.contains("Locked: ROOT/bob"));
+    })
+    .await;
 }

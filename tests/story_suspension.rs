@@ -343,7 +343,7 @@ async fn a_machine_that_goes_on_running_is_followed_up_and_starts_again_with_the
                 Some("stop"),
                 "the account is disabled, whatever its machines do"
             );
-            assert!(report.failed[0].contains("still running: first"), "{report:?}");
+            assert!(report.started[0].contains("still running: first"), "{report:?}");
             story.cloud.standin.with(|world| world.set_stubbornness(first, Stubbornness::Obedient));
             story.cloud.pass(HOUR);
             story.cloud.round().await;
@@ -506,7 +506,7 @@ async fn a_restore_waits_for_the_job_that_still_stops_machines() {
         story.due_to_stop().await;
         story.cloud.standin.with(|world| world.set_job_delay(u32::MAX));
         let report = story.cloud.enforce().await;
-        assert!(report.failed[0].contains("its job has not ended"), "{report:?}");
+        assert!(report.started[0].contains("its job has not ended"), "{report:?}");
         let report = story.pay().await;
         assert_eq!((report.restored.len(), story.count("enableAccount")), (0, 0), "{report:?}");
         story.cloud.standin.with(|world| {
@@ -557,10 +557,49 @@ async fn what_a_start_lacks_room_for_is_tried_again_and_then_told() {
         story.fault("startVirtualMachine", FaultKind::Status(503));
         let report = story.pay().await;
         assert_eq!(story.state(), State::Enabled, "open at once, whatever its machines do");
-        assert!(report.failed.iter().any(|line| line.contains("was not started")), "{report:?}");
+        assert!(report.started.iter().any(|line| line.contains("was not started")), "{report:?}");
         story.cloud.pass(HOUR);
         story.cloud.round().await;
         story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn machines_come_back_where_somebody_enabled_the_account_before_the_end_of_the_stop_was_seen() {
+    on_each_database(|database| async {
+        let story = story(database, false, |_| {}).await;
+        story.due_to_stop().await;
+        // The account is disabled, and nobody hears of it.
+        story.fault("queryAsyncJobResult", FaultKind::InvalidJson);
+        let report = story.cloud.enforce().await;
+        assert!(report.stopped.is_empty() && story.state() == State::Disabled, "{report:?}");
+        story.cloud.standin.with(|world| world.enable_by_admin(story.bob.account));
+        story.pay().await;
+        story.cloud.enforce().await;
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn limits_of_a_project_come_back_though_its_activation_was_declined_at_first() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        let before = story.limits(story.bob.project);
+        story.due_to_stop().await;
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+        assert_ne!(story.limits(story.bob.project), before);
+        for _ in 0..4 {
+            story.fault("activateProject", FaultKind::Status(431));
+        }
+        story.pay().await;
+        for _ in 0..5 {
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+        }
+        assert_eq!(story.limits(story.bob.project), before);
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
     })
     .await;
 }

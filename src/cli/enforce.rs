@@ -90,6 +90,7 @@ fn enforce_text(report: &serde_json::Value) -> String {
         ("Stopped", "stopped"),
         ("Opened again", "restored"),
         ("Under way", "started"),
+        ("Under way", "started"),
         ("Not done", "failed"),
         ("Left out of the plan", "skipped"),
         ("From a former run", "recovered"),

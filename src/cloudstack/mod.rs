@@ -56,6 +56,7 @@ pub use keys::{KeyPair, UserKeys};
 pub use limits::{LimitOwner, PRIMARY_STORAGE, ResourceLimit, ResourceUse};
 pub use machines::{VirtualMachine, VmFilter};
 pub use pace::ReadPace;
+pub use projects::ProjectMember;
 pub use quota::{QuotaBalance, QuotaCredit, QuotaItem, QuotaTariff};
 pub use roles::{Role, RolePermission};
 pub use settings::{ClientSettings, Credentials};

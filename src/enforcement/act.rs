@@ -142,6 +142,13 @@ impl<'a> Actor<'a> {
         if let Some(why) = out_of_step(rung, state, hold.as_ref()) {
             return Ok(Done::No(why));
         }
+        if rung == Rung::Stop
+            && let Some(hold) = &hold
+            && self.is_no_longer_ours(account, hold).await?
+        {
+            self.note_hold_of_others(account.id).await?;
+            return Ok(Done::No("somebody else locked it, in CloudStack".to_owned()));
+        }
         let patience = self.enforcer.settings.intent_deadline;
         let intent = match self.begin(account, decision, rung.word(), state, None).await? {
             Some(intent) => intent,
@@ -187,6 +194,16 @@ impl<'a> Actor<'a> {
             ..account.clone()
         };
         protection(&as_read, &self.enforcer.settings.protected).map(|why| format!("it is protected: {why}"))
+    }
+
+    /// Whether the lock that stands is not bursar's, or not only. Where the events can not be read, what was seen last holds.
+    async fn is_no_longer_ours(&self, account: &Account, hold: &HoldRow) -> Result<bool, Error> {
+        let Some(own) = &self.own_name else { return Ok(false) };
+        let mut tx = self.enforcer.store.read().await?;
+        let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
+        tx.commit().await?;
+        let begun = Self::locked_under(hold, &intents);
+        Ok(self.is_suspended_by_others(account, own, begun).await? == Some(true))
     }
 
     /// The hold that bursar itself has on an account.

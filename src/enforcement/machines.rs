@@ -1,6 +1,9 @@
 //! The machines of an account and of its projects, as CloudStack lists them now.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     act::Actor,
@@ -10,7 +13,7 @@ use super::{
 use crate::{
     cloudstack::{self, VirtualMachine, VmFilter},
     ids::CloudId,
-    store::cloud::Account,
+    store::cloud::{Account, Project},
 };
 
 /// A machine that a stop would stop.
@@ -55,6 +58,40 @@ impl Actor<'_> {
                 project: names.get(&listed.project).cloned(),
             })
             .collect())
+    }
+
+    /// Active projects of an account in which people of other accounts work, with those accounts' names. Without the right to look,
+    /// none.
+    pub(super) async fn projects_with_others(
+        &self,
+        account: &Account,
+        projects: &[Project],
+    ) -> Result<Vec<String>, Error> {
+        let mut shared = Vec::new();
+        let own = projects.iter().filter(|project| project.owner_account_id == Some(account.id));
+        for project in own.filter(|project| project.state == "Active") {
+            let Ok(id) = project.cloud_id.parse::<CloudId>() else { continue };
+            let members = match self.client.list_project_members(id).await {
+                Ok(members) => members,
+                Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Gone { .. }) => continue,
+                // Only a note depends on it: the run goes on.
+                Err(error) => {
+                    tracing::debug!(project = %project.name, %error, "who works in a project could not be read");
+                    shared.push(format!("{} (who, could not be read)", project.name));
+                    continue;
+                }
+            };
+            let others: BTreeSet<String> = members
+                .iter()
+                .filter(|member| member.account_id.to_string() != account.cloud_id)
+                .map(|member| member.account.clone().unwrap_or_else(|| member.account_id.to_string()))
+                .collect();
+            if !others.is_empty() {
+                let names: Vec<String> = others.into_iter().collect();
+                shared.push(format!("{} ({})", project.name, names.join(", ")));
+            }
+        }
+        Ok(shared)
     }
 
     /// The machines of an account and of projects, oldest first: what came first is mostly what the rest depends upon.

@@ -13,7 +13,8 @@ use crate::{
     store::{
         StoreError, Tx,
         cloud::{self, Account},
-        enforcement as rows, runs,
+        enforcement::{self as rows, HoldRow, IntentRow},
+        runs,
     },
     time::Timestamp,
 };
@@ -28,8 +29,17 @@ const EVENTS_KEPT_DAYS: u64 = 15;
 /// Who placed a hold that was found in the events.
 const OUTSIDE: &str = "admin outside bursar";
 
-/// That an account was locked or disabled.
-struct Suspension {
+/// Whether somebody else locked or disabled the account since `begun`, when bursar set out to lock it. Where bursar's own event is
+/// older than that, our clock was ahead of CloudStack's, and its event is what counts.
+fn by_others(events: &[Event], cloud_id: &str, own: &str, begun: Timestamp) -> bool {
+    let about_it = || events.iter().filter(|event| event.cloud_id == cloud_id);
+    let first_own = about_it().filter(|event| event.username == own).filter_map(|event| event.at).min();
+    let since = first_own.map_or(begun, |first_own| first_own.min(begun));
+    about_it().any(|event| event.username != own && event.at.is_none_or(|at| at > since))
+}
+
+/// What happened to an account or a project.
+struct Event {
     cloud_id: String,
     username: String,
     /// None where the event tells no instant.
@@ -56,9 +66,49 @@ impl Actor<'_> {
         cloud_id: &str,
         since: Timestamp,
     ) -> Result<Option<Vec<String>>, Error> {
-        let Some(suspensions) = self.suspensions(event_type, since).await? else { return Ok(None) };
-        let about_it = suspensions.into_iter().filter(|suspension| suspension.cloud_id == cloud_id);
-        Ok(Some(about_it.map(|suspension| suspension.username).collect()))
+        let Some((events, _)) = self.events(event_type, since).await? else { return Ok(None) };
+        let about_it = events.into_iter().filter(|event| event.cloud_id == cloud_id);
+        Ok(Some(about_it.map(|event| event.username).collect()))
+    }
+
+    /// Whether CloudStack's events tell that the suspension of an account is not, or not only, bursar's, which locked it under an
+    /// intent of `begun`. None: the events can not be read.
+    pub(super) async fn is_suspended_by_others(
+        &self,
+        account: &Account,
+        own: &str,
+        begun: Timestamp,
+    ) -> Result<Option<bool>, Error> {
+        // As far as our clock may differ from CloudStack's in a run that locks.
+        let since = begun.minus(self.enforcer.settings.clock_jump.max(EVENT_TOLERANCE));
+        let Some((suspended, _)) = self.events("ACCOUNT.DISABLE", since).await? else { return Ok(None) };
+        if by_others(&suspended, &account.cloud_id, own, begun.minus(EVENT_TOLERANCE)) {
+            return Ok(Some(true));
+        }
+        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", since).await? else { return Ok(None) };
+        // Enabled by somebody else after our last act, and suspended now: past the events, as the quota plugin does it.
+        let newest = |events: &[Event], ours: bool| {
+            let about_it = events.iter().filter(|event| event.cloud_id == account.cloud_id);
+            about_it.filter(|event| (event.username == own) == ours).filter_map(|event| event.at).max()
+        };
+        let (ours, theirs) = (newest(&suspended, true), newest(&enabled, false));
+        Ok(Some(theirs.is_some_and(|theirs| ours.is_some_and(|ours| ours < theirs))))
+    }
+
+    /// The instant of the intent under which bursar locked the account: the newest that was done.
+    pub(super) fn locked_under(hold: &HoldRow, intents: &[IntentRow]) -> Timestamp {
+        let newest = intents.iter().find(|intent| intent.action == "lock" && intent.state == "done");
+        // From the call on, not from the hold: a hold comes late where a later run had to find out that the lock was done.
+        Timestamp::from_ms(newest.map_or(hold.placed_ms, |intent| intent.created_ms))
+    }
+
+    /// Notes that somebody else wants the account suspended.
+    pub(super) async fn note_hold_of_others(&self, account: AccountId) -> Result<(), Error> {
+        let now = self.enforcer.clock.now();
+        let mut tx = self.enforcer.store.begin().await?;
+        place_hold(&mut tx, account, now).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Notes a hold for each lock by others on top of ours since the last look. Looking in every run means that CloudStack may
@@ -83,22 +133,19 @@ impl Actor<'_> {
             tx.commit().await?;
             return Ok(());
         };
-        let since = Timestamp::from_ms(looked.unwrap_or(oldest).max(oldest)).minus(EVENT_TOLERANCE);
+        let oldest = Timestamp::from_ms(oldest).minus(self.enforcer.settings.clock_jump);
+        let since = looked_last.map_or(oldest, |looked| looked.max(oldest)).minus(EVENT_TOLERANCE);
         // Where the events can not be read, nothing is restored anyway.
-        let Some(suspensions) = self.suspensions("ACCOUNT.DISABLE", since).await? else { return Ok(()) };
+        let Some((suspensions, read_at)) = self.events("ACCOUNT.DISABLE", since).await? else { return Ok(()) };
         let mut tx = self.enforcer.store.begin().await?;
         for (cloud_id, hold) in &ours {
-            let placed = Timestamp::from_ms(hold.placed_ms);
-            let by_others = suspensions.iter().any(|suspension| {
-                suspension.cloud_id == *cloud_id
-                    && suspension.username != *own
-                    && suspension.at.is_none_or(|at| at > placed)
-            });
-            if by_others {
+            if by_others(&suspensions, cloud_id, own, Timestamp::from_ms(hold.placed_ms)) {
                 place_hold(&mut tx, hold.account_id, now).await?;
             }
         }
-        runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &now.as_ms().to_string(), now).await?;
+        // Events go by CloudStack's clock: where ours is ahead of it, the next look would begin behind what comes until then.
+        let looked = read_at.unwrap_or(now);
+        runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &looked.as_ms().to_string(), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -149,8 +196,13 @@ impl Actor<'_> {
         Ok(())
     }
 
-    async fn suspensions(&self, event_type: &str, since: Timestamp) -> Result<Option<Vec<Suspension>>, Error> {
-        let mut suspensions = Vec::new();
+    /// Events of a type since an instant, newest first, and when they were listed by CloudStack's clock. None: they can not be read.
+    async fn events(
+        &self,
+        event_type: &str,
+        since: Timestamp,
+    ) -> Result<Option<(Vec<Event>, Option<Timestamp>)>, Error> {
+        let (mut found, mut read_at) = (Vec::new(), None);
         for page in 1..=EVENT_PAGES {
             let filter = EventFilter {
                 event_type: Some(event_type.to_owned()),
@@ -168,18 +220,52 @@ impl Actor<'_> {
                 return Ok(None);
             }
             let rows = events.rows();
+            read_at = read_at.or(events.server_date);
             for event in events.items {
                 let Some(id) = event.resource_id else { continue };
                 if event.created.is_none_or(|created| created >= since) {
                     let username = event.username.unwrap_or_default();
-                    suspensions.push(Suspension { cloud_id: id.to_string(), username, at: event.created });
+                    found.push(Event { cloud_id: id.to_string(), username, at: event.created });
                 }
             }
             if rows < usize::try_from(EVENTS_PER_PAGE).unwrap_or(usize::MAX) {
-                return Ok(Some(suspensions));
+                return Ok(Some((found, read_at)));
             }
         }
         // More events than anybody reads: do not guess.
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(username: &str, at: i64) -> Event {
+        Event { cloud_id: "bob".to_owned(), username: username.to_owned(), at: Some(Timestamp::from_seconds(at)) }
+    }
+
+    #[test]
+    fn a_lock_by_others_counts_from_when_bursar_set_out_to_lock() {
+        let begun = Timestamp::from_seconds(100);
+        assert!(!by_others(&[event("bursar", 101), event("admin", 90)], "bob", "bursar", begun));
+        // While our lock travels, and after it.
+        assert!(by_others(&[event("bursar", 160), event("admin", 120)], "bob", "bursar", begun));
+        assert!(by_others(&[event("admin", 200), event("bursar", 101)], "bob", "bursar", begun));
+        assert!(!by_others(&[event("admin", 200)], "eve", "bursar", begun));
+    }
+
+    #[test]
+    fn where_our_clock_was_ahead_our_own_event_tells_from_when_on() {
+        // It said 100 when CloudStack's said 40; the administrator came at 70.
+        let begun = Timestamp::from_seconds(100);
+        assert!(by_others(&[event("admin", 70), event("bursar", 41)], "bob", "bursar", begun));
+        assert!(!by_others(&[event("bursar", 41), event("admin", 30)], "bob", "bursar", begun));
+    }
+
+    #[test]
+    fn an_event_without_an_instant_counts() {
+        let undated = Event { at: None, ..event("admin", 0) };
+        assert!(by_others(&[undated], "bob", "bursar", Timestamp::from_seconds(100)));
     }
 }

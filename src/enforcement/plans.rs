@@ -157,6 +157,15 @@ pub(super) async fn build(
             .map(|project| project.name.as_str())
             .collect();
         notes.extend(notes_of(*rung, &own));
+        let shared = match actor {
+            Some(actor) if at < MACHINES_LISTED_FOR && *rung != Rung::Lock => {
+                actor.projects_with_others(&planned.account, &projects).await?
+            }
+            _ => Vec::new(),
+        };
+        if !shared.is_empty() {
+            notes.push(format!("people of other accounts work in its projects: {}", shared.join(", ")));
+        }
         if *rung == Rung::Stop {
             machines_stopped += machines.len() as u64;
         }

@@ -9,8 +9,13 @@ use super::{
 };
 use crate::{
     ids::DecisionId,
-    policy::Outcome,
-    store::{acting, cloud, enforcement as rows},
+    policy::{Outcome, Rung},
+    store::{
+        acting,
+        cloud::{self, Account},
+        enforcement::{self as rows, IntentRow},
+        operations,
+    },
 };
 
 /// How long one open intent may take of a run: another one waits behind it, and whoever has paid wants to be opened.
@@ -28,7 +33,10 @@ pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
         let mut tx = store.begin().await?;
         let account = cloud::get_account(&mut tx, row.account_id).await?;
         let name = account.full_name();
-        if row.attempt == 0 && acting::count_notes_of(&mut tx, &row.id).await? == 0 {
+        // A restore whose hold is lifted has begun, though it has sent nothing yet: nobody would decide on the rest again.
+        let opened = row.action == "restore"
+            && !rows::list_holds(&mut tx, Some(row.account_id)).await?.iter().any(|hold| hold.owner == "billing");
+        if row.attempt == 0 && !opened && acting::count_notes_of(&mut tx, &row.id).await? == 0 {
             // Written, and nothing was begun: the decision is taken again.
             let now = actor.enforcer.clock.now();
             rows::end_intent(&mut tx, &row.id, "abandoned", None, "it was never begun", now).await?;
@@ -47,8 +55,8 @@ pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
     Ok(sentences)
 }
 
-/// Drives on what a former run began and this run's decisions still want, and ends what they no longer want. Gives a
-/// sentence for each.
+/// Ends what a former run began and this run's decisions no longer want; what they still want is gone on with by the steps
+/// downwards. Gives a sentence for each.
 pub async fn follow_up<'p>(
     actor: &Actor<'_>,
     decisions: impl Iterator<Item = (&'p PlannedAccount, DecisionId)>,
@@ -66,9 +74,11 @@ pub async fn follow_up<'p>(
         let Some(row) = open.iter().find(|row| row.account_id == account.id) else { continue };
         let intent = Intent::from(row);
         let outcome = planned.decision.outcome;
+        // The same step, decided again, goes on with it. A decision that waits may do so for long: what is half done is ended, so that
+        // it is held, and told.
+        let is_wanted = |step: Rung| outcome.step_down() == Some(step) && planned.armed.has(step);
         let done = match row.action.as_str() {
-            // The decision to restrict goes on with it within the fuse of its run; one that waits leaves it open.
-            "restrict" if !matches!(outcome, Outcome::Restrict | Outcome::Wait) => {
+            "restrict" if !is_wanted(Rung::Restrict) => {
                 let ended = actor.end_restrict(&intent, account).await?;
                 // Who has enough is not kept waiting for the next run.
                 if ended == Done::Yes && planned.standing.figures.available >= planned.opens_at {
@@ -77,11 +87,15 @@ pub async fn follow_up<'p>(
                     ended
                 }
             }
-            "stop" if !matches!(outcome, Outcome::Stop | Outcome::Wait | Outcome::Restore) => {
+            "stop" if !is_wanted(Rung::Stop) && outcome != Outcome::Restore => {
                 match actor.end_stop(&intent, account).await? {
                     Some(done) => done,
+                    None if outcome == Outcome::Wait => continue,
                     // Disabled already, and to stay so: its projects and machines follow.
-                    None => Box::pin(actor.advance(&intent, account, (Drive::GoOn, patience))).await?,
+                    None => {
+                        count_again(actor, row).await?;
+                        Box::pin(actor.advance(&intent, account, (Drive::GoOn, patience))).await?
+                    }
                 }
             }
             _ => continue,
@@ -94,4 +108,33 @@ pub async fn follow_up<'p>(
         });
     }
     Ok(sentences)
+}
+
+/// Ends the step downwards that is open on an account, as far as it came: a person wants the account back. Gives a sentence.
+pub(super) async fn end_what_leads_down(actor: &Actor<'_>, account: &Account) -> Result<Option<String>, Error> {
+    let Some(open) = actor.open_intent(account.id).await? else { return Ok(None) };
+    let intent = Intent::from(&open);
+    let done = match open.action.as_str() {
+        "restrict" => actor.end_restrict(&intent, account).await?,
+        "stop" => match actor.end_stop(&intent, account).await? {
+            Some(done) => done,
+            None => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    let how = match done {
+        Done::Yes => "is ended".to_owned(),
+        Done::No(why) | Done::Started(why) => why,
+    };
+    Ok(Some(format!("{}: an interrupted {}: {how}", account.full_name(), open.action)))
+}
+
+/// What is still to be done to an account that goes down counts for the fuse of the day on which it is done.
+async fn count_again(actor: &Actor<'_>, intent: &IntentRow) -> Result<(), Error> {
+    let mut tx = actor.enforcer.store.begin().await?;
+    let machines = acting::list_machine_notes(&mut tx, Some(intent.account_id)).await?.len();
+    let (machines, now) = (i64::try_from(machines).unwrap_or(i64::MAX), actor.enforcer.clock.now());
+    operations::begin_fuse_use(&mut tx, actor.run, intent.account_id, &intent.action, machines, now).await?;
+    tx.commit().await?;
+    Ok(())
 }

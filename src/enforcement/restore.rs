@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::{
     act::{Actor, Done, EVENT_TOLERANCE, End, INTENTS_LOOKED_AT, Intent, cloud_id},
     calls::{Act, CallEnd},
-    others,
     plan::PlannedAccount,
     restrict::{limit_owner, owners_of},
     run::Error,
@@ -18,7 +17,7 @@ use crate::{
     cloudstack::{self, AccountState},
     ids::DecisionId,
     store::{
-        acting::{self, LimitChange, ProjectNote},
+        acting::{self, LimitChange, Noted, ProjectNote},
         cloud::Account,
         enforcement::{self as rows, HoldRow, IntentRow},
         runs::{self, AuditLine},
@@ -70,6 +69,9 @@ impl Actor<'_> {
         let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
         tx.commit().await?;
         let Some(hold) = holds.iter().find(|hold| hold.owner == "billing") else {
+            if holds.is_empty() && !self.leftovers(account).await?.is_none() {
+                return self.bring_back_the_rest(account, decision, who).await;
+            }
             return Ok(Done::No("bursar did not suspend it".to_owned()));
         };
         if holds.len() > 1 {
@@ -99,6 +101,24 @@ impl Actor<'_> {
         self.advance_restore(&intent, account, self.enforcer.settings.intent_deadline).await
     }
 
+    /// Brings back what is left over of an account that nobody holds any more.
+    async fn bring_back_the_rest(
+        &self,
+        account: &Account,
+        decision: DecisionId,
+        who: Option<&str>,
+    ) -> Result<Done, Error> {
+        let state = self.read_back(account).await?.map(|read| read.state);
+        if let Some(state) = state.as_ref().filter(|state| **state != AccountState::Enabled) {
+            return Ok(Done::Started(format!("it is {}; the rest comes back once it is enabled", state.as_str())));
+        }
+        let before = state.as_ref().map_or("gone", AccountState::as_str);
+        let Some(intent) = self.begin(account, decision, "restore", before, who).await? else {
+            return Ok(Done::Started("an earlier action on it is not finished".to_owned()));
+        };
+        self.advance_restore(&intent, account, self.enforcer.settings.intent_deadline).await
+    }
+
     /// Why the account is not bursar's to open: somebody else suspended it too, or nobody can tell.
     async fn suspended_by_others_too(
         &self,
@@ -110,30 +130,22 @@ impl Actor<'_> {
         let Some(own) = &self.own_name else {
             return Ok(Some("bursar can not tell its own name in CloudStack, so it can not tell its lock from another; enable it by hand".to_owned()));
         };
-        // From the call on, not from the hold: a hold comes late where a later run had to find out that the lock was done.
-        let begun = intents
-            .iter()
-            .find(|intent| intent.action == "lock" && intent.state == "done")
-            .map_or(hold.placed_ms, |intent| intent.created_ms);
-        if !ordered && let Some(why) = self.events_are_missing(Timestamp::from_ms(begun)).await? {
+        let begun = Self::locked_under(hold, intents);
+        if !ordered && let Some(why) = self.events_are_missing(begun).await? {
             return Ok(Some(why));
         }
-        let since = Timestamp::from_ms(begun).minus(EVENT_TOLERANCE);
-        Ok(match self.lockers(account, since).await? {
+        Ok(match self.is_suspended_by_others(account, own, begun).await? {
             // A person who orders it has looked.
             None if ordered => None,
             None => Some(
                 "CloudStack's events can not be read, so nobody knows whether an administrator locked it too; enable it by hand, or allow listEvents"
                     .to_owned(),
             ),
-            Some(names) if names.iter().any(|name| name != own) => {
-                let now = self.enforcer.clock.now();
-                let mut tx = self.enforcer.store.begin().await?;
-                others::place_hold(&mut tx, account.id, now).await?;
-                tx.commit().await?;
-                Some("an administrator locked it too, in CloudStack; that is not bursar's to undo".to_owned())
+            Some(true) => {
+                self.note_hold_of_others(account.id).await?;
+                Some("somebody else locked it too, in CloudStack; that is not bursar's to undo".to_owned())
             }
-            Some(_) => None,
+            Some(false) => None,
         })
     }
 
@@ -220,7 +232,8 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Puts back each limit that still is what the restriction made it. Gives what has to be waited for.
+    /// Puts back each limit that still is what the restriction made it, but for those of projects that wait to be activated:
+    /// CloudStack declines them, and that would count as a try. Gives what has to be waited for.
     async fn restore_limits(
         &self,
         intent: &Intent,
@@ -229,9 +242,13 @@ impl Actor<'_> {
     ) -> Result<Option<String>, Error> {
         let mut tx = self.enforcer.store.read().await?;
         let changes = acting::list_limit_changes(&mut tx, Some(account.id)).await?;
+        let suspended = acting::list_project_notes(&mut tx, Some(account.id)).await?;
         tx.commit().await?;
         let mut waits = None;
         for owner in owners_of(&changes) {
+            if suspended.iter().any(|note| note.project_id == owner) {
+                continue;
+            }
             let Some(named) = limit_owner(read, &owner) else { continue };
             let Some(limits) = self.limits_now(&named).await? else {
                 self.settle_limits(&changes, &owner, "gone", "it is no longer in CloudStack").await?;
@@ -273,7 +290,6 @@ impl Actor<'_> {
                 let why = format!("CloudStack refuses to set it back to {}: {why}", change.before_max);
                 self.put_limit(change, "left", Some(&why), true).await?;
             }
-            // A suspended project refuses; it is asked again once it is active.
             CallEnd::Refused(why) | CallEnd::Unknown(why) => {
                 return Ok(Some(format!("the limit {} is not back yet: {why}", change.type_name)));
             }
@@ -353,13 +369,13 @@ impl Actor<'_> {
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
         for change in acting::list_limit_changes(&mut tx, Some(account.id)).await? {
-            acting::put_limit_state(&mut tx, change.id, state, Some(outcome), Some(now)).await?;
+            acting::put_state(&mut tx, (Noted::Limit, change.id), state, Some(outcome), Some(now)).await?;
         }
         for note in acting::list_project_notes(&mut tx, Some(account.id)).await? {
-            acting::put_project_state(&mut tx, note.id, state, Some(outcome), Some(now)).await?;
+            acting::put_state(&mut tx, (Noted::Project, note.id), state, Some(outcome), Some(now)).await?;
         }
         for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
-            acting::put_machine_state(&mut tx, note.id, state, Some(outcome), Some(now)).await?;
+            acting::put_state(&mut tx, (Noted::Machine, note.id), state, Some(outcome), Some(now)).await?;
         }
         tx.commit().await?;
         Ok(())

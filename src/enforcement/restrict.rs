@@ -12,7 +12,7 @@ use crate::{
     cloudstack::{self, LimitOwner, PRIMARY_STORAGE, ResourceUse},
     ids::CloudId,
     store::{
-        acting::{self, LimitChange},
+        acting::{self, LimitChange, Noted},
         cloud::{self, Account},
     },
     time::Timestamp,
@@ -267,7 +267,7 @@ impl Actor<'_> {
     ) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
-        acting::put_limit_state(&mut tx, change.id, state, outcome, settled.then_some(now)).await?;
+        acting::put_state(&mut tx, (Noted::Limit, change.id), state, outcome, settled.then_some(now)).await?;
         tx.commit().await?;
         Ok(())
     }

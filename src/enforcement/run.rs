@@ -21,7 +21,7 @@ use crate::{
     random::RandomSource,
     rating::tax::TaxRate,
     scope::Scope,
-    store::{Store, StoreError, Tx, enforcement as rows, operations, policy as policy_rows, runs},
+    store::{Store, StoreError, Tx, acting, enforcement as rows, operations, policy as policy_rows, runs},
     time::{Clock, Timestamp},
 };
 
@@ -135,6 +135,8 @@ pub struct EnforceReport {
     pub stopped: Vec<String>,
     /// Accounts enabled again.
     pub restored: Vec<String>,
+    /// Actions that are under way, with what they wait for: a later run ends them.
+    pub started: Vec<String>,
     /// Actions that did not come about, with the reason.
     pub failed: Vec<String>,
     /// Actions left by a former run, with how they ended.
@@ -159,7 +161,8 @@ impl EnforceReport {
                 "stop" => self.stopped.push(account.to_owned()),
                 _ => self.restored.push(account.to_owned()),
             },
-            Done::No(why) | Done::Started(why) => self.failed.push(format!("{account}: {why}")),
+            Done::Started(why) => self.started.push(format!("{account}: {why}")),
+            Done::No(why) => self.failed.push(format!("{account}: {why}")),
         }
     }
 }
@@ -215,7 +218,7 @@ struct Switches {
     arming: Arming,
     paused: bool,
     unconfirmed: Option<String>,
-    /// Whether there is something to give back.
+    /// Whether there is something to give back, or to end.
     holds: bool,
 }
 
@@ -231,7 +234,9 @@ async fn read_switches(enforcer: &Enforcer<'_>) -> Result<Switches, Error> {
         arming: arming(&mut tx).await?,
         paused: runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1"),
         unconfirmed: marker::find_unconfirmed(&mut tx).await?,
-        holds: rows::list_holds(&mut tx, None).await?.iter().any(|hold| hold.owner == "billing"),
+        holds: rows::list_holds(&mut tx, None).await?.iter().any(|hold| hold.owner == "billing")
+            || !rows::list_open_intents(&mut tx).await?.is_empty()
+            || !acting::list_left_over(&mut tx).await?.is_empty(),
     };
     tx.commit().await?;
     Ok(switches)
@@ -301,6 +306,17 @@ async fn give_back(
         let done = actor.restore(planned, *decision).await?;
         report.note("", &planned.account.full_name(), &done);
     }
+    // What was lowered or stopped under a hold that somebody lifted by hand is still bursar's to bring back.
+    let mut tx = actor.enforcer.store.read().await?;
+    let left_over = acting::list_left_over(&mut tx).await?;
+    tx.commit().await?;
+    let is_left_over = |planned: &plan::PlannedAccount| {
+        left_over.contains(&planned.account.id) && planned.decision.outcome.step_down().is_none()
+    };
+    for (planned, decision) in decisions.iter().filter(|(planned, _)| is_left_over(planned)) {
+        let done = actor.restore(planned, *decision).await?;
+        report.note("", &planned.account.full_name(), &done);
+    }
     for (planned, decision) in
         decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers)
     {
@@ -313,7 +329,7 @@ async fn give_back(
     Ok(())
 }
 
-/// Steps downwards: those of an approved plan and no others, else what is due as far as the fuse holds.
+/// Steps downwards: what was begun, then those of an approved plan and no others, else what is due as far as the fuse holds.
 async fn go_down(
     enforcer: &Enforcer<'_>,
     actor: &Actor<'_>,
@@ -326,9 +342,28 @@ async fn go_down(
     plans::expire(&mut tx, planned_at).await?;
     let approved = plans::find_approved(&mut tx).await?;
     let recent = operations::list_fuse_uses(&mut tx, planned_at.minus(FUSE_WINDOW)).await?;
+    let lines = match &approved {
+        Some(plan) => operations::list_plan_lines(&mut tx, plan.id).await?,
+        None => Vec::new(),
+    };
+    let open = rows::list_open_intents(&mut tx).await?;
     tx.commit().await?;
+    // What an approved plan began is ended among its lines.
+    let is_begun = |(planned, rung, _): &Due<'_>| {
+        let account = planned.account.id;
+        open.iter().any(|intent| intent.account_id == account && intent.action == rung.word())
+            && lines.iter().all(|line| line.account_id != account)
+    };
+    let (begun, due): (Vec<Due<'_>>, Vec<Due<'_>>) = due.iter().copied().partition(is_begun);
+    for (planned, rung, decision) in begun {
+        // It has its room in the fuse since it was begun: half done it does not wait behind what came later.
+        let of_it = recent.iter().find(|(account, _)| *account == planned.account.id);
+        let machines = of_it.map_or(0, |(_, machines)| u64::try_from(*machines).unwrap_or(0));
+        let done = carry::step(enforcer, actor, (planned, rung, decision), machines, run).await?;
+        report.note(rung.word(), &planned.account.full_name(), &done);
+    }
     if let Some(approved) = approved {
-        return carry::approved(enforcer, actor, &approved, due, (run, planned_at), report).await;
+        return carry::approved(enforcer, actor, &approved, &due, (run, planned_at), report).await;
     }
     if due.is_empty() {
         return carry::fuse_no_longer_blown(enforcer).await;

@@ -12,7 +12,7 @@ use crate::{
     cloudstack,
     ids::CloudId,
     store::{
-        acting::{self, MachineNote},
+        acting::{self, MachineNote, Noted},
         cloud::Account,
     },
 };
@@ -138,7 +138,7 @@ impl Actor<'_> {
     async fn settle(&self, note: &MachineNote, state: &str, outcome: Option<&str>) -> Result<Need, Error> {
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
-        acting::put_machine_state(&mut tx, note.id, state, outcome, Some(now)).await?;
+        acting::put_state(&mut tx, (Noted::Machine, note.id), state, outcome, Some(now)).await?;
         tx.commit().await?;
         Ok(Need::Settled)
     }
@@ -167,7 +167,7 @@ impl Actor<'_> {
             };
             let why = format!("{} was not started: {why}", note.name);
             let mut tx = self.enforcer.store.begin().await?;
-            acting::put_machine_state(&mut tx, note.id, &note.state, Some(&why), None).await?;
+            acting::put_state(&mut tx, (Noted::Machine, note.id), &note.state, Some(&why), None).await?;
             tx.commit().await?;
             refused.push((note.id, why));
         }

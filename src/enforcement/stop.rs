@@ -12,7 +12,7 @@ use super::{
 use crate::{
     cloudstack::{self, AccountState},
     store::{
-        acting::{self, MachineNote, ProjectNote},
+        acting::{self, MachineNote, Noted, ProjectNote},
         cloud::Account,
         enforcement as rows,
     },
@@ -57,8 +57,11 @@ impl Actor<'_> {
         let Some(read) = self.read_back(account).await? else {
             return self.give_up(intent, account, None, "it is no longer in CloudStack").await;
         };
-        let owned = self.billing_hold(account.id).await?.is_some_and(|hold| hold.rung == "stop");
-        if read.state != AccountState::Disabled && owned {
+        let held = self.billing_hold(account.id).await?.is_some_and(|hold| hold.rung == "stop");
+        let call = self.last_call(&intent.id, &disable).await?.map(|call| call.state).unwrap_or_default();
+        // Enabled before bursar saw what came of its call: its machines were stopped all the same, and are to come back.
+        let did = call == "done" || call == "failed" && read.state == AccountState::Enabled;
+        if read.state != AccountState::Disabled && (held || did) {
             let outcome = "disabled for billing, and enabled by somebody else since";
             self.finish(intent, account, End { worked: true, state_after: Some(read.state.as_str()), outcome }).await?;
             return Ok(Done::Yes);
@@ -67,8 +70,7 @@ impl Actor<'_> {
             let why = format!("it was not disabled: it is {}", read.state.as_str());
             return self.stop_given_up(intent, account, Some(read.state.as_str()), &why).await;
         }
-        let call = self.last_call(&intent.id, &disable).await?;
-        if call.is_some_and(|call| call.state == "lost") && !self.suspended_by_us(account, intent.created).await? {
+        if call == "lost" && !self.suspended_by_us(account, intent.created).await? {
             return self.stop_given_up(intent, account, Some("disabled"), "somebody else disabled it").await;
         }
         self.own_the_stop(intent, account).await?;
@@ -200,7 +202,7 @@ impl Actor<'_> {
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
         let words = Some(outcome).filter(|outcome| !outcome.is_empty());
-        acting::put_project_state(&mut tx, note.id, state, words, settled.then_some(now)).await?;
+        acting::put_state(&mut tx, (Noted::Project, note.id), state, words, settled.then_some(now)).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -259,7 +261,7 @@ impl Actor<'_> {
             } else if let Some(noted) = noted.filter(|note| note.state == "noted")
                 && found.machine.state == "Stopped"
             {
-                acting::put_machine_state(&mut tx, noted.id, "stopped", None, None).await?;
+                acting::put_state(&mut tx, (Noted::Machine, noted.id), "stopped", None, None).await?;
             }
         }
         tx.commit().await?;
@@ -288,14 +290,26 @@ impl Actor<'_> {
         let own = |id: &str| id == intent.id;
         for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
             if own(&note.intent_id) {
-                acting::put_machine_state(&mut tx, note.id, "left", Some("the account was not stopped"), Some(now))
-                    .await?;
+                acting::put_state(
+                    &mut tx,
+                    (Noted::Machine, note.id),
+                    "left",
+                    Some("the account was not stopped"),
+                    Some(now),
+                )
+                .await?;
             }
         }
         for note in acting::list_project_notes(&mut tx, Some(account.id)).await? {
             if own(&note.intent_id) {
-                acting::put_project_state(&mut tx, note.id, "left", Some("the account was not stopped"), Some(now))
-                    .await?;
+                acting::put_state(
+                    &mut tx,
+                    (Noted::Project, note.id),
+                    "left",
+                    Some("the account was not stopped"),
+                    Some(now),
+                )
+                .await?;
             }
         }
         tx.commit().await?;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     ids::{AccountId, RunId},
     store::{
-        StoreError,
+        StoreError, acting,
         cloud::{self, Account},
         enforcement as rows, operations, policy as policy_rows,
         runs::{self, AuditLine},
@@ -65,7 +65,7 @@ pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) 
     Ok(report)
 }
 
-/// Pauses and disarms, then gives back every account that bursar holds.
+/// Pauses and disarms, then gives back every account that bursar holds, and whatever else it changed and no hold stands for.
 pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<UndoReport, Error> {
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
@@ -73,12 +73,12 @@ pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<
     for row in policy_rows::list_arming(&mut tx).await? {
         policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await?;
     }
-    let held: BTreeSet<AccountId> = rows::list_holds(&mut tx, None)
-        .await?
-        .into_iter()
-        .filter(|hold| hold.owner == "billing")
-        .map(|hold| hold.account_id)
-        .collect();
+    let holds = rows::list_holds(&mut tx, None).await?;
+    let mut held: BTreeSet<AccountId> =
+        holds.into_iter().filter(|hold| hold.owner == "billing").map(|hold| hold.account_id).collect();
+    let open = rows::list_open_intents(&mut tx).await?;
+    held.extend(open.iter().filter(|open| DOWNWARDS.contains(&&*open.action)).map(|open| open.account_id));
+    held.extend(acting::list_left_over(&mut tx).await?);
     tx.commit().await?;
     let report = with_lease(enforcer, run, &held, &format!("{author} (leave)")).await?;
     audit(enforcer, author, "enforce.leave", "enforcement", &report).await?;
@@ -126,6 +126,7 @@ async fn give_back_all(
         let account = cloud::get_account(&mut tx, *account).await?;
         tx.commit().await?;
         let name = account.full_name();
+        report.recovered.extend(recover::end_what_leads_down(&actor, &account).await?);
         let sentence = "Your account was opened again by an administrator.".to_owned();
         let done = Box::pin(actor.give_back(&account, "ordered", sentence, who)).await?;
         if !matches!(done, Done::No(_)) {

@@ -42,6 +42,7 @@ const READER: &[Feature] = &[
     ),
     useful("estimate what volumes and addresses cost between usage runs", &["listVolumes", "listPublicIpAddresses"]),
     useful("show limits", &["listResourceLimits"]),
+    useful("name the projects in plans in which people of other accounts work", &["listProjectAccounts"]),
     useful("look at CloudStack's settings", &["listConfigurations"]),
     useful("look at roles", &["listRoles", "listRolePermissions"]),
     of_some_releases("count management servers", &["listManagementServers"]),
@@ -61,6 +62,7 @@ const ENFORCER: &[Feature] = &[
     useful("restrict accounts by their limits", &["listResourceLimits", "updateResourceLimit", "listVolumes"]),
     useful("stop and start machines", &["stopVirtualMachine", "startVirtualMachine"]),
     useful("suspend and activate projects", &["suspendProject", "activateProject"]),
+    useful("name the projects in plans in which people of other accounts work", &["listProjectAccounts"]),
 ];
 
 const KEYS: &[Feature] = &[

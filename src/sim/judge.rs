@@ -75,7 +75,10 @@ impl Life {
                     let taken = Taken { decision: self.decision_of(&tenant, &effect).await?, ..taken };
                     self.cloud.tell(format!("{} takes {} {:?}", effect.command, tenant.name, taken.step));
                     let fuse = self.cloud.standin.with(|world| self.lot.fuse(setup::counted_accounts(world)));
-                    let fuse = if effect.sent <= self.let_through_until { u64::MAX } else { fuse };
+                    // What an approved plan began is ended later, if need be.
+                    let begun = self.begun(&tenant, &taken).await?.map_or(taken.sent, |begun| begun.min(taken.sent));
+                    let let_through = |at: Timestamp| self.let_through.iter().any(|span| span.0 <= at && at <= span.1);
+                    let fuse = if let_through(taken.sent) || let_through(begun) { u64::MAX } else { fuse };
                     let found = self.watch.taken(tenant.id, &taken, &truth, fuse);
                     for violation in found {
                         if !self.violations.contains(&violation) {
@@ -117,13 +120,36 @@ impl Life {
         let notices = rows::list_notices(&mut tx, Some(account.id), NOTICES).await.map_err(Error::broken)?;
         tx.commit().await.map_err(Error::broken)?;
         let freed = self.watch.freed_at(tenant.id);
+        let arrived = |notice: &rows::NoticeRow| {
+            let mailed = [notice.arrived_ms, notice.seen_ms].into_iter().flatten().min();
+            if self.lot.mail { mailed } else { Some(notice.recorded_ms) }
+        };
         Ok(notices
             .iter()
             .filter(|notice| notice.dry_run == 0 && notice.acts_at_ms.is_some())
             .filter(|notice| notice.event.starts_with(&format!("warning-{word}")))
-            .map(|notice| Timestamp::from_ms(notice.recorded_ms))
+            .filter_map(|notice| arrived(notice).map(Timestamp::from_ms))
             .filter(|at| freed.is_none_or(|freed| at.plus(EDGE) >= freed))
             .min())
+    }
+
+    /// When the action behind a step downwards was begun.
+    async fn begun(&self, tenant: &Tenant, taken: &Taken) -> Result<Option<Timestamp>, Error> {
+        let action = match taken.step {
+            Step::Restrict => "restrict",
+            Step::Lock => "lock",
+            Step::Stop => "stop",
+            Step::Lift | Step::Enable => return Ok(None),
+        };
+        let mut tx = self.app().store.read().await.map_err(Error::broken)?;
+        let account = accounts::list_accounts(&mut tx).await.map_err(Error::broken)?;
+        let Some(account) = account.into_iter().find(|account| account.cloud_id == tenant.id.to_string()) else {
+            return Ok(None);
+        };
+        let intents = rows::list_intents(&mut tx, Some(account.id), NOTICES).await.map_err(Error::broken)?;
+        tx.commit().await.map_err(Error::broken)?;
+        let newest = intents.iter().find(|intent| intent.action == action);
+        Ok(newest.map(|intent| Timestamp::from_ms(intent.created_ms)))
     }
 
     /// The decision behind a call, by the job id that it asked for.

@@ -16,9 +16,10 @@ use crate::{
     enforcement::{plans, switches},
     ids::CloudId,
     jobs::{
-        App,
+        App, mail,
         work::{self, EnforceOptions, JobError},
     },
+    notify::Looked,
     policy::Rung,
     progress::Quiet,
     random::SeededRandom,
@@ -26,7 +27,7 @@ use crate::{
         crash::{CrashPoints, with_crash_points},
         operations, policy as policy_rows, runs,
     },
-    time::Timestamp,
+    time::{Clock as _, Timestamp},
 };
 
 /// Before a quiet cycle, whatever is on its way has arrived or been given up.
@@ -49,6 +50,8 @@ pub(super) enum Job {
     Rate,
     /// Decides and acts.
     Enforce,
+    /// Sends mail.
+    Mail,
 }
 
 /// A process of bursar.
@@ -72,8 +75,8 @@ pub(super) struct Life {
     pub(super) paused: bool,
     /// The fuse held back the last run: an administrator may let the next one through.
     pub(super) fuse_held: bool,
-    /// Up to when a run may carry out a plan beyond the fuse that an administrator approved.
-    pub(super) let_through_until: Timestamp,
+    /// From when until when runs may begin what is beyond the fuse, since an administrator approved it.
+    pub(super) let_through: Vec<(Timestamp, Timestamp)>,
     pub(super) lingering: BTreeMap<String, u32>,
     pub(super) tick: u64,
     pub(super) violations: Vec<Violation>,
@@ -105,7 +108,7 @@ pub(super) async fn live(seed: u64, folder: &Path) -> Result<(Vec<Violation>, Ve
         armed: false,
         paused: false,
         fuse_held: false,
-        let_through_until: Timestamp::default(),
+        let_through: Vec::new(),
         lingering: BTreeMap::new(),
         tick: 0,
         violations: Vec::new(),
@@ -218,7 +221,8 @@ impl Life {
         for plan in operations::list_open_plans(&mut tx).await.map_err(Error::broken)? {
             // One that ran out meanwhile is refused, and made anew by the next run.
             if plans::approve(&mut tx, plan.id, "simulation", false, now).await.is_ok() {
-                self.let_through_until = now.plus(PLANS_LAST);
+                let since = self.cloud.time.now();
+                self.let_through.push((since, since.plus(PLANS_LAST)));
                 self.cloud.tell(format!("plan {} is approved", plan.id));
             }
         }
@@ -348,6 +352,10 @@ impl Life {
             }
             self.cloud.deliver_late().await;
         }
+        // A mail server that can not be reached for a while: the warnings stay where they are.
+        if self.lot.mail && (quiet || self.dice.chance(600)) {
+            Box::pin(self.run(0, Job::Mail, quiet)).await?;
+        }
         Ok(())
     }
 
@@ -456,6 +464,7 @@ async fn begin(app: &App, job: Job, alone: bool) -> Result<String, JobError> {
     match job {
         Job::Sync => work::sync(app, false, "simulation", &Quiet).await.map(|_| String::new()),
         Job::Rate => work::rate(app, None, "simulation", &Quiet).await.map(|_| String::new()),
+        Job::Mail => mail::pass(app, Looked::AtAll, "simulation").await.map(|_| String::new()),
         Job::Enforce => {
             let options = EnforceOptions { holds_data_lock: alone, ..EnforceOptions::default() };
             work::enforce(app, options, "simulation").await.map(|report| {
@@ -465,6 +474,7 @@ async fn begin(app: &App, job: Job, alone: bool) -> Result<String, JobError> {
                     ("locked", &report.locked),
                     ("stopped", &report.stopped),
                     ("restored", &report.restored),
+                    ("started", &report.started),
                     ("failed", &report.failed),
                     ("recovered", &report.recovered),
                 ] {

@@ -116,11 +116,14 @@ pub struct Lot {
     pub faults: (u64, u64),
     /// Ticks of the life.
     pub ticks: u64,
+    /// Whether warnings go by mail, and count from when it was sent; otherwise from when they were written.
+    pub mail: bool,
 }
 
 impl Lot {
-    fn drawn(dice: &Dice) -> Self {
+    fn drawn(dice: &Dice, seed: u64) -> Self {
         Self {
+            mail: Dice::of(seed, "mail").chance(300),
             tax_percent: if dice.chance(300) { 20 } else { 0 },
             warning_hours: *dice.pick(&[1, 24, 48, 48]).unwrap_or(&48),
             restore_minimum: *dice.pick(&[1_000_000, 1_000_000, 5_000_000]).unwrap_or(&1_000_000),
@@ -167,7 +170,7 @@ pub async fn prepare_database(folder: &Path) -> Result<PathBuf, Error> {
 /// Makes the cloud of a seed.
 pub fn begin(seed: u64, folder: &Path) -> Result<Begun, Error> {
     let dice = Dice::of(seed, "setup");
-    let lot = Lot::drawn(&dice);
+    let lot = Lot::drawn(&dice, seed);
     let start = Timestamp::from_seconds(BEGINS);
     let time = ManualClock::new(start);
     let mut world = World::new(start);
@@ -210,7 +213,16 @@ pub fn begin(seed: u64, folder: &Path) -> Result<Begun, Error> {
     set("POLICY_STOP_ENABLED", dice.chance(800).to_string());
     set("POLICY_STOP_AFTER_DAYS", (lock_after + dice.below(5)).to_string());
     set("POLICY_ON_DRIFT", if dice.chance(500) { "suspend" } else { "leave" }.to_owned());
-    set("MAIL_TRANSPORT", "off".to_owned());
+    if lot.mail {
+        let outbox = folder.join("mail");
+        std::fs::create_dir(&outbox).map_err(Error::setup)?;
+        set("MAIL_TRANSPORT", "folder".to_owned());
+        set("MAIL_FOLDER", outbox.display().to_string());
+        set("MAIL_FROM", "billing@example.com".to_owned());
+        set("MAIL_ADMINS", "admin@example.com".to_owned());
+    } else {
+        set("MAIL_TRANSPORT", "off".to_owned());
+    }
     set("POLICY_WARNING_HOURS", lot.warning_hours.to_string());
     set("POLICY_RESTORE_MINIMUM", format!("{}.00", lot.restore_minimum / 1_000_000));
     set("POLICY_PROTECTED_ACCOUNTS", "ROOT/acme/listed".to_owned());

@@ -215,23 +215,53 @@ pub async fn list_limit_changes(tx: &mut Tx, account: Option<AccountId>) -> Resu
     )
 }
 
-/// Sets the state of a limit's change; `settled` where nothing is left to do.
-pub async fn put_limit_state(
+/// What a suspension changes row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// A limit.
+    Limit,
+    /// A project.
+    Project,
+    /// A machine.
+    Machine,
+}
+
+/// Sets the state of what was noted; `settled` where nothing is left to do.
+pub async fn put_state(
     tx: &mut Tx,
-    id: i64,
+    (kind, id): (Noted, i64),
     state: &str,
     outcome: Option<&str>,
     settled: Option<Timestamp>,
 ) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "update limit_change set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4",
-        state,
-        outcome,
-        settled,
-        id
-    )?;
+    let sql = match kind {
+        Noted::Limit => {
+            "update limit_change set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4"
+        }
+        Noted::Project => {
+            "update project_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4"
+        }
+        Noted::Machine => {
+            "update machine_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4"
+        }
+    };
+    exec!(tx, sql, state, outcome, settled, id)?;
     Ok(())
+}
+
+/// Accounts of which something is not brought back though nobody holds them and nothing is under way.
+pub async fn list_left_over(tx: &mut Tx) -> Result<Vec<AccountId>, StoreError> {
+    let rows = all!(
+        tx,
+        (AccountId,),
+        "select account_id from (select account_id from limit_change where settled_ms is null \
+         union select account_id from project_note where settled_ms is null \
+         union select account_id from machine_note where settled_ms is null) as noted \
+         where not exists (select 1 from hold where hold.account_id = noted.account_id and hold.lifted_ms is null) \
+         and not exists (select 1 from intent where intent.account_id = noted.account_id and intent.state = 'open') \
+         order by account_id"
+    )?;
+    Ok(rows.into_iter().map(|(account,)| account).collect())
 }
 
 /// Notes a machine that runs, behind those that are noted. True where it was not noted yet.
@@ -261,25 +291,6 @@ pub async fn list_machine_notes(tx: &mut Tx, account: Option<AccountId>) -> Resu
          where settled_ms is null and ($1 is null or account_id = $1) order by account_id, position, id",
         account
     )
-}
-
-/// Sets the state of a noted machine; `settled` where nothing is left to do.
-pub async fn put_machine_state(
-    tx: &mut Tx,
-    id: i64,
-    state: &str,
-    outcome: Option<&str>,
-    settled: Option<Timestamp>,
-) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "update machine_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4",
-        state,
-        outcome,
-        settled,
-        id
-    )?;
-    Ok(())
 }
 
 /// Counts a try to start a noted machine.
@@ -312,25 +323,6 @@ pub async fn list_project_notes(tx: &mut Tx, account: Option<AccountId>) -> Resu
          where settled_ms is null and ($1 is null or account_id = $1) order by account_id, id",
         account
     )
-}
-
-/// Sets the state of a noted project; `settled` where nothing is left to do.
-pub async fn put_project_state(
-    tx: &mut Tx,
-    id: i64,
-    state: &str,
-    outcome: Option<&str>,
-    settled: Option<Timestamp>,
-) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "update project_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4",
-        state,
-        outcome,
-        settled,
-        id
-    )?;
-    Ok(())
 }
 
 /// How many machines are noted so far, for the next position.

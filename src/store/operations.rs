@@ -254,12 +254,16 @@ pub async fn end_fuse_use(tx: &mut Tx, run: RunId, account: AccountId, state: &s
     Ok(())
 }
 
-/// Accounts taken a step down since `since`, each with the most machines that ran in one of its steps.
+/// Accounts taken a step down since `since`, each with the most machines that ran in one of its steps; and, however long ago it
+/// was begun, every account whose step down is not ended yet: what is still to happen to it keeps its room.
 pub async fn list_fuse_uses(tx: &mut Tx, since: Timestamp) -> Result<Vec<(AccountId, i64)>, StoreError> {
     all!(
         tx,
         (AccountId, i64),
-        "select account_id, max(machines) from fuse_use where at_ms >= $1 and state <> 'not' group by account_id order by account_id",
+        "select account_id, max(machines) from fuse_use where state <> 'not' and (at_ms >= $1 or exists \
+         (select 1 from intent where intent.account_id = fuse_use.account_id and intent.state = 'open' \
+         and intent.action in ('restrict', 'lock', 'stop') and intent.run_id <= fuse_use.run_id)) \
+         group by account_id order by account_id",
         since
     )
 }

@@ -24,6 +24,7 @@ pub const READER: &[&str] = &[
     "listUsers",
     "listDomains",
     "listProjects",
+    "listProjectAccounts",
     "listUsageRecords",
     "listUsageTypes",
     "listUsageServerMetrics",

@@ -177,6 +177,9 @@ impl Story {
         for account in &report.restored {
             self.event(format!("{account} is OPEN again. It is told: {}", sentence(account)));
         }
+        for started in &report.started {
+            self.event(format!("under way: {started}"));
+        }
         for failed in &report.failed {
             self.event(format!("not done: {failed}"));
         }

@@ -30,6 +30,36 @@ pub(super) fn list(call: &mut Call<'_>) -> Result<Value> {
     call.paged("project", &rows, |call, id| call.world.project_view(*id))
 }
 
+/// The owner first, as it was added first.
+pub(super) fn members(call: &mut Call<'_>) -> Result<Value> {
+    let project = call.project("projectid")?.ok_or_else(|| call.no_such("projectid"))?;
+    let Some((name, owner, members)) =
+        call.world.projects.get(project).map(|row| (row.name.clone(), row.owner, row.members.clone()))
+    else {
+        return Err(call.no_such("projectid"));
+    };
+    let caller = call.caller.account;
+    if !call.world.may_access(caller, owner) && !members.contains(&caller) {
+        return Err(Failure::no_permission());
+    }
+    let rows: Vec<(CloudId, &str)> =
+        std::iter::once((owner, "Admin")).chain(members.into_iter().map(|member| (member, "Regular"))).collect();
+    call.paged("projectaccount", &rows, |call, (account, role)| {
+        let row = call.world.accounts.get(*account);
+        let domain = row.and_then(|row| call.world.domains.get(row.domain));
+        json!({
+            "projectid": project,
+            "project": name,
+            "accountid": account,
+            "account": row.map(|row| &row.name),
+            "accounttype": row.map(|row| row.kind),
+            "role": role,
+            "domainid": domain.map(|domain| domain.id),
+            "domain": domain.map(|domain| &domain.name),
+        })
+    })
+}
+
 pub(super) fn create(call: &mut Call<'_>) -> Result<Value> {
     let owner = match (call.filled("account"), call.domain("domainid")?) {
         (Some(name), Some(domain)) if call.caller.role != RoleKind::User => call

@@ -250,6 +250,13 @@ static COMMANDS: &[Command] = &[
         OWNED,
         projects::list,
     ),
+    sync(
+        "listProjectAccounts",
+        ALL,
+        "Lists project's accounts",
+        &[("projectid", "uuid", true), ACCOUNT, ("role", "string", false), KEYWORD, PAGE, SIZE],
+        projects::members,
+    ),
     job(
         "createProject",
         ALL,

@@ -403,9 +403,17 @@ impl World {
             displaytext: name.to_owned(),
             owner,
             account,
+            members: Vec::new(),
             active: true,
             created: self.now,
         })
+    }
+
+    /// Adds another account to a project, as addAccountToProject does.
+    pub fn add_project_member(&mut self, project: CloudId, account: CloudId) {
+        if let Some(row) = self.projects.get_mut(project) {
+            row.members.push(account);
+        }
     }
 
     /// Gives a project to another account.

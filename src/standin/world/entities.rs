@@ -263,6 +263,8 @@ pub(crate) struct Project {
     pub owner: CloudId,
     /// The account (type 5) that owns its resources.
     pub account: CloudId,
+    /// Accounts that were added to it.
+    pub members: Vec<CloudId>,
     pub active: bool,
     pub created: Timestamp,
 }

@@ -223,12 +223,13 @@ pub(in crate::web) fn percent_used(percent: &str) -> String {
 }
 
 /// What a run did, by the keys of its report.
-pub(in crate::web) const RUN_DID: [(&str, &str); 9] = [
+pub(in crate::web) const RUN_DID: [(&str, &str); 10] = [
     ("restricted", "Restricted"),
     ("locked", "Locked"),
     ("stopped", "Stopped"),
     ("restored", "Opened again"),
     ("given_back", "Given back"),
+    ("started", "Under way"),
     ("failed", "Not done"),
     ("skipped", "Left out of the plan"),
     ("left", "Left"),

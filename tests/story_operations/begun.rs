@@ -1,0 +1,165 @@
+//! Steps downwards that were begun and not ended, and the fuse.
+
+use bursar::standin::{Fault, FaultKind};
+
+use super::*;
+
+/// ann and bob, to be restricted once they are over; the fuse allows one a day. bob is over, and the network fails in the middle
+/// of his restriction.
+async fn half_restricted(database: Database) -> Cloud {
+    let cloud = armed(database, &["ann", "bob"], &["notify", "restrict"]).await;
+    cloud.pass(HOUR);
+    cloud.round().await;
+    cloud.limit("bob", "0.05").await;
+    cloud.pass(HOUR);
+    cut(&cloud);
+    let report = cloud.round().await;
+    assert!(report.started.iter().any(|line| line.starts_with("ROOT/bob: ")), "{report:?}");
+    assert_eq!(open(&cloud).await, ["restrict"]);
+    cloud
+}
+
+/// The next change of a limit does not arrive.
+fn cut(cloud: &Cloud) {
+    let fault = Fault::once("updateResourceLimit", FaultKind::CutBeforeAction);
+    cloud.standin.with(|world| world.faults().push(fault));
+}
+
+/// What is under way.
+async fn open(cloud: &Cloud) -> Vec<String> {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    rows::list_open_intents(&mut tx).await.unwrap().into_iter().map(|intent| intent.action).collect()
+}
+
+/// ann is over, two days after bob's restriction was begun.
+async fn ann_is_over_too(cloud: &Cloud) {
+    cloud.limit("ann", "0.05").await;
+    cloud.pass(2 * DAY);
+    cloud.catch_up().await;
+}
+
+#[tokio::test]
+async fn a_restriction_that_was_begun_is_ended_and_does_not_wait_behind_the_fuse() {
+    on_each_database(|database| async {
+        let cloud = half_restricted(database).await;
+        ann_is_over_too(&cloud).await;
+        let report = cloud.enforce().await;
+        assert_eq!(report.restricted, ["ROOT/bob"], "{report:?}");
+        assert!(open(&cloud).await.is_empty());
+        // bob's last step counts for the day on which it was taken.
+        assert!(report.fuse.as_ref().is_some_and(|why| why.contains("with those of the last day 2")), "{report:?}");
+        cloud.pass(DAY + HOUR);
+        assert_eq!(cloud.round().await.restricted, ["ROOT/ann"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_begun_keeps_its_room_in_the_fuse_until_it_has_ended() {
+    on_each_database(|database| async {
+        let cloud = half_restricted(database).await;
+        ann_is_over_too(&cloud).await;
+        cut(&cloud);
+        let report = cloud.enforce().await;
+        assert_eq!((open(&cloud).await.len(), report.restricted.len()), (1, 0), "{report:?}");
+        assert!(report.fuse.is_some(), "ann would be the second: {report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restriction_that_was_begun_is_ended_where_nothing_is_armed_any_more() {
+    on_each_database(|database| async {
+        let cloud = half_restricted(database).await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        for rung in ["notify", "restrict"] {
+            assert!(bursar::store::policy::disarm(&mut tx, rung, "").await.unwrap());
+        }
+        tx.commit().await.unwrap();
+        cloud.pass(HOUR);
+        cloud.round().await;
+        assert!(open(&cloud).await.is_empty());
+        assert_eq!(holds(&cloud, "bob").await, ["billing"], "what was lowered is held, to be put back");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restriction_that_was_begun_is_ended_and_held_where_the_decision_waits_for_better_data() {
+    on_each_database(|database| async {
+        let cloud = half_restricted(database).await;
+        // The usage job has not run for hours.
+        cloud.clock.advance(5 * HOUR);
+        let report = cloud.round().await;
+        assert_eq!(decided(&report, "ROOT/bob").0, "wait", "{report:?}");
+        assert!(open(&cloud).await.is_empty());
+        assert_eq!(holds(&cloud, "bob").await, ["billing"]);
+        cloud.pay("bob", "500").await;
+        assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"], "giving back waits for no data");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restore_that_was_cut_off_behind_the_hold_goes_on() {
+    on_each_database(|database| async {
+        let cloud = armed(database, &["bob"], &["notify", "restrict"]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        let bob = id_of(&cloud, "bob").await;
+        let limits = || cloud.standin.with(|world| world.limits_of(bob));
+        let before = limits();
+        cloud.limit("bob", "0.05").await;
+        cloud.pass(HOUR);
+        assert_eq!(cloud.round().await.restricted, ["ROOT/bob"]);
+        cloud.pay("bob", "500").await;
+        // The account is open already when its limits are asked for.
+        let fault = Fault::once("listResourceLimits", FaultKind::Status(503));
+        cloud.standin.with(|world| world.faults().push(fault));
+        let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
+        work::enforce(&cloud.app, options, "test").await.unwrap_err();
+        assert!(holds(&cloud, "bob").await.is_empty() && limits() != before);
+        cloud.enforce().await;
+        assert_eq!(limits(), before);
+        assert!(open(&cloud).await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_lowered_comes_back_where_somebody_lifted_the_hold() {
+    on_each_database(|database| async {
+        let cloud = armed(database, &["bob"], &["notify", "restrict"]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        let bob = id_of(&cloud, "bob").await;
+        let limits = || cloud.standin.with(|world| world.limits_of(bob));
+        let before = limits();
+        cloud.limit("bob", "0.05").await;
+        cloud.pass(HOUR);
+        assert_eq!(cloud.round().await.restricted, ["ROOT/bob"]);
+        cloud.pay("bob", "500").await;
+        run_sql(&cloud, "update hold set lifted_ms = placed_ms + 1, lifted_by = 'alice'").await;
+        assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
+        assert_eq!(limits(), before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaving_gives_back_what_no_hold_stands_for_yet() {
+    on_each_database(|database| async {
+        let cloud = half_restricted(database).await;
+        let bob = id_of(&cloud, "bob").await;
+        let most = || cloud.standin.with(|world| world.limits_of(bob)[&2]);
+        assert_eq!(most(), 1, "volumes are limited to the one that is there");
+        cloud.pass(HOUR);
+        let report = operations::leave(&cloud.app, "alice", true, "test").await.unwrap();
+        assert_eq!((report.given_back.as_slice(), report.left.as_slice()), (&["ROOT/bob".to_owned()][..], &[][..]));
+        assert_eq!(most(), 20);
+        assert!(open(&cloud).await.is_empty() && holds(&cloud, "bob").await.is_empty());
+        let mut tx = cloud.app.store.read().await.unwrap();
+        assert_eq!(bursar::store::acting::list_limit_changes(&mut tx, None).await.unwrap(), Vec::new());
+    })
+    .await;
+}
