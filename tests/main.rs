@@ -27,6 +27,7 @@ mod story_requests;
 mod story_review;
 mod story_setup;
 mod story_sim;
+mod story_spending;
 mod story_survival;
 mod story_suspension;
 mod story_usage;

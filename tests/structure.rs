@@ -29,6 +29,7 @@ const NOT_CORE: &[&str] = &[
     "rating::changes",
     "rating::check",
     "rating::explain",
+    "rating::spending",
     "estimate::poll",
     "estimate::windows",
 ];

@@ -12,7 +12,7 @@ use crate::{
     ids::{AccountId, PayerId},
     rating::{
         PriceBook, Rated, TaxRate, TierUse,
-        desk::{Desk, Pricing, RateSettings, Under, list_customers},
+        desk::{Desk, Pricing, RateSettings, Under, customer_of, list_customers},
     },
     scope::Scope,
     store::{
@@ -93,6 +93,28 @@ pub async fn estimate(
 ) -> Result<Estimate, Error> {
     let terms = terms(tx, basis).await?;
     let spans: Vec<Span> = rows::list_spans(tx, account, false).await?.into_iter().map(|(_, span)| span).collect();
+    let tally = price::tally(basis.book, basis.zone, &spans, fetched_until, now, &terms)?;
+    Ok(Estimate { from: fetched_until, until: now, tally, lists: rows::list_lists(tx).await? })
+}
+
+/// As [`estimate`], of one account: nobody else is read.
+pub async fn estimate_one(
+    tx: &mut Tx,
+    basis: &Basis<'_>,
+    account: &cloud::Account,
+    fetched_until: Timestamp,
+    now: Timestamp,
+) -> Result<Estimate, Error> {
+    let payer = cloud::get_payer(tx, account.payer_id).await?;
+    let first = payer.billing_start_day.map_or(basis.start, Day::from_number);
+    let mut terms = BTreeMap::new();
+    if basis.scope.includes(&account.domain_path, &account.domain_id)
+        && let Some(charged_from) = first.start(basis.zone)
+    {
+        terms.insert(account.id, Terms { charged_from, customer: customer_of(tx, account).await? });
+    }
+    let spans: Vec<Span> =
+        rows::list_spans(tx, Some(account.id), false).await?.into_iter().map(|(_, span)| span).collect();
     let tally = price::tally(basis.book, basis.zone, &spans, fetched_until, now, &terms)?;
     Ok(Estimate { from: fetched_until, until: now, tally, lists: rows::list_lists(tx).await? })
 }

@@ -212,6 +212,52 @@ pub async fn outlook(app: &App, payer: Option<PayerId>) -> Result<Outlook, JobEr
     Ok(Outlook { estimate, payers, notes })
 }
 
+/// The live figures of one account: net, and how far such estimates were off.
+#[derive(Debug, Clone)]
+pub struct AccountOutlook {
+    /// The estimate begins here: everything before is fetched.
+    pub from: Timestamp,
+    /// The instant that it is made for.
+    pub until: Timestamp,
+    /// What is live, by usage type.
+    pub lines: BTreeMap<i32, Line>,
+    /// All of it.
+    pub sum: Line,
+    /// When the lists were read to their ends; the oldest one. None: never.
+    pub read: Option<Timestamp>,
+    /// The mean of how far off estimates of this account were, in percent; None: not known.
+    pub mean_percent: Option<rust_decimal::Decimal>,
+}
+
+/// What is live of an account and what it costs by a book; None before any usage was fetched.
+pub async fn of_account(
+    app: &App,
+    tx: &mut Tx,
+    book: &PriceBook,
+    account: &cloud::Account,
+) -> Result<Option<AccountOutlook>, JobError> {
+    let Some(fetched_until) = app.fetched_until(tx).await? else { return Ok(None) };
+    let Some(settings) = app.noted_rate_settings(tx).await? else { return Ok(None) };
+    let basis = Basis { book, zone: settings.zone, start: settings.start, scope: &settings.scope };
+    let mut estimate =
+        windows::estimate_one(tx, &basis, account, fetched_until, app.clock.now()).await.map_err(in_words)?;
+    let lines = estimate.tally.remove(&account.id).unwrap_or_default();
+    let sum = price::sum(&lines).map_err(|error| in_words(error.into()))?;
+    let misses: Vec<price::Miss> = crate::store::live::list_windows(tx, Some(account.id))
+        .await?
+        .iter()
+        .map(|window| price::miss(window.net_nanos, window.rated_nanos))
+        .collect();
+    Ok(Some(AccountOutlook {
+        from: estimate.from,
+        until: estimate.until,
+        lines,
+        sum,
+        read: estimate.lists.iter().filter_map(|list| list.complete_ms).min(),
+        mean_percent: price::mean_percent(&misses),
+    }))
+}
+
 fn app_error(error: &crate::money::MoneyError) -> JobError {
     JobError::App(AppError::Configuration(error.to_string()))
 }

@@ -412,7 +412,7 @@ impl PriceBook {
     }
 
     /// What the discounts of a customer leave of the prices of a type over time.
-    fn cuts(&self, kind: &UsageType, customer: &Customer) -> Option<Timeline<Option<Cut>>> {
+    pub(super) fn cuts(&self, kind: &UsageType, customer: &Customer) -> Option<Timeline<Option<Cut>>> {
         let mut fitting: Vec<((Rank, bool), u32)> = self
             .discount_index
             .candidates(customer, None)

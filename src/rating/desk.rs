@@ -140,10 +140,7 @@ pub struct Desk {
 impl Desk {
     /// Reads who pays for what, under which terms.
     pub async fn open(tx: &mut Tx, settings: RateSettings) -> Result<Self, StoreError> {
-        let reach_ms = runs::find_setting(tx, usage_settings::LONGEST_RECORD_MS)
-            .await?
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(DEFAULT_REACH_MS);
+        let reach_ms = find_reach(tx).await?;
         let payers: HashMap<PayerId, cloud::Payer> =
             cloud::list_payers(tx).await?.into_iter().map(|payer| (payer.id, payer)).collect();
         let parents = parents(tx).await?;
@@ -152,12 +149,7 @@ impl Desk {
             let payer = payers.get(&account.payer_id).ok_or_else(|| {
                 StoreError::Nonsense(format!("account {} has no payer {}", account.id, account.payer_id))
             })?;
-            let terms = Terms {
-                start: payer.billing_start_day.unwrap_or(settings.start.number()),
-                is_billed: settings.scope.includes(&account.domain_path, &account.domain_id),
-                tax: payer.tax_percent.clone(),
-                customer: customer(&parents, payer, &account),
-            };
+            let terms = present_terms(&settings, &parents, payer, &account);
             accounts.insert(account.id, Present { payer: payer.id, terms: Arc::new(terms) });
         }
         Ok(Self {
@@ -165,6 +157,24 @@ impl Desk {
             reach_ms,
             closed: Marks::load(tx).await?,
             accounts,
+            kept: Mutex::default(),
+            books: Mutex::default(),
+            offerings: Mutex::default(),
+            attributes: Mutex::default(),
+        })
+    }
+
+    /// As [`Desk::open`], for one account: what pages ask need not read everybody.
+    pub async fn open_for(tx: &mut Tx, settings: RateSettings, account: &cloud::Account) -> Result<Self, StoreError> {
+        let reach_ms = find_reach(tx).await?;
+        let payer = cloud::get_payer(tx, account.payer_id).await?;
+        let parents = parents(tx).await?;
+        let terms = present_terms(&settings, &parents, &payer, account);
+        Ok(Self {
+            settings,
+            reach_ms,
+            closed: Marks::load(tx).await?,
+            accounts: HashMap::from([(account.id, Present { payer: payer.id, terms: Arc::new(terms) })]),
             kept: Mutex::default(),
             books: Mutex::default(),
             offerings: Mutex::default(),
@@ -517,6 +527,25 @@ pub fn to_usage(record: &RatableRow) -> Option<Usage> {
         period: Period::new(Timestamp::from_ms(record.start_ms), Timestamp::from_ms(record.end_ms))?,
         size_bytes: record.size_bytes,
     })
+}
+
+async fn find_reach(tx: &mut Tx) -> Result<i64, StoreError> {
+    let noted = runs::find_setting(tx, usage_settings::LONGEST_RECORD_MS).await?;
+    Ok(noted.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_REACH_MS))
+}
+
+fn present_terms(
+    settings: &RateSettings,
+    parents: &HashMap<String, Option<String>>,
+    payer: &cloud::Payer,
+    account: &cloud::Account,
+) -> Terms {
+    Terms {
+        start: payer.billing_start_day.unwrap_or(settings.start.number()),
+        is_billed: settings.scope.includes(&account.domain_path, &account.domain_id),
+        tax: payer.tax_percent.clone(),
+        customer: customer(parents, payer, account),
+    }
 }
 
 /// Who an account is for the price book.

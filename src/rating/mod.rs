@@ -19,12 +19,15 @@ pub mod estimate;
 mod exact;
 pub mod explain;
 pub mod init;
+pub mod machine;
 pub mod narrowing;
 mod overlap;
+pub mod own;
 mod parse;
 mod problem;
 mod quote;
 mod rater;
+pub mod spending;
 pub mod stage;
 pub mod tax;
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod quota;
 pub mod rating;
 pub mod review;
 pub mod runs;
+pub mod spending;
 pub mod usage;
 
 pub use database::{Store, StoreError, StoreSettings, Tx};

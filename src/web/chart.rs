@@ -1,4 +1,4 @@
-//! Cost by day as bars: whole numbers in attributes, so that no style and no script is needed.
+//! Cost by day as bars, and added up as a curve: whole numbers in attributes, so that no style and no script is needed.
 
 use crate::{
     money::{Currency, Money, MoneyError},
@@ -36,22 +36,37 @@ pub(super) fn bars(
             let net = Money::round_from_nanos(charge.net_nanos);
             sum = sum.plus(net)?.plus(tax.of(net)?)?;
         }
-        sums.push((Day::from_number(number), sum));
+        sums.push((Day::from_number(number).to_string(), sum));
     }
+    Ok(of_sums(&sums, currency))
+}
+
+/// A bar for each sum, under its name.
+pub(super) fn of_sums(sums: &[(String, Money)], currency: &Currency) -> Vec<Bar> {
     let most = i128::from(sums.iter().map(|(_, sum)| sum.as_micros()).max().unwrap_or(0).max(1));
-    let bar = |(position, (day, sum)): (usize, (Day, Money))| {
+    let bar = |(position, (day, sum)): (usize, &(String, Money))| {
         let part = i128::from(sum.as_micros().max(0)) * i128::from(HEIGHT) / most;
         // A day that cost something is seen.
         let height = i64::try_from(part).unwrap_or(HEIGHT).max(i64::from(sum.is_positive()));
         Bar {
-            day: day.to_string(),
-            cost: currency.format(sum),
+            day: day.clone(),
+            cost: currency.format(*sum),
             x: i64::try_from(position).unwrap_or(0) * STEP,
             y: HEIGHT - height,
             height,
         }
     };
-    Ok(sums.into_iter().enumerate().map(bar).collect())
+    sums.iter().enumerate().map(bar).collect()
+}
+
+/// How wide a picture of so many bars is.
+pub(super) fn width(bars: usize) -> i64 {
+    i64::try_from(bars.max(1)).unwrap_or(1).saturating_mul(STEP)
+}
+
+/// The tops of bars as a line from middle to middle, for an SVG polyline.
+pub(super) fn line(bars: &[Bar]) -> String {
+    bars.iter().map(|bar| format!("{},{}", bar.x + STEP / 2, bar.y)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -70,5 +85,6 @@ mod tests {
         let bars = bars(&charges, days, tax, &Currency::from_code("EUR").unwrap()).unwrap();
         let seen: Vec<_> = bars.iter().map(|bar| (bar.cost.as_str(), bar.x, bar.y, bar.height)).collect();
         assert_eq!(seen, [("0.00 EUR", 0, 100, 0), ("12.00 EUR", 20, 0, 100), ("0.00 EUR", 40, 99, 1)]);
+        assert_eq!((line(&bars).as_str(), width(bars.len())), ("10,100 30,0 50,99", 60));
     }
 }

@@ -15,8 +15,11 @@ mod error;
 pub mod keydesk;
 mod limits;
 mod pages;
+mod quote;
 mod rights;
 mod session;
+mod spending;
+mod tariffs;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -47,6 +50,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 struct Desk {
     limits: limits::Limits,
     turns: session::Turns,
+    spending: spending::Cache,
 }
 
 /// Everything that pages and API need. Cheap to clone.

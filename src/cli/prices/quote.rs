@@ -13,6 +13,7 @@ use crate::{
         Customer, Features, PriceBook, TaxRate, TierUse, Usage,
         desk::customer_of,
         estimate::{Estimate, EstimateLine, Wanted, estimate},
+        machine::{self, GIB, PER_HOUR, RUNNING_VM},
         shown_quantity,
     },
     store::cloud,
@@ -20,14 +21,6 @@ use crate::{
     usage::types::{Quantity, UsageType},
 };
 
-const RUNNING_VM: i32 = 1;
-const ALLOCATED_VM: i32 = 2;
-const IP_ADDRESS: i32 = 3;
-const VOLUME: i32 = 6;
-/// Hours are counted in millionths.
-const PER_HOUR: i64 = 1_000_000;
-const SECONDS_PER_HOUR: i64 = 3_600;
-const GIB: i64 = 1 << 30;
 const GB: i64 = 1_000_000_000;
 const MILLION: i64 = 1_000_000;
 
@@ -87,16 +80,14 @@ fn tags(texts: &[String]) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 fn wanted<'a>(args: &'a QuoteArgs, period: Period, features: Features<'a>) -> anyhow::Result<Vec<Wanted<'a>>> {
-    let whole = period.seconds().saturating_mul(PER_HOUR) / SECONDS_PER_HOUR;
-    let usage = |usage_type, quantity| Usage { usage_type, quantity, period, size_bytes: None };
+    let whole = machine::whole(period);
     let mut wanted = Vec::new();
-    let plain = |offering| Features { offering, os_type: None, cpu_number: None, memory_mib: None, ..features };
     if let Some(slug) = &args.usage_type {
         let kind = UsageType::from_slug(slug)
             .with_context(|| format!("\"{slug}\" is no usage type; `bursar price show` lists those with a price"))?;
         let quantity = amount(kind, args.amount.as_deref().unwrap_or_default(), whole)?;
         let size_bytes = args.size_gib.map(|gib| i64::from(gib) * GIB);
-        wanted.push(Wanted { usage: Usage { size_bytes, ..usage(kind.id, quantity) }, features });
+        wanted.push(Wanted { usage: Usage { usage_type: kind.id, quantity, period, size_bytes }, features });
     } else if args.offering.is_some() || args.cpu.is_some() || args.hours.is_some() {
         let hours = match &args.hours {
             None => whole,
@@ -105,17 +96,13 @@ fn wanted<'a>(args: &'a QuoteArgs, period: Period, features: Features<'a>) -> an
         if hours > whole {
             bail!("--hours {} is more than the month has", shown_quantity(RUNNING_VM, hours));
         }
-        wanted.push(Wanted { usage: usage(RUNNING_VM, hours), features });
-        wanted.push(Wanted { usage: usage(ALLOCATED_VM, whole), features });
+        wanted.extend(machine::hours(features, hours, period));
     }
     if let Some(gib) = args.disk_gib {
-        let usage = Usage { size_bytes: Some(i64::from(gib) * GIB), ..usage(VOLUME, whole) };
-        wanted.push(Wanted { usage, features: plain(args.disk_offering.as_deref()) });
+        wanted.push(machine::disk(features, args.disk_offering.as_deref(), gib, period));
     }
     if let Some(count) = args.ip {
-        let quantity = whole.checked_mul(i64::from(count)).context("--ip is beyond any cloud")?;
-        let features = Features { template: None, ..plain(None) };
-        wanted.push(Wanted { usage: usage(IP_ADDRESS, quantity), features });
+        wanted.push(machine::addresses(features, count, period).context("--ip is beyond any cloud")?);
     }
     if wanted.is_empty() {
         bail!("nothing to price: name a machine's --offering, a --disk-gib, an --ip, or a --type with its --amount");

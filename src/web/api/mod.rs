@@ -7,6 +7,7 @@ mod accounts;
 mod enforcement;
 mod history;
 mod keys;
+mod spending;
 
 use axum::{
     Json, Router,
@@ -34,6 +35,11 @@ pub(super) fn routes(prefix: &str) -> Router<WebState> {
         .route(&at("/accounts/{id}"), get(accounts::show))
         .route(&at("/accounts/{id}/limit"), post(accounts::set_limit))
         .route(&at("/accounts/{id}/payments"), post(accounts::add_payment))
+        .route(&at("/accounts/{id}/usage"), get(spending::usage))
+        .route(&at("/accounts/{id}/usage/records"), get(spending::records))
+        .route(&at("/accounts/{id}/estimate"), get(spending::live))
+        .route(&at("/accounts/{id}/prices"), get(spending::prices))
+        .route(&at("/accounts/{id}/quote"), get(spending::quote))
         .route(&at("/decisions"), get(history::decisions))
         .route(&at("/runs"), get(history::runs))
         .route(&at("/enforcement"), get(enforcement::status))

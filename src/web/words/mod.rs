@@ -14,7 +14,9 @@ pub(in crate::web) mod notifications;
 pub(in crate::web) mod overview;
 pub(in crate::web) mod own;
 pub(in crate::web) mod payment_settings;
+pub(in crate::web) mod prices;
 pub(in crate::web) mod queue;
+pub(in crate::web) mod usage;
 
 words! {
     PRODUCT = "Billing";
