@@ -16,6 +16,7 @@ use crate::web::{
     error::Failure,
     pages::{self, Frame, Page},
     rights::See,
+    spending::{self, Ask, By, period},
     words::{self, overview as text},
 };
 use crate::{
@@ -36,6 +37,8 @@ use crate::{
 const CHART_DAYS: i64 = 30;
 /// Lines under "What happened lately".
 const LATELY: usize = 12;
+/// Resources under "What costs most".
+const TOP: usize = 5;
 /// Bookings looked through for them; charges are left out, the chart shows those.
 const BOOKINGS_READ: i64 = 300;
 
@@ -46,6 +49,13 @@ struct Line {
     detail: String,
     /// The notice behind it, if it is one.
     notice: Option<i64>,
+}
+
+/// One of the dearest resources.
+struct Dear {
+    name: String,
+    service: String,
+    cost: String,
 }
 
 #[derive(Template)]
@@ -66,6 +76,7 @@ struct Overview {
     next_update: Option<String>,
     sentence: String,
     bars: Vec<Bar>,
+    top: Vec<Dear>,
     lately: Vec<Line>,
 }
 
@@ -100,6 +111,7 @@ pub(super) async fn page(State(state): State<WebState>, tenant: Tenant<See>) -> 
         next_update: next_update(&mut tx, app, up_to).await?,
         sentence: sentence(&mut tx, account).await?,
         bars: cost_by_day(&mut tx, app, account, &payer).await?,
+        top: top(&mut tx, &state, account).await?,
         lately,
     };
     tx.commit().await?;
@@ -143,6 +155,29 @@ async fn next_update(tx: &mut Tx, app: &App, up_to: Option<Timestamp>) -> Result
     let closed = up_to.plus(Duration::from_secs(range.saturating_mul(60)));
     let next = schedule.next_after(closed.max(app.clock.now()), app.config.jobs.zone);
     Ok(next.map(|at| at.display_in(app.config.billing.zone)))
+}
+
+/// The dearest resources of this month.
+async fn top(tx: &mut Tx, state: &WebState, account: &Account) -> Result<Vec<Dear>, Failure> {
+    let Some(today) = Day::of(state.app.clock.now(), state.app.config.billing.zone) else { return Ok(Vec::new()) };
+    let ask = Ask { by: By::Resource.as_str().to_owned(), ..Ask::default() };
+    let Ok(span) = period::choose(&ask, today) else { return Ok(Vec::new()) };
+    let mut lines = Vec::new();
+    for line in spending::figures(state, tx, account, &ask, span).await?.lines {
+        lines.push((line.sum.cost.gross()?, line));
+    }
+    lines.retain(|(cost, _)| cost.is_positive());
+    lines.sort_by(|(one, a), (other, b)| other.cmp(one).then_with(|| a.name.cmp(&b.name)));
+    lines.truncate(TOP);
+    let currency = &state.app.config.billing.currency;
+    Ok(lines
+        .into_iter()
+        .map(|(cost, line)| Dear {
+            service: line.usage_type.map_or_else(String::new, spending::service),
+            cost: currency.format(cost),
+            name: line.name,
+        })
+        .collect())
 }
 
 /// Notes which notices a person of the account has before the eyes now: a warning counts from then on.

@@ -9,10 +9,8 @@ words! {
     REACHED = "reached";
     NEXT_UPDATE = "next update about";
     TOP = "What costs most";
-    TOP_WHAT = "the five dearest of the last 30 days, with tax";
-    NOTHING_TOP = "Nothing was charged in this time.";
-    RESOURCE = "What";
-    SERVICE = "Service";
+    TOP_WHAT = "the five dearest of this month, with tax";
+    NOTHING_TOP = "Nothing was charged this month.";
     ALL_USAGE = "All usage & cost";
     WAY_OUT = "Ways to pay and codes";
 }
