@@ -286,7 +286,8 @@ fn amount_of(text: &str, field: &'static str) -> Result<Money, Mistake> {
 /// What may be told beside the field; everything else is a failure.
 fn mistake(error: post::Error, field: &'static str) -> Result<Mistake, Failure> {
     match error {
-        post::Error::BadAmount(text) | post::Error::Store(StoreError::Exists(text)) => Ok((field, text)),
+        post::Error::BadAmount(text) => Ok((field, text)),
+        post::Error::Store(StoreError::Exists(_)) => Ok((field, words::FORM_USED.to_owned())),
         post::Error::Money(error) => Ok((field, error.to_string())),
         post::Error::Store(error) => Err(error.into()),
     }

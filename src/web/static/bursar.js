@@ -41,7 +41,12 @@
       form.dataset.sent = "yes";
     }
   });
-  window.addEventListener("pageshow", function () {
+  window.addEventListener("pageshow", function (event) {
+    // A page that the browser kept for the way back shows what was, and its forms were sent already.
+    if (event.persisted) {
+      window.location.reload();
+      return;
+    }
     Array.prototype.forEach.call(document.forms, function (form) { delete form.dataset.sent; });
   });
 

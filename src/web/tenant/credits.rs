@@ -196,7 +196,7 @@ pub(super) async fn redeem(
                 return Ok(pages::done(&state, Page::Credits, word));
             }
             Err(promo::Error::Refused(refusal)) => mistake(&words::sentence(&refusal.to_string())),
-            Err(promo::Error::Store(StoreError::Exists(text))) => mistake(&text),
+            Err(promo::Error::Store(StoreError::Exists(_))) => mistake(words::FORM_USED),
             Err(promo::Error::Store(error)) => return Err(error.into()),
             Err(promo::Error::Ledger(error)) => return Err(error.into()),
             Err(error) => return Err(Failure::unexpected(&error)),

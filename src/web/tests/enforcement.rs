@@ -12,7 +12,7 @@ use crate::{
 
 impl Place {
     /// A plan that waits: alice is to be stopped.
-    async fn put_plan(&self) -> i64 {
+    pub(super) async fn put_plan(&self) -> i64 {
         let mut tx = self.app.store.begin().await.unwrap();
         let plan = NewPlan {
             cause: "fuse",

@@ -2,7 +2,9 @@
 
 mod admin;
 mod api;
+mod attacks;
 mod enforcement;
+mod matrix;
 mod requests;
 mod seen;
 mod signin;
@@ -111,7 +113,7 @@ struct Place {
     readiness: Readiness,
     alice: AccountId,
     root: AccountId,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Place {
@@ -145,7 +147,7 @@ impl Place {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(super::serve(state, listener, CancellationToken::new()));
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { url, client, app, clock, cloud, wake, readiness, alice, root, _folder: folder }
+        Self { url, client, app, clock, cloud, wake, readiness, alice, root, folder }
     }
 
     /// A person opens a page.

@@ -186,6 +186,7 @@ words! {
     SEVERAL_SESSIONS = "Your browser holds more than one CloudStack session. Sign out of CloudStack, sign in again, then open Billing there.";
     OPEN_TOO_LONG = "This page was open for too long, so nothing was changed. Open it again and repeat what you did.";
     NOT_FROM_HERE = "This form did not come from a page of Billing that you opened, so nothing was changed. Open the page again.";
+    FORM_USED = "This form was sent before with something else in it, and that was done. Look at what is there now; to do this too, send it again.";
     NOT_YOURS = "Your account may not open this page.";
     USER_REFUSED = "This CloudStack user may not sign in here.";
     ACCOUNT_UNKNOWN = "Your account is not known here yet; it appears after the next sync.";
