@@ -252,6 +252,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_sign_in_beside_a_session_reaches_its_server_without_it() {
+        let body = r#"{"loginresponse":{"userid":"d522b0de-3fe4-4094-9d94-fb27222e11d7","username":"alice","account":"alice","domainid":"e3a4f522-e698-11f1-b665-02fc00000001","sessionkey":"KEY2"}}"#;
+        let answer = Reaction::json(200, body).with_header("set-cookie", "JSESSIONID=JS2; Path=/client");
+        let (server, client) =
+            client([answer, Reaction::json(200, r#"{"logoutresponse":{"description":"success"}}"#)]).await;
+        let own = session("JS", "KEY1");
+        let secret = Secret::new("a-password");
+        let beside = client.login_along("alice", &secret, "/", &own.extra_cookies).await.unwrap();
+        client.logout(&beside.session).await.unwrap();
+        let sent = server.received();
+        assert_eq!(sent[0].header("cookie"), Some("SRV=ms1"), "a login ends the session that it comes with");
+        assert_eq!(sent[1].header("cookie"), Some("JSESSIONID=JS2; sessionkey=KEY2; SRV=ms1"));
+    }
+
+    #[tokio::test]
     async fn the_secret_of_a_set_up_is_opaque() {
         let body = r#"{"setupusertwofactorauthenticationresponse":{"setup2fa":{"id":"d522b0de-3fe4-4094-9d94-fb27222e11d7","username":"erin","secretcode":"ABCDEFGH"}}}"#;
         let (_server, client) = client([Reaction::json(200, body)]).await;

@@ -79,6 +79,18 @@ impl SessionClient {
     /// [`Error::NotAllowed`] (531), told apart by their texts only. An empty password is refused here, since CloudStack
     /// would not take it for a password (facts 2.1). Five wrong ones disable the user.
     pub async fn login(&self, username: &str, password: &Secret, domain: &str) -> Result<LoggedIn, Error> {
+        self.login_along(username, password, domain, &[]).await
+    }
+
+    /// As [`SessionClient::login`], with cookies of the load balancer (name and value) that lead to a certain management server:
+    /// a session lives in the memory of one. No session goes along, so none is ended.
+    pub async fn login_along(
+        &self,
+        username: &str,
+        password: &Secret,
+        domain: &str,
+        balancer: &[(String, Secret)],
+    ) -> Result<LoggedIn, Error> {
         if username.is_empty() || password.is_empty() {
             return Err(Error::configuration("a user name and a password are needed to sign in"));
         }
@@ -88,7 +100,8 @@ impl SessionClient {
             .with("username", username)
             .with("password", password.expose())
             .with("domain", domain);
-        let exchange = self.send("login", &params, None, &[]).await.map_err(|rejection| rejection.error)?;
+        let cookies = if balancer.is_empty() { None } else { Some(cookie_line(&pairs_of(balancer))?) };
+        let exchange = self.send("login", &params, cookies, &[]).await.map_err(|rejection| rejection.error)?;
         let row: LoginRow = envelope::entity(envelope::sole(&exchange.body)?)?;
         let cookie = |name: &str| cookie_value(&exchange.set_cookies, name).map(Secret::new);
         match (cookie("JSESSIONID"), cookie("sessionkey").or(row.sessionkey)) {
@@ -99,7 +112,7 @@ impl SessionClient {
                 domain_id: row.domainid,
                 timeout_s: row.timeout,
                 second_factor_pending: row.is2faverified == Some(false),
-                session: ForwardedSession { jsessionid, session_key, extra_cookies: Vec::new() },
+                session: ForwardedSession { jsessionid, session_key, extra_cookies: balancer.to_vec() },
             }),
             _ => Err(Error::malformed("login: the answer holds no session; does a proxy remove cookies?")),
         }
@@ -182,13 +195,23 @@ impl SessionClient {
 
 /// The cookie header, or why nothing may be sent.
 fn cookie_header(session: &ForwardedSession) -> Result<HeaderValue, Error> {
-    let incomplete =
-        |what: &str| Error::Unauthorized { text: format!("nothing was sent: {what}"), causes: SESSION_CAUSES };
     let mut pairs = vec![("JSESSIONID", session.jsessionid.expose()), ("sessionkey", session.session_key.expose())];
-    pairs.extend(session.extra_cookies.iter().map(|(name, value)| (name.as_str(), value.expose())));
+    pairs.extend(pairs_of(&session.extra_cookies));
     if session.jsessionid.is_empty() || session.session_key.is_empty() {
         return Err(incomplete("one of the two session cookies is missing"));
     }
+    cookie_line(&pairs)
+}
+
+fn incomplete(what: &str) -> Error {
+    Error::Unauthorized { text: format!("nothing was sent: {what}"), causes: SESSION_CAUSES }
+}
+
+fn pairs_of(cookies: &[(String, Secret)]) -> Vec<(&str, &str)> {
+    cookies.iter().map(|(name, value)| (name.as_str(), value.expose())).collect()
+}
+
+fn cookie_line(pairs: &[(&str, &str)]) -> Result<HeaderValue, Error> {
     // A browser can not send such values; they would smuggle in further cookies or headers.
     if !pairs.iter().all(|(name, value)| is_cookie_text(name) && !name.contains('=') && is_cookie_text(value)) {
         return Err(incomplete("a session cookie holds signs that no cookie has"));

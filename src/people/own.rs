@@ -220,7 +220,9 @@ impl Own {
         user: &User,
         password: &crate::secrets::Secret,
     ) -> Result<cloudstack::session::LoggedIn, NotProven> {
-        match self.sessions.login(&user.username, password, &self.login_domain()).await {
+        // To the same management server as the person's own session, and without it: a login ends the session that it comes with.
+        let along = &self.session.extra_cookies;
+        match self.sessions.login_along(&user.username, password, &self.login_domain(), along).await {
             Ok(logged_in) if logged_in.user_id == self.user => Ok(logged_in),
             Ok(stranger) => {
                 self.sign_out(&stranger.session).await;

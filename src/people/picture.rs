@@ -66,9 +66,8 @@ fn read(bytes: &[u8]) -> Result<DynamicImage, PictureError> {
     if bytes.len() > MOST_BYTES {
         return Err(PictureError::TooBig);
     }
-    let format = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => format,
-        _ => return Err(PictureError::OtherKind),
+    let Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) = image::guess_format(bytes) else {
+        return Err(PictureError::OtherKind);
     };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::no_limits();
@@ -123,7 +122,7 @@ mod tests {
 
     /// Red left and right of a green middle.
     fn stripes(width: u32, height: u32) -> RgbImage {
-        let middle = (width - height) / 2..(width + height) / 2;
+        let middle = (width - height) / 2..u32::midpoint(width, height);
         RgbImage::from_fn(width, height, |x, _| if middle.contains(&x) { Rgb([0, 255, 0]) } else { Rgb([255, 0, 0]) })
     }
 

@@ -134,7 +134,7 @@ fn read(fields: &Fields, user: &User) -> (Typed, Vec<Mistake>) {
     let present = user.timezone.as_deref().unwrap_or_default();
     if typed.timezone != present && typed.timezone.parse::<Tz>().is_err() {
         mistakes.push(Mistake::new("timezone", own_words::TIMEZONE_WRONG));
-        typed.timezone = present.to_owned();
+        present.clone_into(&mut typed.timezone);
     }
     (typed, mistakes)
 }
@@ -185,14 +185,15 @@ pub(in crate::web::tenant) async fn save(
     let work = carry_out(state.clone(), own, user, wanted, seen.clone(), email);
     let problem = match to_the_end(work).await? {
         Ok(word) => return Ok(pages::done(&state, Page::Profile, word)),
-        Err(NotSaved::Profile(ProfileError::Own(error))) => told(&state, error)?,
+        Err(NotSaved::Profile(ProfileError::Own(error)) | NotSaved::Address(AddressError::Own(error))) => {
+            told(&state, error)?
+        }
         Err(NotSaved::Profile(ProfileError::NotDone)) => own_words::NOT_DONE.to_owned(),
         Err(NotSaved::Profile(ProfileError::Meanwhile)) => {
             // What was typed would undo what the other one did: it is shown how it stands.
             page.problem = Some(own_words::MEANWHILE.to_owned());
             return pages::show_refused(&page);
         }
-        Err(NotSaved::Address(AddressError::Own(error))) => told(&state, error)?,
         Err(NotSaved::Address(error)) => {
             let text = match error {
                 AddressError::TooMany => own_words::EMAIL_TOO_MANY,

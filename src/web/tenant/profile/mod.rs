@@ -25,9 +25,8 @@ use crate::web::{
     words::{self, own as own_words},
 };
 use crate::{
-    cloudstack::User,
     people::{address as new_address, own::Own, profile},
-    store::profiles::{self, EmailChange, PictureMark, Profile},
+    store::profiles::{self, EmailChange, PictureMark},
 };
 
 /// Longest side of the picture on the page, in pixels.
@@ -38,29 +37,29 @@ const SHOWN_SIDE: u32 = 128;
 struct ProfilePage {
     frame: Frame,
     said: Option<&'static str>,
-    problem: Option<String>,
     picture_problem: Option<&'static str>,
     account: String,
     limit: Option<String>,
-    user: User,
-    profile: Profile,
+    username: String,
+    first_name: String,
+    last_name: String,
+    email: String,
+    timezone: String,
+    phone: String,
+    company: String,
+    location: String,
+    address: Vec<String>,
     change: Option<EmailChange>,
     picture: Option<PictureMark>,
+    side: u32,
+}
+
+/// A field, or that it is empty.
+fn given(text: Option<&str>) -> String {
+    text.filter(|text| !text.is_empty()).unwrap_or(own_words::NOT_GIVEN).to_owned()
 }
 
 impl ProfilePage {
-    fn text<'a>(&self, field: &'a Option<String>) -> &'a str {
-        field.as_deref().filter(|text| !text.is_empty()).unwrap_or(own_words::NOT_GIVEN)
-    }
-
-    fn line<'a>(&self, field: &'a str) -> &'a str {
-        if field.is_empty() { own_words::NOT_GIVEN } else { field }
-    }
-
-    const fn side(&self) -> u32 {
-        SHOWN_SIDE
-    }
-
     fn icon(&self) -> &'static str {
         match self.picture.as_ref().map(|mark| mark.icon.as_str()) {
             None => "",
@@ -111,13 +110,20 @@ async fn build<R: Right>(
     Ok(ProfilePage {
         frame: Frame::around(state, tenant, Page::Profile),
         said,
-        problem: None,
         picture_problem: None,
         account: account.full_name(),
         limit,
-        user,
-        profile,
+        first_name: given(user.first_name.as_deref()),
+        last_name: given(user.last_name.as_deref()),
+        email: given(user.email.as_deref()),
+        timezone: given(user.timezone.as_deref()),
+        username: user.username,
+        phone: given(Some(&profile.phone)),
+        company: given(Some(&profile.company)),
+        location: given(Some(&profile.location)),
+        address: given(Some(&profile.address)).lines().map(str::to_owned).collect(),
         change,
         picture,
+        side: SHOWN_SIDE,
     })
 }
