@@ -13,6 +13,7 @@ mod standin_replay;
 mod story_cli;
 mod story_compaction;
 mod story_enforcement;
+mod story_keys;
 mod story_ledger;
 mod story_live;
 mod story_mail;

@@ -148,12 +148,14 @@ async fn what_init_makes_is_enough_for_everything_bursar_does() {
         key: "wish".to_owned(),
         account: bob.id,
         requested_by: "bob".to_owned(),
+        for_user: None,
+        replaces: None,
         purpose: "backups".to_owned(),
         days: 30,
     };
     let now = cloud.clock.now();
     let request = access::file(&mut tx, &settings, wish, now).await.unwrap();
-    access::approve(&mut tx, request, "carol", None, None, &settings, now).await.unwrap();
+    access::approve(&mut tx, request, "carol", &access::Consent::default(), &settings, now).await.unwrap();
     tx.commit().await.unwrap();
     keys::carry_out(&cloud.app).await.unwrap();
     let pair = keys::show(&cloud.app, request, "bob").await.unwrap();

@@ -16,29 +16,46 @@
 //! | revoking | noted | perhaps the user | switches its pair off and deletes it; gone is done |
 //!
 //! A secret that nobody looked at in time is erased, and as nobody has it then, its pair is revoked.
+//!
+//! A pair that takes over from another (`replaces`) leaves the old one alone until somebody has looked at the new secret;
+//! from then on the old one works for the overlap that is configured and then ends by itself. So a crash, or a look that
+//! never comes, leaves the old pair working. An adopted pair is one that was there before: it is watched and ended
+//! (switched off, its user stays), and its secret is never read.
 
+mod adopt;
 mod carry_out;
+mod issue;
 mod names;
 mod pairs;
 mod protected;
 mod request;
+mod rotate;
+pub mod rules;
 pub mod secret_box;
+pub mod self_service;
 mod show;
 pub mod state;
+mod tell;
+mod warn;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+pub use adopt::{Adoption, Candidate, adopt, list_candidates};
 pub use carry_out::{CarriedOut, carry_out};
+use chrono_tz::Tz;
 pub use names::{is_key_user, username};
-pub use pairs::{AuditedPairs, audit_pairs};
+pub use pairs::{AuditedPairs, TouchedUser, audit_pairs, find_touched};
 pub use protected::protected_reason;
-pub use request::{NewRequest, approve, deny, file, revoke};
+pub use request::{Approved, Consent, NewRequest, approve, deny, file, revoke};
+pub use rotate::{Rotated, rotate};
 pub use secret_box::{BoxError, BoxKey};
 pub use show::{ShownPair, show_secret};
 use state::{KeyState, Step};
+pub use tell::tell_touched;
+pub use warn::warn;
 
 use crate::{
     cloudstack,
@@ -65,6 +82,18 @@ pub struct AccessSettings {
     pub max_days: u32,
     /// How long a secret waits for its one look.
     pub secret_shown: Duration,
+    /// Whether two administrators have to approve the same terms.
+    pub two_approvals: bool,
+    /// How long the old pair works after the secret of the new one was looked at.
+    pub overlap: Duration,
+    /// Days before the end at which people are warned, falling.
+    pub warn_days: Vec<u32>,
+    /// The zone in which dates are told.
+    pub zone: Tz,
+    /// Domain paths and names of accounts that the operator protects.
+    pub protected: Vec<(String, String)>,
+    /// Whether CloudStack gives a user several pairs, and they are to be used.
+    pub several_pairs: bool,
 }
 
 /// Why something about API access could not be done.
@@ -122,6 +151,12 @@ pub enum Error {
         "CloudStack gave the new user {0} another id than it was asked to; the user was deleted again. This release can not be used for API access"
     )]
     IdNotTaken(String),
+    /// Another pair is to take over already.
+    #[error("request {0} is replaced by request {1} already; look at that one, or revoke it and rotate again")]
+    RotatedBefore(KeyRequestId, KeyRequestId),
+    /// The account or user is not what the caller took it for.
+    #[error("{0}")]
+    NotThere(String),
     /// The box or its key can not be used.
     #[error(transparent)]
     Box(#[from] BoxError),

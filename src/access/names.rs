@@ -34,6 +34,11 @@ fn password(random: &dyn RandomSource) -> Secret {
     Secret::new(format!("{PASSWORD_CLASSES}{}", random.hex(PASSWORD_BYTES)))
 }
 
+/// The address of such a user: nobody gets mail there (RFC 2606).
+pub(super) fn address(username: &str) -> String {
+    format!("{username}@invalid.example")
+}
+
 /// The user to be made.
 pub(super) fn new_user(
     user_id: crate::ids::CloudId,
@@ -49,7 +54,7 @@ pub(super) fn new_user(
         password: password(random),
         first_name: "API access".to_owned(),
         last_name: format!("key pair of request {request}"),
-        email: format!("{username}@invalid.example"),
+        email: address(username),
         account: account.to_owned(),
         domain_id,
     }

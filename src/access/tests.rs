@@ -39,6 +39,12 @@ impl Place {
             user_prefix: "api-".to_owned(),
             max_days: 90,
             secret_shown: Duration::from_hours(48),
+            two_approvals: false,
+            overlap: Duration::from_hours(24),
+            warn_days: vec![14, 3, 1],
+            zone: chrono_tz::Tz::UTC,
+            protected: Vec::new(),
+            several_pairs: false,
         };
         let clock = ManualClock::new(NOW);
         let account = put_account(&store, 0, "User").await;
@@ -57,6 +63,8 @@ impl Place {
             key: key.to_owned(),
             account: self.account,
             requested_by: "alice".to_owned(),
+            for_user: None,
+            replaces: None,
             purpose: "backups".to_owned(),
             days: 30,
         }
@@ -65,7 +73,8 @@ impl Place {
     pub(super) async fn approved(&self, key: &str) -> KeyRequestId {
         let id = self.file(key).await.unwrap();
         let mut tx = self.store.begin().await.unwrap();
-        approve(&mut tx, id, "root", Some("fine"), Some(10), &self.settings, NOW).await.unwrap();
+        let consent = Consent { message: Some("fine".to_owned()), days: Some(10), purpose: None };
+        approve(&mut tx, id, "root", &consent, &self.settings, NOW).await.unwrap();
         tx.commit().await.unwrap();
         id
     }
@@ -78,28 +87,20 @@ impl Place {
     }
 
     async fn pass(&self, server: &Scripted) -> CarriedOut {
-        self.pass_with(server, &|_| None).await
-    }
-
-    async fn pass_with(
-        &self,
-        server: &Scripted,
-        protected: &(dyn Fn(&cloud::Account) -> Option<String> + Sync),
-    ) -> CarriedOut {
         let client = server.client();
-        let pass = carry_out(&self.store, &client, &self.box_key, &self.settings, protected, &self.clock, &self.random);
+        let pass = carry_out(&self.store, &client, &self.box_key, &self.settings, &self.clock, &self.random);
         sendable(pass).await.unwrap()
     }
 
     async fn revoke(&self, id: KeyRequestId) -> Result<(), Error> {
         let mut tx = self.store.begin().await.unwrap();
-        revoke(&mut tx, id, "alice", self.clock.now()).await?;
+        revoke(&mut tx, id, "alice", &self.settings, self.clock.now()).await?;
         tx.commit().await.unwrap();
         Ok(())
     }
 
     async fn show(&self, id: KeyRequestId) -> Result<ShownPair, Error> {
-        show_secret(&self.store, id, "alice", &self.box_key, &self.clock).await
+        show_secret(&self.store, id, "alice", &self.box_key, &self.settings, &self.clock).await
     }
 
     pub(super) async fn row(&self, id: KeyRequestId) -> KeyRequest {
@@ -142,7 +143,7 @@ pub(super) fn user_id() -> CloudId {
 
 fn user_in(account: &str, role_type: &str) -> String {
     format!(
-        r#"{{"id":"{}","username":"api-alice-1","state":"enabled","account":"alice","accounttype":0,"roletype":"{role_type}","accountid":"{account}"}}"#,
+        r#"{{"id":"{}","username":"api-alice-1","email":"api-alice-1@invalid.example","state":"enabled","account":"alice","accounttype":0,"roletype":"{role_type}","accountid":"{account}"}}"#,
         user_id()
     )
 }
@@ -421,9 +422,12 @@ async fn a_denied_request_is_never_carried_out() {
     let place = Place::new().await;
     let id = place.file("first").await.unwrap();
     let mut tx = place.store.begin().await.unwrap();
-    assert!(matches!(deny(&mut tx, id, "root", Some("two\nlines"), NOW).await, Err(Error::NotAcceptable(_))));
-    deny(&mut tx, id, "root", Some("ask your team lead"), NOW).await.unwrap();
-    let again = approve(&mut tx, id, "root", None, None, &place.settings, NOW).await;
+    assert!(matches!(
+        deny(&mut tx, id, "root", Some("two\nlines"), &place.settings, NOW).await,
+        Err(Error::NotAcceptable(_))
+    ));
+    deny(&mut tx, id, "root", Some("ask your team lead"), &place.settings, NOW).await.unwrap();
+    let again = approve(&mut tx, id, "root", &Consent::default(), &place.settings, NOW).await;
     assert!(matches!(again, Err(Error::WrongState { .. })));
     tx.commit().await.unwrap();
     let server = Scripted::start([]).await;
@@ -463,27 +467,29 @@ async fn a_protected_account_is_refused_when_asking_deciding_and_carrying_out() 
         put_account(&place.store, account_type, role_type).await;
         assert!(matches!(place.file("another").await, Err(Error::Protected { .. })));
         let mut tx = place.store.begin().await.unwrap();
-        let decided = approve(&mut tx, asked, "root", None, None, &place.settings, NOW).await;
+        let decided = approve(&mut tx, asked, "root", &Consent::default(), &place.settings, NOW).await;
         assert!(matches!(decided, Err(Error::Protected { .. })));
     }
     let server = Scripted::start([]).await;
     assert_eq!(place.pass(&server).await.refused, 1);
     let row = place.row(approved).await;
-    assert!(row.state == "failed" && row.last_error.unwrap().contains("type Admin"));
+    assert!(row.state == "failed" && row.last_error.unwrap().contains("administrator's"));
     assert!(commands(&server).is_empty());
 }
 
 #[tokio::test]
 async fn an_account_that_the_operator_protects_loses_the_user_made_so_far() {
-    let place = Place::new().await;
+    let mut place = Place::new().await;
     let id = place.approved("first").await;
     let server = Scripted::start([created(), Reaction::Cut]).await;
     place.pass(&server).await;
+    place.settings.protected.push(("ROOT".to_owned(), "alice".to_owned()));
+    assert!(matches!(place.file("another").await, Err(Error::Protected { .. })));
     let server = Scripted::start([updated(), listed(), deleted()]).await;
-    let done = place.pass_with(&server, &|_| Some("it is a service account".to_owned())).await;
-    assert_eq!(done.refused, 1);
+    assert_eq!(place.pass(&server).await.refused, 1);
     let row = place.row(id).await;
-    assert_eq!((row.state.as_str(), row.last_error.as_deref()), ("revoked", Some("it is a service account")));
+    let why = Some("it is on the list of protected accounts");
+    assert_eq!((row.state.as_str(), row.last_error.as_deref()), ("revoked", why));
 }
 
 #[tokio::test]
@@ -521,11 +527,11 @@ async fn a_pair_that_changed_by_itself_is_revoked() {
     let theirs = |key: &str| {
         ok(&format!(r#"{{"getuserkeysresponse":{{"userkeys":{{"apikey":"{key}","secretkey":"EXAMPLE"}}}}}}"#))
     };
-    let server = Scripted::start([theirs("EXAMPLE-KEY-1"), theirs("EXAMPLE-KEY-9")]).await;
+    let server = Scripted::start([theirs("EXAMPLE-KEY-1"), listed(), theirs("EXAMPLE-KEY-9")]).await;
     let client = server.client();
-    let seen = audit_pairs(&place.store, &client, &place.clock).await.unwrap();
+    let seen = audit_pairs(&place.store, &client, &place.settings, &place.clock).await.unwrap();
     assert_eq!((seen.unchanged, seen.changed), (1, 0));
-    let seen = audit_pairs(&place.store, &client, &place.clock).await.unwrap();
+    let seen = audit_pairs(&place.store, &client, &place.settings, &place.clock).await.unwrap();
     assert_eq!((seen.unchanged, seen.changed), (0, 1));
     assert_eq!(place.row(id).await.state, "revoking");
     assert!(place.audit().await.contains(&"key.mistrust".to_owned()));

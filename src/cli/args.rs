@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 mod enforce;
+mod keys;
 mod ledger;
 mod mail;
 mod policy;
@@ -8,6 +9,7 @@ mod policy;
 use std::path::PathBuf;
 
 pub use self::enforce::{DeletionCommand, EnforceArgs, EnforceCommand, HoldCommand, LeaveArgs};
+pub use self::keys::{KeyCommand, SelfServiceCommand};
 pub use self::ledger::{
     AdjustmentCommand, CsvArgs, Export, ExportCommand, GrantArgs, GrantCommand, PayerCommand, PaymentCommand,
     PromoArgs, PromoCommand, RefundCommand,
@@ -433,53 +435,6 @@ pub enum UserCommand {
         /// What the person may do.
         #[arg(long, default_value = "viewer", value_parser = ["owner", "finance", "viewer"])]
         role: String,
-    },
-}
-
-/// `key …`
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Ask for API access.
-    Request {
-        /// The account.
-        account: String,
-        /// What for.
-        #[arg(long)]
-        purpose: String,
-        /// For how many days.
-        #[arg(long, default_value_t = 90)]
-        days: u32,
-    },
-    /// Requests and keys.
-    List,
-    /// Approve a request: a dedicated CloudStack user with a key pair of its own is made.
-    Approve {
-        /// The request's number.
-        id: i64,
-        /// For how many days, instead of what was asked.
-        #[arg(long)]
-        days: Option<u32>,
-        /// What to tell the person.
-        #[arg(long)]
-        message: Option<String>,
-    },
-    /// Deny a request.
-    Deny {
-        /// The request's number.
-        id: i64,
-        /// What to tell the person.
-        #[arg(long)]
-        message: String,
-    },
-    /// Show a pair, once; the secret is erased.
-    Show {
-        /// The request's number.
-        id: i64,
-    },
-    /// End a key at once.
-    Revoke {
-        /// The request's number.
-        id: i64,
     },
 }
 

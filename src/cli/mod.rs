@@ -17,6 +17,7 @@ mod grants;
 mod holds;
 mod import;
 mod jobs;
+mod keys;
 mod mail;
 mod output;
 mod payers;
@@ -128,7 +129,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Promo { command } => promo::promo(context, command).await,
         Command::Export { command } => export::export(context, command).await,
         Command::User { command } => accounts::user(context, command).await,
-        Command::Key { command } => access::key(context, command).await,
+        Command::Key { command } => keys::key(context, command).await,
         Command::Token { command } => access::token(context, command).await,
         Command::Hold { command } => holds::hold(context, command).await,
         Command::Deletion { command } => holds::deletion(context, command).await,

@@ -52,7 +52,7 @@ pub use error::Error;
 pub use events::{Event, EventFilter};
 pub use inventory::{Address, Inventory, LiveVm, LiveVolume, Owner};
 pub use jobs::JobState;
-pub use keys::{KeyPair, UserKeys};
+pub use keys::{KeyPair, NamedPair, PairTerms, UserKeys};
 pub use limits::{LimitOwner, PRIMARY_STORAGE, ResourceLimit, ResourceUse};
 pub use machines::{VirtualMachine, VmFilter};
 pub use pace::ReadPace;

@@ -232,7 +232,22 @@ fn access(r: &mut Reading) -> Option<Access> {
     });
     let max_days = r.number("access.max_days", &(1..=3_650));
     let secret_shown = r.span("access.secret_shown_hours", &(1..=720), HOURS);
-    Some(Access { enabled: enabled?, user_prefix: user_prefix?, max_days: max_days?, secret_shown: secret_shown? })
+    let two_approvals = r.flag("access.two_approvals");
+    let overlap = r.span("access.overlap_hours", &(0..=720), HOURS);
+    let warn_days = r.falling("access.warn_days", &(1..=365));
+    let watch_every = r.span("access.watch_minutes", &(5..=1_440), MINUTES);
+    let native_pairs = r.flag("access.native_pairs");
+    Some(Access {
+        enabled: enabled?,
+        user_prefix: user_prefix?,
+        max_days: max_days?,
+        secret_shown: secret_shown?,
+        two_approvals: two_approvals?,
+        overlap: overlap?,
+        warn_days: warn_days?,
+        watch_every: watch_every?,
+        native_pairs: native_pairs?,
+    })
 }
 
 fn web(r: &mut Reading) -> Option<Web> {

@@ -246,6 +246,16 @@ pub struct Access {
     pub max_days: u32,
     /// How long a secret waits for its one look.
     pub secret_shown: Duration,
+    /// Whether two administrators have to approve.
+    pub two_approvals: bool,
+    /// How long the old pair works after the new one was looked at.
+    pub overlap: Duration,
+    /// Days before the end at which people are warned, falling.
+    pub warn_days: Vec<u32>,
+    /// How long between two looks at whether pairs are as they were made.
+    pub watch_every: Duration,
+    /// Whether CloudStack's several pairs of one user are used.
+    pub native_pairs: bool,
 }
 
 /// The pages and the JSON API.

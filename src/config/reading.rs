@@ -117,6 +117,30 @@ impl Reading {
         number
     }
 
+    /// Whole numbers within a range, in falling order.
+    pub(super) fn falling(&mut self, path: &str, range: &RangeInclusive<u32>) -> Option<Vec<u32>> {
+        let raw = match self.find(path) {
+            Some((_, Found { raw: Raw::Numbers(raw), .. })) => raw.clone(),
+            _ => return None,
+        };
+        let mut numbers = Vec::with_capacity(raw.len());
+        for number in raw {
+            let Some(number) = within(number, range) else {
+                self.complain(
+                    path,
+                    &format!("holds {number}, and must hold numbers from {} to {}", range.start(), range.end()),
+                );
+                return None;
+            };
+            numbers.push(number);
+        }
+        if !numbers.is_sorted_by(|before, after| before > after) {
+            self.complain(path, "must be in falling order, no number twice");
+            return None;
+        }
+        Some(numbers)
+    }
+
     /// A span of time given as a number of `unit_seconds`.
     pub(super) fn span(&mut self, path: &str, range: &RangeInclusive<u32>, unit_seconds: u64) -> Option<Duration> {
         self.number(path, range).map(|count| Duration::from_secs(u64::from(count).saturating_mul(unit_seconds)))

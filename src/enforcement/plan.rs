@@ -72,23 +72,8 @@ pub struct Plan {
 
 /// Why an account is never touched: administrators, CloudStack's own accounts, bursar's, and a list.
 pub fn protection(account: &Account, listed: &[(String, String)]) -> Option<&'static str> {
-    match account.account_type {
-        1 => return Some("it is a root administrator's account"),
-        3 => return Some("it is a resource administrator's account"),
-        4 => return Some("it is a read-only administrator's account"),
-        5 => return Some("it belongs to a project"),
-        _ => {}
-    }
-    if account.role_type == "Admin" || account.role_type == "ResourceAdmin" {
-        return Some("its role is an administrator's");
-    }
-    if account.name == "system" || account.name == "baremetal-system-account" {
-        return Some("it is CloudStack's own");
-    }
-    listed
-        .iter()
-        .any(|(path, name)| *path == account.domain_path && *name == account.name)
-        .then_some("it is on the list of protected accounts")
+    let name = (account.domain_path.as_str(), account.name.as_str());
+    crate::policy::protection::protection(account.account_type, &account.role_type, name, listed)
 }
 
 /// What is known beside the figures, read once for every account.

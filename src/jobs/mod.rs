@@ -4,6 +4,7 @@ pub mod app;
 pub mod arming;
 pub mod deletions;
 pub mod estimate;
+pub mod key_roles;
 pub mod keys;
 pub mod lock;
 pub mod mail;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     app::App,
+    keys,
     work::{self, EnforceOptions, JobError, enforcement_client},
 };
 use crate::{
@@ -43,7 +44,15 @@ pub async fn undo(
 pub async fn leave(app: &App, author: &str, holds_data_lock: bool, cause: &str) -> Result<UndoReport, JobError> {
     let options = EnforceOptions { dry_run: false, holds_data_lock };
     let settings = work::enforce_settings(app, options)?;
-    work::as_enforcer(app, settings, cause, async |enforcer, run| undo::leave(enforcer, run, author).await).await
+    let mut report =
+        work::as_enforcer(app, settings, cause, async |enforcer, run| undo::leave(enforcer, run, author).await).await?;
+    for (account, opened) in keys::open_all(app, author).await? {
+        match opened {
+            Ok(()) => report.given_back.push(format!("{account}: key self-service")),
+            Err(why) => report.left.push(format!("{account}: key self-service stays closed: {why}")),
+        }
+    }
+    Ok(report)
 }
 
 /// How CloudStack and the database differ now.

@@ -78,10 +78,11 @@ pub async fn work_until(
             enforce_now = false;
             let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
             log("enforce", work::enforce(&app, options, "schedule").await);
-            if app.config.access.enabled && app.config.cloudstack.keys.is_some() {
-                match keys::carry_out(&app).await {
-                    Ok(done) if done.failed > 0 => tracing::warn!(
-                        failed = done.failed,
+            // Also where it can no longer be requested: what is there still ends.
+            if app.config.cloudstack.keys.is_some() {
+                match keys::look_after(&app, false).await {
+                    Ok(round) if round.carried_out.failed > 0 => tracing::warn!(
+                        failed = round.carried_out.failed,
                         "requests for API access could not be carried out; they are tried again"
                     ),
                     Ok(_) => {}

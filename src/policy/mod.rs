@@ -13,6 +13,7 @@ pub mod effective;
 pub mod facts;
 pub mod notices;
 pub mod patch;
+pub mod protection;
 pub mod quiet;
 pub mod rules;
 pub mod sentences;

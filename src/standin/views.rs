@@ -55,7 +55,7 @@ impl World {
             "domainid": domain.map(|domain| domain.id),
             "domain": domain.map(|domain| &domain.name),
             "timezone": user.timezone,
-            "apikey": user.api_key,
+            "apikey": user.api_key.as_ref().filter(|_| !self.several_pairs),
             "secretkey": secret,
             "accountid": user.account,
             "iscallerchilddomain": false,

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod export;
 pub mod gateways;
 pub mod grants;
+pub mod keys;
 pub mod leaving;
 pub mod ledger;
 pub mod live;

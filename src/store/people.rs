@@ -62,6 +62,22 @@ pub struct KeyRequest {
     pub revoked_ms: Option<i64>,
     /// Why the last try failed.
     pub last_error: Option<String>,
+    /// dedicated, person, adopted: whose user the pair is of.
+    pub kind: String,
+    /// The CloudStack user who asks, where it is known.
+    pub for_user: Option<String>,
+    /// The pair that this one takes over from.
+    pub replaces: Option<KeyRequestId>,
+    /// The pair ends then at the latest.
+    pub ends_ms: Option<i64>,
+    /// The pair's own id, where CloudStack gives it one.
+    pub pair_id: Option<String>,
+    /// The least number of days left that was warned of.
+    pub warned_days: Option<i64>,
+    /// What the last look found changed by hand.
+    pub watched: Option<String>,
+    /// When the secret was looked at.
+    pub shown_ms: Option<i64>,
 }
 
 /// A token for machines.
@@ -183,7 +199,8 @@ pub async fn get_key_request(tx: &mut Tx, id: KeyRequestId) -> Result<KeyRequest
         tx,
         KeyRequest,
         "select id, account_id, requested_by, purpose, days, state, decided_by, message, user_id, username, api_key, \
-           secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error from key_request where id = $1",
+           secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error, \
+           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms from key_request where id = $1",
         id
     )?
     .ok_or_else(|| StoreError::Missing(format!("there is no request for API access with number {id}")))
@@ -200,7 +217,8 @@ pub async fn list_key_requests(
         tx,
         KeyRequest,
         "select id, account_id, requested_by, purpose, days, state, decided_by, message, user_id, username, api_key, \
-           secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error from key_request \
+           secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error, \
+           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms from key_request \
          where ($1 is null or account_id = $1) and ($2 is null or state = $2) order by id desc limit $3",
         account,
         state,
@@ -234,7 +252,8 @@ pub async fn list_key_requests_after(
         tx,
         KeyRequest,
         "select id, account_id, requested_by, purpose, days, state, decided_by, message, user_id, username, api_key, \
-           secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error from key_request \
+           secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error, \
+           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms from key_request \
          where state = $1 and id > $2 order by id limit $3",
         state,
         after,
@@ -296,7 +315,7 @@ pub async fn put_key_pair(
     Ok(exec!(
         tx,
         "update key_request set state = 'issued', api_key = $1, secret_box = $2, issued_ms = $3, expires_ms = $4, \
-           last_error = null where id = $5 and state = 'approved'",
+           last_error = null, claim_ends_ms = null where id = $5 and state = 'approved'",
         api_key,
         secret_box,
         issued,
@@ -328,7 +347,7 @@ pub async fn put_key_revoked(tx: &mut Tx, id: KeyRequestId, now: Timestamp) -> R
 
 /// Notes why a step failed; the next run tries again.
 pub async fn put_key_error(tx: &mut Tx, id: KeyRequestId, error: &str) -> Result<(), StoreError> {
-    exec!(tx, "update key_request set last_error = $1 where id = $2", error, id)?;
+    exec!(tx, "update key_request set last_error = $1, claim_ends_ms = null where id = $2", error, id)?;
     Ok(())
 }
 

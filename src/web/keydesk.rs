@@ -39,10 +39,25 @@ pub struct KeyWish {
     pub account: AccountId,
     /// Who asks.
     pub requested_by: String,
+    /// Their CloudStack user, where it is known.
+    pub for_user: Option<String>,
+    /// The pair that the new one is to take over from.
+    pub replaces: Option<KeyRequestId>,
     /// What for.
     pub purpose: String,
     /// For how many days.
     pub days: i64,
+}
+
+/// What an administrator agrees to.
+#[derive(Debug, Clone, Default)]
+pub struct KeyTerms {
+    /// For how many days, instead of what was asked.
+    pub days: Option<i64>,
+    /// What for, instead of what was asked.
+    pub purpose: Option<String>,
+    /// What to tell the person.
+    pub message: Option<String>,
 }
 
 /// A pair at its one look.
@@ -56,12 +71,16 @@ pub struct ShownPair {
 
 /// Requests for API access and what becomes of them.
 pub trait KeyDesk: Send + Sync {
+    /// Whether API access can be requested here.
+    fn is_open(&self) -> bool;
     /// Files a request.
     fn file(&self, wish: KeyWish) -> Pending<'_, KeyRequestId>;
-    /// Approves a request, for so many days if told.
-    fn approve(&self, id: KeyRequestId, by: String, days: Option<i64>, message: Option<String>) -> Pending<'_, ()>;
+    /// Approves a request; false where another administrator has to approve the same.
+    fn approve(&self, id: KeyRequestId, by: String, terms: KeyTerms) -> Pending<'_, bool>;
     /// Denies a request.
     fn deny(&self, id: KeyRequestId, by: String, message: Option<String>) -> Pending<'_, ()>;
+    /// Begins a pair that takes over from another; the same `key` again gives the same.
+    fn rotate(&self, id: KeyRequestId, by: String, key: String, for_user: Option<String>) -> Pending<'_, KeyRequestId>;
     /// Takes a key back.
     fn revoke(&self, id: KeyRequestId, by: String) -> Pending<'_, ()>;
     /// Shows the pair, once.
@@ -77,11 +96,19 @@ fn off<'a, T: Send + 'a>() -> Pending<'a, T> {
 }
 
 impl KeyDesk for ClosedDesk {
+    fn is_open(&self) -> bool {
+        false
+    }
+
     fn file(&self, _: KeyWish) -> Pending<'_, KeyRequestId> {
         off()
     }
 
-    fn approve(&self, _: KeyRequestId, _: String, _: Option<i64>, _: Option<String>) -> Pending<'_, ()> {
+    fn approve(&self, _: KeyRequestId, _: String, _: KeyTerms) -> Pending<'_, bool> {
+        off()
+    }
+
+    fn rotate(&self, _: KeyRequestId, _: String, _: String, _: Option<String>) -> Pending<'_, KeyRequestId> {
         off()
     }
 

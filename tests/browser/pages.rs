@@ -136,6 +136,12 @@ pub const ROWS: &[Row] = &[
         shows: &["Off", "Authenticator app", "Turn on", "If you lose your phone"],
     },
     Row {
+        path: "/api-access",
+        who: Who::Tenant,
+        heading: "Request API Access",
+        shows: &["What an API key is", "personal access tokens", "Your requests and keys"],
+    },
+    Row {
         path: "/admin/accounts",
         who: Who::Administrator,
         heading: "Accounts",

@@ -276,6 +276,69 @@ async fn a_key_is_shown_once_and_ends_with_its_user() {
 }
 
 #[tokio::test]
+async fn keys_are_rotated_adopted_checked_and_self_service_is_closed_by_command() {
+    on_each_database(|database| async {
+        let cloud = cloud(database).await;
+        let (bob, own_secret) = cloud.standin.with(|world| {
+            for role in ["bursar-reader", "bursar-enforcer"] {
+                let role = world.find_role(role).unwrap();
+                world.add_first_rule(role, "listRole*", true);
+            }
+            let bob = world.find_user(world.root_domain(), "bob").unwrap();
+            (bob, world.register_keys(bob).1)
+        });
+        // The most talkative log, which is where secrets would slip out.
+        let mut env = cloud.env.clone();
+        env.insert("BURSAR_LOG_LEVEL".to_owned(), "trace".to_owned());
+        let desk = Desk { env: &env, said: std::cell::RefCell::default() };
+        desk.json(&["sync"]).await;
+        let id = desk.json(&["key", "request", "bob", "--purpose", "backups", "--days", "30"]).await["id"].to_string();
+        desk.json(&["key", "approve", &id, "--days", "20", "--purpose", "backups only"]).await;
+        let details = desk.json(&["key", "details", &id]).await;
+        assert_eq!((details["days"].as_i64(), details["purpose"].as_str()), (Some(20), Some("backups only")));
+        assert_eq!(details["approvals"][0]["admin"], "cli:carol");
+        let text = desk.text(&["key", "details", &id]).await;
+        assert!(text.contains("backups only") && text.contains("Approved         by cli:carol"), "{text}");
+        desk.run(&["key", "list", "--state", "granted"]).await.refused(&["granted", "requested, approved, denied"]);
+        assert_eq!(desk.json(&["key", "list", "--account", "carol"]).await.as_array().unwrap().len(), 0);
+        let first = desk.json(&["key", "show", &id]).await["secret_key"].as_str().unwrap().to_owned();
+        desk.run(&["key", "rotate", "4711"]).await.refused(&["4711"]);
+        let second = desk.json(&["key", "rotate", &id]).await["id"].to_string();
+        desk.run(&["key", "rotate", &id]).await.refused(&["replaced by request", &second]);
+        let pair = desk.json(&["key", "show", &second]).await;
+        assert_ne!(pair["secret_key"].as_str().unwrap(), first);
+        let listed = desk.json(&["key", "adopt", "bob"]).await;
+        assert!(listed.as_array().unwrap().iter().any(|one| one["username"] == "bob"), "{listed}");
+        desk.run(&["key", "adopt", "bob", "nobody"]).await.refused(&["nobody", "bursar key adopt ROOT/bob"]);
+        let adopted = desk.json(&["key", "adopt", "bob", "bob", "--days", "5"]).await["id"].to_string();
+        assert_eq!(desk.json(&["key", "details", &adopted]).await["kind"], "adopted");
+        let checked = desk.json(&["key", "check"]).await;
+        assert_eq!(checked["audited"]["unchanged"], 3, "{checked}");
+        let rules = desk.text(&["key", "rules"]).await;
+        assert!(rules.contains("registerUserKeys") && rules.contains("cmk create role"), "{rules}");
+        let preview = desk.text(&["key", "self-service", "close", "carol"]).await;
+        assert!(preview.contains("Nothing was changed") && preview.contains("carol"), "{preview}");
+        assert!(desk.json(&["key", "self-service", "list"]).await.as_array().unwrap().is_empty());
+        desk.run(&["key", "self-service", "open", "carol"]).await.refused(&["not closed by bursar"]);
+        desk.json(&["key", "self-service", "close", "carol", "--yes"]).await;
+        assert_eq!(desk.json(&["key", "self-service", "list"]).await[0]["account"], "ROOT/carol");
+        assert!(desk.text(&["key", "self-service", "open", "carol"]).await.contains("inherit"));
+        desk.json(&["key", "self-service", "open", "carol", "--yes"]).await;
+        assert!(desk.json(&["key", "self-service", "list"]).await.as_array().unwrap().is_empty());
+        desk.json(&["key", "revoke", &adopted]).await;
+        for command in [&["key", "list"][..], &["audit"], &["runs"]] {
+            desk.text(&[&["--json"], command].concat()).await;
+        }
+        // Results and logs of all of it: only `key show` tells a secret, and bob's own is told by nothing.
+        let said = desk.said.borrow().clone();
+        assert_eq!((said.matches(&first).count(), said.matches(own_secret.expose()).count()), (1, 0));
+        assert!(cloud.standin.with(|world| world.find_user(world.root_domain(), "bob")) == Some(bob));
+        desk.no_secret_was_told();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tokens_are_shown_once_and_end_at_once() {
     on_each_database(|database| async {
         let cloud = cloud(database).await;

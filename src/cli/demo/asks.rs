@@ -60,6 +60,8 @@ pub(super) async fn leave(app: &App, admin: &str) -> anyhow::Result<()> {
         key: "demo/key/erin".to_owned(),
         account: erin.id,
         requested_by: "erin".to_owned(),
+        for_user: None,
+        replaces: None,
         purpose: "Terraform".to_owned(),
         days: 90,
     };

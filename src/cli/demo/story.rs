@@ -9,7 +9,7 @@ use super::{
     output,
 };
 use crate::{
-    access::{self, NewRequest},
+    access::{self, Consent, NewRequest},
     cloudstack::{Client, Credentials},
     ids::KeyRequestId,
     jobs::{
@@ -244,13 +244,16 @@ impl Story {
             key: "demo/key/alice".to_owned(),
             account: alice.id,
             requested_by: "alice".to_owned(),
+            for_user: None,
+            replaces: None,
             purpose: "nightly backups by script".to_owned(),
             days: 30,
         };
         let id: KeyRequestId = access::file(&mut tx, &settings, request, now).await?;
         let state = people::get_key_request(&mut tx, id).await?.state;
         if state == "requested" {
-            access::approve(&mut tx, id, ADMIN, Some("fine, for a month"), None, &settings, now).await?;
+            let consent = Consent { message: Some("fine, for a month".to_owned()), ..Consent::default() };
+            access::approve(&mut tx, id, ADMIN, &consent, &settings, now).await?;
         }
         tx.commit().await?;
         keys::carry_out(app).await?;
@@ -273,7 +276,7 @@ impl Story {
             demo.url()
         ));
         let mut tx = app.store.begin().await?;
-        access::revoke(&mut tx, id, ADMIN, now).await?;
+        access::revoke(&mut tx, id, ADMIN, &settings, now).await?;
         tx.commit().await?;
         keys::carry_out(app).await?;
         let refused = client.call_raw("listVirtualMachines", &[]).await.is_err();

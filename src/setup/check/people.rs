@@ -6,7 +6,8 @@ use super::{
     some_of,
 };
 use crate::{
-    cloudstack::{Account, AccountState, RolePermission, User},
+    access::rules::{KEY_APIS, SEVERAL_PAIRS_APIS, allows},
+    cloudstack::{Account, AccountState, User},
     config::DomainRef,
     ids::CloudId,
     scope::Scope,
@@ -15,8 +16,6 @@ use crate::{
 const AREA: Area = Area::People;
 /// Roles looked at; a cloud has some ten.
 const MAX_ROLES: usize = 40;
-/// What a key must not be able to do: read and replace the key pairs beside it (design rule 16).
-const KEY_APIS: [&str; 2] = ["registerUserKeys", "getUserKeys"];
 
 pub(super) async fn look(found: &Found<'_>, services: &[Service], report: &mut CheckReport) {
     let own: Vec<CloudId> = services
@@ -43,7 +42,8 @@ pub(super) async fn look(found: &Found<'_>, services: &[Service], report: &mut C
     states(&accounts, report);
     addresses(found, &accounts, report);
     if found.config.access.enabled {
-        roles(found, &accounts, report).await;
+        let several = several_pairs(found).await;
+        roles(found, &accounts, several, report).await;
     }
 }
 
@@ -128,8 +128,16 @@ fn is_usable(address: &str) -> bool {
     plain(local) && plain(domain) && dots && !undeliverable
 }
 
+/// Whether a user has several pairs here, so that more APIs can read and end them.
+async fn several_pairs(found: &Found<'_>) -> bool {
+    match &found.keys {
+        Some(client) => client.api("deleteUserKeys").await.is_ok_and(|api| api.is_some()),
+        None => false,
+    }
+}
+
 /// Roles whose keys can make or read keys: a key handed out for a month could make itself another for ever.
-async fn roles(found: &Found<'_>, accounts: &[&Account], report: &mut CheckReport) {
+async fn roles(found: &Found<'_>, accounts: &[&Account], several: bool, report: &mut CheckReport) {
     let name = "roles and keys";
     let listed = match found.reader.list_roles().await {
         Ok(listed) => listed,
@@ -145,8 +153,13 @@ async fn roles(found: &Found<'_>, accounts: &[&Account], report: &mut CheckRepor
             continue;
         }
         match found.reader.list_role_permissions(role.id).await {
-            Ok(permissions) if KEY_APIS.iter().any(|api| allows(&permissions, api)) => open.push(role.name.clone()),
-            Ok(_) => {}
+            Ok(permissions) => {
+                let apis = KEY_APIS.iter().chain(SEVERAL_PAIRS_APIS.iter().filter(|_| several));
+                let of_role: Vec<&str> = apis.copied().filter(|api| allows(&permissions, api)).collect();
+                if !of_role.is_empty() {
+                    open.push(format!("{} ({})", role.name, of_role.join(", ")));
+                }
+            }
             Err(error) => {
                 report.add(Line::not_checked(
                     AREA,
@@ -158,76 +171,26 @@ async fn roles(found: &Found<'_>, accounts: &[&Account], report: &mut CheckRepor
         }
     }
     if open.is_empty() {
-        report.add(Line::good(AREA, name, "no role of a customer lets keys make or read keys"));
+        report.add(Line::good(
+            AREA,
+            name,
+            "no role of a customer lets keys make or read keys; what updateUser leaves open is watched",
+        ));
         return;
     }
     let text = format!(
-        "{}: a key of such an account can make itself another, and read or replace those beside it",
+        "{}: people of such an account can make keys by themselves, and a key can make itself another, and read or replace those \
+         beside it",
         some_of(&open)
     );
     report.add(Line::warning(AREA, name, text).with_way_out(
-        "for keys that end when they should, put rules that deny registerUserKeys and getUserKeys first in these roles",
+        "`bursar key rules` says what to change in which role (CloudStack's own roles can not be changed: their accounts need a copy)",
     ));
-}
-
-/// Whether a role allows an API: the first rule that matches decides, and without one CloudStack's own list does, which
-/// allows these to everybody (facts 4.6, 5).
-fn allows(permissions: &[RolePermission], api: &str) -> bool {
-    permissions.iter().find(|permission| matches(&permission.rule, api)).is_none_or(|permission| {
-        !permission.permission.as_deref().is_some_and(|word| word.eq_ignore_ascii_case("deny"))
-    })
-}
-
-/// Whether a rule, in which `*` stands for any letters, is about an API.
-fn matches(rule: &str, api: &str) -> bool {
-    let (rule, api) = (rule.to_ascii_lowercase(), api.to_ascii_lowercase());
-    let mut parts = rule.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| api.strip_prefix(first)) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else { return false };
-        rest = rest.get(at + part.len()..).unwrap_or_default();
-    }
-    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rules(rules: &[(&str, &str)]) -> Vec<RolePermission> {
-        rules
-            .iter()
-            .map(|(rule, permission)| RolePermission {
-                id: "d522b0de-3fe4-4094-9d94-fb27222e11d7".parse().unwrap(),
-                rule: (*rule).to_owned(),
-                permission: Some((*permission).to_owned()),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_first_rule_that_matches_decides() {
-        assert!(allows(&rules(&[("registerUserKeys", "allow"), ("*", "deny")]), "registerUserKeys"));
-        assert!(!allows(&rules(&[("*UserKeys", "deny"), ("registerUserKeys", "allow")]), "registerUserKeys"));
-        assert!(!allows(&rules(&[("list*", "allow"), ("*", "deny")]), "getUserKeys"));
-        assert!(allows(&rules(&[("list*", "allow")]), "getUserKeys"), "no rule: CloudStack's own list allows it");
-    }
-
-    #[test]
-    fn a_star_stands_for_any_letters() {
-        assert!(matches("*", "getUserKeys") && matches("get*", "getUserKeys") && matches("*Keys", "getuserkeys"));
-        assert!(matches("g*User*s", "getUserKeys") && matches("getUserKeys", "getUserKeys"));
-        assert!(
-            !matches("get", "getUserKeys") && !matches("list*", "getUserKeys") && !matches("get*Keyz", "getUserKeys")
-        );
-    }
 
     #[test]
     fn an_address_is_usable_if_mail_could_arrive() {

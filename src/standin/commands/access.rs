@@ -71,7 +71,7 @@ pub(crate) fn answer(world: &mut World, incoming: &Incoming) -> Option<Reply> {
                 received.caller = world.users.get(caller.user).map(|user| user.username.clone());
             }
             let root = caller.is_some_and(Caller::is_root);
-            let known = find(&command).map_or("", |known| known.name);
+            let known = find(world, &command).map_or("", |known| known.name);
             match result {
                 Ok(reply) => reply,
                 Err(failure) => Some(Reply::failure(known, &failure, root)),
@@ -104,13 +104,13 @@ fn serve(world: &mut World, incoming: &Incoming, proven: &mut Option<Caller>) ->
         }
         let caller = session_gate(world, incoming, session)?;
         *proven = Some(caller);
-        let Some(command) = find(name) else {
+        let Some(command) = find(world, name) else {
             return Err(Failure::denied_by_role(name, world.ids.id()));
         };
         admit(world, incoming, caller, command)?;
         command
     } else {
-        let Some(command) = find(name) else { return Err(Failure::credentials()) };
+        let Some(command) = find(world, name) else { return Err(Failure::credentials()) };
         let claim = Claim::of(&incoming.parameters);
         if !claim.is_current(world.now, enforced) {
             return Err(Failure::credentials());
@@ -122,7 +122,7 @@ fn serve(world: &mut World, incoming: &Incoming, proven: &mut Option<Caller>) ->
         }
         // The role and the call limit are looked at before the signature.
         admit(world, incoming, caller, command)?;
-        let secret = world.users.get(caller.user).and_then(|user| user.secret_key.clone());
+        let secret = claim.api_key.as_deref().and_then(|key| world.secret_of(caller.user, key));
         if !secret.is_some_and(|secret| claim.matches(&secret)) {
             return Err(Failure::credentials());
         }

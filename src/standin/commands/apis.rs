@@ -6,10 +6,13 @@ use super::{Call, Command, Result, access::allowed_by_role, registry};
 use crate::standin::{envelope, envelope::Failure};
 
 pub(super) fn list(call: &mut Call<'_>) -> Result<Value> {
-    let wanted = call.filled("name").map(registry::find_loosely);
+    let wanted = call.filled("name").map(|name| registry::find_loosely(call.world, name));
     let commands: Vec<&Command> = match wanted {
         Some(found) => found.into_iter().filter(|command| allowed_by_role(call.world, call.caller, command)).collect(),
-        None => registry::all().iter().filter(|command| allowed_by_role(call.world, call.caller, command)).collect(),
+        None => registry::all(call.world)
+            .into_iter()
+            .filter(|command| allowed_by_role(call.world, call.caller, command))
+            .collect(),
     };
     if commands.is_empty() {
         return Err(Failure::server(

@@ -6,7 +6,7 @@ use super::{
     Call, accounts, apis, cloud, config, domains, events, icons, jobs, keys, limits, machines, projects, quota, roles,
     second_factor, usage, users,
 };
-use crate::standin::envelope::Failure;
+use crate::standin::{envelope::Failure, world::World};
 
 /// A command.
 pub(crate) struct Command {
@@ -484,17 +484,54 @@ static COMMANDS: &[Command] = &[
     sync("listWebhooks", ALL, "Lists Webhooks", &[PAGE, SIZE], |_| Ok(json!({}))),
 ];
 
+/// What stands in the place of the commands of these names where a user has several pairs.
+static SEVERAL_PAIRS: &[Command] = &[
+    sync(
+        "registerUserKeys",
+        ALL,
+        "Registers an API key pair (API and secret keys) for a user.",
+        &[
+            ID,
+            NAME,
+            ("description", "string", false),
+            ("startdate", "date", false),
+            ("enddate", "date", false),
+            ("rules", "map", false),
+        ],
+        keys::register_named,
+    ),
+    sync(
+        "listUserKeys",
+        ALL,
+        "Lists the API key pairs (API and secret keys) of a user.",
+        &[
+            ("userid", "uuid", false),
+            ("keypairid", "uuid", false),
+            ("apikeyfilter", "string", false),
+            ("showpermissions", "boolean", false),
+            LISTALL,
+            KEYWORD,
+            PAGE,
+            SIZE,
+        ],
+        keys::list_named,
+    ),
+    sync("deleteUserKeys", ALL, "Deletes a keypair from a user", &[("keypairid", "uuid", true)], keys::delete_named),
+];
+
 /// A command by its exact name.
-pub(crate) fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name)
+pub(crate) fn find(world: &World, name: &str) -> Option<&'static Command> {
+    all(world).into_iter().find(|command| command.name == name)
 }
 
 /// A command by its name in any case, for listApis.
-pub(crate) fn find_loosely(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name.eq_ignore_ascii_case(name))
+pub(crate) fn find_loosely(world: &World, name: &str) -> Option<&'static Command> {
+    all(world).into_iter().find(|command| command.name.eq_ignore_ascii_case(name))
 }
 
-/// Every command.
-pub(crate) fn all() -> &'static [Command] {
-    COMMANDS
+/// Every command of this release.
+pub(crate) fn all(world: &World) -> Vec<&'static Command> {
+    let several: &'static [Command] = if world.several_pairs { SEVERAL_PAIRS } else { &[] };
+    let plain = COMMANDS.iter().filter(|command| several.iter().all(|other| other.name != command.name));
+    several.iter().chain(plain).collect()
 }

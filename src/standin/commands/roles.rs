@@ -61,6 +61,9 @@ pub(super) fn create(call: &mut Call<'_>) -> Result<Value> {
 pub(super) fn permit(call: &mut Call<'_>) -> Result<Value> {
     let text = call.filled("roleid").unwrap_or_default();
     let role = call.world.roles.find_by_text(text).map(|role| role.id).ok_or_else(|| call.no_such("roleid"))?;
+    if call.world.roles.get(role).is_some_and(|role| role.is_default) {
+        return Err(Failure::permission("Role permission cannot be added for Default roles"));
+    }
     let rule = call.text("rule").unwrap_or_default().to_owned();
     if rule.is_empty() || !rule.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '*') {
         return Err(Failure::invalid("Only API names and wildcards are allowed, invalid rule provided"));

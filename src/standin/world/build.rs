@@ -101,6 +101,8 @@ impl World {
             icons: HashMap::new(),
             resource_tags: HashMap::new(),
             api_keys: HashMap::new(),
+            several_pairs: false,
+            named_pairs: Vec::new(),
             received: Vec::new(),
             quota: super::quota::Quota::default(),
             throttle: HashMap::new(),
@@ -510,9 +512,14 @@ impl World {
         let now = self.now;
         if let Some(row) = self.users.get_mut(user) {
             row.removed = Some(now);
-            if let Some(key) = row.api_key.take() {
-                self.api_keys.remove(&key);
+            let pairs: Vec<CloudId> =
+                self.named_pairs.iter().filter(|pair| pair.user == user).map(|pair| pair.id).collect();
+            for pair in pairs {
+                self.remove_pair(pair);
             }
+        }
+        if let Some(key) = self.users.get_mut(user).and_then(|row| row.api_key.take()) {
+            self.api_keys.remove(&key);
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod jobs;
 pub(crate) mod limits;
 pub(crate) mod lookups;
 pub(crate) mod machines;
+pub(crate) mod pairs;
 pub(crate) mod quota;
 pub(crate) mod settings;
 pub(crate) mod table;
@@ -128,6 +129,9 @@ pub struct World {
     pub(crate) icons: HashMap<(String, String), String>,
     pub(crate) resource_tags: HashMap<String, Vec<(String, String)>>,
     pub(crate) api_keys: HashMap<String, CloudId>,
+    /// Whether a user has several pairs (4.23), and those pairs.
+    pub(crate) several_pairs: bool,
+    pub(crate) named_pairs: Vec<pairs::NamedPair>,
     pub(crate) received: Vec<Received>,
     pub(crate) quota: quota::Quota,
     pub(crate) throttle: HashMap<CloudId, (Timestamp, u32)>,

@@ -3,6 +3,7 @@
 mod accounts;
 mod enforcement;
 mod queue;
+mod queue_keys;
 
 use axum::{
     Router,
@@ -27,4 +28,6 @@ pub(super) fn routes(base: &str) -> Router<WebState> {
         .route(&at(Page::Enforcement, "/plans/{id}/approve"), post(enforcement::approve))
         .route(&at(Page::Enforcement, "/plans/{id}/drop"), post(enforcement::drop_plan))
         .route(&at(Page::Enforcement, "/deletions/{id}/{what}"), post(enforcement::deletion))
+        .route(&at(Page::Queue, "/keys/{id}/approve"), post(queue_keys::approve))
+        .route(&at(Page::Queue, "/keys/{id}/deny"), post(queue_keys::deny))
 }

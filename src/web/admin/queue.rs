@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 
+use super::queue_keys::{self, QueueKeys};
 use crate::{
     ids::AccountId,
     people::leaving::{self, Step},
@@ -55,6 +56,7 @@ struct GatewayView {
 struct Queue {
     frame: Frame,
     said: Option<&'static str>,
+    keys: QueueKeys,
     deletions: Vec<DeletionView>,
     gateways: Vec<GatewayView>,
     wrong: Option<Mistake>,
@@ -72,7 +74,8 @@ pub(in crate::web) async fn page(
     admin: CloudAdmin,
     Query(after): Query<After>,
 ) -> Result<Response, Failure> {
-    pages::show(&view(&state, &admin, text::said(&after.done), None).await?)
+    let said = queue_keys::said(&after.done).or_else(|| text::said(&after.done));
+    pages::show(&view(&state, &admin, said, None).await?)
 }
 
 async fn view(
@@ -89,10 +92,13 @@ async fn view(
     let name = |id: AccountId| names.get(&id).cloned().unwrap_or_else(|| text::ORPHAN.to_owned());
     let deletions = delete_rows::list(&mut tx, false, SHOWN).await?;
     let gateways = gateways::list_proposed(&mut tx, SHOWN).await?;
+    let frame = Frame::around(state, admin, Page::Queue);
+    let keys = QueueKeys::load(state, &mut tx, &frame).await?;
     tx.commit().await?;
     Ok(Queue {
-        frame: Frame::around(state, admin, Page::Queue),
+        frame,
         said,
+        keys,
         deletions: deletions
             .into_iter()
             .map(|request| DeletionView {

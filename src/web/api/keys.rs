@@ -11,12 +11,15 @@ use serde_json::{Value, json};
 use super::{Body, CallKey, time};
 use crate::{
     ids::{AccountId, KeyRequestId},
-    store::people::{self, KeyRequest},
+    store::{
+        keys,
+        people::{self, KeyRequest},
+    },
     web::{
         WebState,
         access::{Reader, Writer},
         error::Failure,
-        keydesk::{KeyDeskError, KeyWish},
+        keydesk::{KeyDeskError, KeyTerms, KeyWish},
     },
 };
 
@@ -34,12 +37,15 @@ pub(in crate::web) struct Wish {
     days: i64,
     /// On whose behalf; the token's name where nobody is named.
     requested_by: Option<String>,
+    /// The pair that the new one is to take over from.
+    replaces: Option<i64>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::web) struct Answer {
     days: Option<i64>,
+    purpose: Option<String>,
     message: Option<String>,
 }
 
@@ -64,13 +70,24 @@ fn told(request: &KeyRequest) -> Value {
         "message": request.message, "username": request.username, "api_key": request.api_key,
         "secret_waits": request.secret_box.is_some(), "requested": time(request.requested_ms),
         "issued": request.issued_ms.map(time), "expires": request.expires_ms.map(time),
-        "revoked": request.revoked_ms.map(time), "last_error": request.last_error,
+        "revoked": request.revoked_ms.map(time), "last_error": request.last_error, "kind": request.kind,
+        "replaces": request.replaces, "looked_at": request.shown_ms.map(time), "changed_by_hand": request.watched,
     })
 }
 
 async fn one(state: &WebState, id: KeyRequestId) -> Result<Json<Value>, Failure> {
-    let request = people::get_key_request(&mut state.app.store.read().await?, id).await?;
-    Ok(Json(told(&request)))
+    let mut tx = state.app.store.read().await?;
+    let request = people::get_key_request(&mut tx, id).await?;
+    let approvals = keys::list_approvals(&mut tx, id).await?;
+    let mut value = told(&request);
+    if let Some(object) = value.as_object_mut() {
+        let approvals: Vec<Value> = approvals
+            .iter()
+            .map(|one| json!({ "by": one.admin, "days": one.days, "purpose": one.purpose, "at": time(one.at_ms.as_ms()) }))
+            .collect();
+        object.insert("approvals".to_owned(), Value::Array(approvals));
+    }
+    Ok(Json(value))
 }
 
 pub(in crate::web) async fn list(
@@ -103,6 +120,8 @@ pub(in crate::web) async fn file(
         key: format!("api/{}/{key}", machine.id),
         account: AccountId::new(wish.account),
         requested_by: wish.requested_by.unwrap_or_else(|| machine.author()),
+        for_user: None,
+        replaces: wish.replaces.map(KeyRequestId::new),
         purpose: wish.purpose,
         days: wish.days,
     };
@@ -118,7 +137,8 @@ pub(in crate::web) async fn approve(
     Body(answer): Body<Answer>,
 ) -> Result<Json<Value>, Failure> {
     let id = KeyRequestId::new(id);
-    state.keys.approve(id, machine.author(), answer.days, answer.message).await?;
+    let terms = KeyTerms { days: answer.days, purpose: answer.purpose, message: answer.message };
+    state.keys.approve(id, machine.author(), terms).await?;
     state.wake.notify_one();
     one(&state, id).await
 }
@@ -143,6 +163,18 @@ pub(in crate::web) async fn revoke(
     state.keys.revoke(id, machine.author()).await?;
     state.wake.notify_one();
     one(&state, id).await
+}
+
+/// A pair that takes over from this one.
+pub(in crate::web) async fn rotate(
+    State(state): State<WebState>,
+    Writer(machine): Writer,
+    CallKey(key): CallKey,
+    Path(id): Path<i64>,
+) -> Result<(StatusCode, Json<Value>), Failure> {
+    let key = format!("api/{}/{key}", machine.id);
+    let id = state.keys.rotate(KeyRequestId::new(id), machine.author(), key, None).await?;
+    Ok((StatusCode::CREATED, one(&state, id).await?))
 }
 
 /// The pair, once.

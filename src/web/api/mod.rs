@@ -51,6 +51,7 @@ pub(super) fn routes(prefix: &str) -> Router<WebState> {
         .route(&at("/key-requests/{id}"), get(keys::show))
         .route(&at("/key-requests/{id}/approve"), post(keys::approve))
         .route(&at("/key-requests/{id}/deny"), post(keys::deny))
+        .route(&at("/key-requests/{id}/rotate"), post(keys::rotate))
         .route(&at("/key-requests/{id}/revoke"), post(keys::revoke))
         .route(&at("/key-requests/{id}/secret"), post(keys::secret))
 }

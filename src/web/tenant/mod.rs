@@ -1,5 +1,6 @@
 //! The tenant's pages, one a file. Every query is about [`super::access::Tenant::account`] or its payer.
 
+mod api_access;
 mod credits;
 mod delete_request;
 mod figures;
@@ -42,5 +43,6 @@ pub(super) fn routes(base: &str) -> Router<WebState> {
         .route(&at(Page::Notifications), get(notifications::page).post(notifications::save))
         .route(&at(Page::DeleteRequest), get(delete_request::page).post(delete_request::ask))
         .route(&below(Page::DeleteRequest, "/take-back"), post(delete_request::take_back))
+        .merge(api_access::routes(base))
         .merge(own::routes(base))
 }

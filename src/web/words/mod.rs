@@ -8,6 +8,7 @@ macro_rules! words {
     )*};
 }
 
+pub(in crate::web) mod api_access;
 pub(in crate::web) mod credits;
 pub(in crate::web) mod delete_request;
 pub(in crate::web) mod notifications;

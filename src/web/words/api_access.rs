@@ -1,0 +1,108 @@
+//! The words of the page Request API Access, and of its part of the queue.
+
+words! {
+    WHAT_IT_IS = "What an API key is";
+    WHAT_A_KEY_CAN = "With an API key a program does in your account what you can do there: machines, disks, networks, templates, everything that your account's role allows. It can not sign in to CloudStack's pages.";
+    KEEP_IT = "Whoever has the key and its secret can use it. Keep it like a password, give each program a key of its own, and end a key that is not needed any more.";
+    RULES_CLOSED = "A key can do all that except creating personal access tokens: making, reading or replacing API keys is denied to the roles of this cloud.";
+    RULES_OPEN = "A key is not meant for creating personal access tokens. In this cloud CloudStack itself does not stop it: with a key, or signed in, people of this account can read each other's keys and replace them. A key that changes in this way is noticed and switched off.";
+    RULES_UNKNOWN = "A key is not meant for creating personal access tokens. Whether CloudStack itself stops it is not known here; a key that changes in this way is noticed and switched off.";
+    ENDS_WITH_LOCK = "A key stops working while the account is locked or disabled, and for good when its time is over.";
+    ACCESS_OFF = "API access can not be requested here at present.";
+    ASK = "Ask for a key";
+    PURPOSE = "Purpose";
+    PURPOSE_HINT = "What the key is for, such as the program that uses it. An administrator reads this.";
+    PURPOSE_MISSING = "Say what the key is for.";
+    DAYS = "For how many days";
+    DAYS_WRONG = "Give a whole number of days.";
+    SEND = "Send the request";
+    TAKES_OVER = "Takes over from the key of request";
+    TAKES_OVER_HINT = "Once you have looked at the new key's secret, the old key works for a while longer, so that you can change over without a gap.";
+    ONLY_A_KEY = "Only a new key on its own";
+    YOURS = "Your requests and keys";
+    NONE_YET = "There are none yet.";
+    REQUEST = "Request";
+    ASKED = "Asked";
+    ASKED_BY = "by";
+    MESSAGE = "The administrator writes";
+    ENDS = "Ends";
+    KEY = "API key";
+    LOOKED_AT = "Secret looked at";
+    LAST_USED = "Last used";
+    LAST_USED_UNKNOWN = "CloudStack keeps no record of when a key is used.";
+    SECRET_WAITS = "Its secret waits to be looked at, once, until";
+    SHOW = "Show the secret, once";
+    SHOW_HINT = "It is shown one time and then erased. Have a place ready to keep it.";
+    ROTATE = "Make a second key";
+    ROTATE_HINT = "For the same purpose and the same end. Both work until some time after you have looked at the new one.";
+    ASK_LONGER = "Ask for a key that lasts longer";
+    REVOKE = "End this key now";
+    WITHDRAW = "Withdraw";
+    ENDING = "Ending a key";
+    REVOKE_HINT = "What uses it stops working at once. This can not be taken back.";
+    READ_ONLY = "Only owners of the account can ask for keys, look at secrets and end keys.";
+
+    SHOWN = "Your API key";
+    SHOWN_ONCE = "This is the only time that the secret is shown. It is erased here already: copy it now. If you leave or reload this page, it is gone.";
+    API_KEY = "API key";
+    SECRET_KEY = "Secret key";
+    COPY = "Copy";
+    COPIED = "Copied";
+    FOR_CLOUDMONKEY = "For CloudMonkey (cmk)";
+    FOR_CS = "For cs, in the file ~/.cloudstack.ini";
+    DONE_LOOKING = "I have kept it";
+
+    DONE_FILED = "Your request was sent to the administrator.";
+    DONE_ROTATED = "The second key is being made. Look at its secret below when it is ready.";
+    DONE_REVOKED = "The key is ended.";
+    NO_SUCH_REQUEST = "There is no such request in your account.";
+    NOT_YOURS_TO_SEE = "This key belongs to another person of your account; only that person can look at its secret.";
+    SHOWN_BEFORE = "This secret was shown before and is erased; nobody has it here any more. If you do not have it, make a second key, or end this one and ask for another.";
+
+    STATE_REQUESTED = "waits for an administrator";
+    STATE_APPROVED = "approved; the key is being made";
+    STATE_DENIED = "denied";
+    STATE_ISSUED = "ready";
+    STATE_SHOWN = "works";
+    STATE_REVOKED = "ended";
+    STATE_FAILED = "could not be made";
+
+    QUEUE_TITLE = "API access";
+    QUEUE_EMPTY = "No request waits.";
+    QUEUE_APPROVE = "Approve";
+    QUEUE_DENY = "Deny";
+    QUEUE_DAYS = "Days";
+    QUEUE_PURPOSE = "Purpose";
+    QUEUE_MESSAGE = "Message to the person";
+    QUEUE_MESSAGE_NEEDED = "Say why: the person gets this message.";
+    QUEUE_APPROVED_BY = "Approved by";
+    QUEUE_ANOTHER = "Another administrator has to approve the same days and purpose.";
+    QUEUE_TWO = "Two administrators have to approve the same days and purpose; changing them begins anew.";
+    QUEUE_DONE_APPROVED = "The request is approved; the key is made at once, or as soon as CloudStack answers.";
+    QUEUE_DONE_DENIED = "The request is denied; the person is told.";
+    QUEUE_FAILING = "Approved, but CloudStack does not follow; it is tried again by itself";
+}
+
+/// What a state is called.
+pub(in crate::web) fn state(word: &str) -> &'static str {
+    match word {
+        "requested" => STATE_REQUESTED,
+        "approved" => STATE_APPROVED,
+        "denied" => STATE_DENIED,
+        "issued" => STATE_ISSUED,
+        "shown" => STATE_SHOWN,
+        "failed" => STATE_FAILED,
+        _ => STATE_REVOKED,
+    }
+}
+
+/// The longest that can be asked for.
+pub(in crate::web) fn days_hint(most: u32) -> String {
+    format!("{most} at most.")
+}
+
+/// How a key is told from another where the whole is too long to read.
+pub(in crate::web) fn short_key(api_key: &str) -> String {
+    let start: String = api_key.chars().take(12).collect();
+    format!("{start}…")
+}
