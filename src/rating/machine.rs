@@ -50,7 +50,7 @@ pub fn disk<'m>(features: Features<'m>, offering: Option<&'m str>, gib: u32, per
 }
 
 /// So many addresses all of the period; None: beyond any cloud.
-pub fn addresses<'m>(features: Features<'m>, count: u32, period: Period) -> Option<Wanted<'m>> {
+pub fn addresses(features: Features<'_>, count: u32, period: Period) -> Option<Wanted<'_>> {
     let quantity = whole(period).checked_mul(i64::from(count))?;
     Some(Wanted {
         usage: Usage { usage_type: IP_ADDRESS, quantity, period, size_bytes: None },
@@ -66,7 +66,7 @@ pub fn addresses<'m>(features: Features<'m>, count: u32, period: Period) -> Opti
 }
 
 /// A machine's hours: those in which it runs, and those in which it exists.
-pub fn hours<'m>(features: Features<'m>, running: i64, period: Period) -> [Wanted<'m>; 2] {
+pub fn hours(features: Features<'_>, running: i64, period: Period) -> [Wanted<'_>; 2] {
     let usage = |usage_type, quantity| Usage { usage_type, quantity, period, size_bytes: None };
     [
         Wanted { usage: usage(RUNNING_VM, running), features },

@@ -97,6 +97,7 @@ fn without((from, until): Stretch, (hidden_from, hidden_until): Stretch) -> Vec<
 
 impl Narrowing {
     /// The same without for whom it is.
+    #[must_use]
     pub fn what_only(&self) -> Self {
         Self { account: None, payer: None, domain: None, ..self.clone() }
     }

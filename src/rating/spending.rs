@@ -39,6 +39,9 @@ pub struct ThingCost {
     pub net_nanos: i64,
 }
 
+/// Usage type, resource, project and attributes: what tells things apart.
+type ThingKey = (i64, i64, Option<i64>, Option<i64>);
+
 /// What became of a record on a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -75,7 +78,7 @@ pub async fn things_of_day(
 ) -> Result<Vec<ThingCost>, Error> {
     let period = desk.period(day)?;
     let records = rows::list_things(tx, account, None, period, desk.reach_ms()).await?;
-    let mut sums: BTreeMap<(i64, i64, Option<i64>, Option<i64>), (i64, i64, i64)> = BTreeMap::new();
+    let mut sums: BTreeMap<ThingKey, (i64, i64, i64)> = BTreeMap::new();
     price(tx, desk, (account, day), stored, records, |row, outcome| {
         let sum = sums.entry((row.usage_type, row.resource_id, row.project_id, row.attributes_id)).or_default();
         sum.0 = sum.0.saturating_add(1);

@@ -203,6 +203,15 @@ impl Service {
     pub(super) fn is_single(&self) -> bool {
         matches!(self.prices.as_slice(), [only] if only.what.is_none())
     }
+
+    /// What is told where a price is for everything: "all", or "all others" where others have prices of their own.
+    pub(super) fn everything(&self) -> &'static str {
+        if self.prices.iter().any(|price| price.what.is_some()) {
+            words::prices::ALL_OTHERS
+        } else {
+            words::prices::ALL
+        }
+    }
 }
 
 /// What turns a price of the book into words.

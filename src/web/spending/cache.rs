@@ -20,10 +20,13 @@ const MAX_BOOKS: usize = 20;
 /// What a day was charged by: it changes when the day is rated to something else.
 type Print = blake3::Hash;
 
+/// What things cost on a day that was charged so.
+type KnownDay = (Print, Arc<Vec<ThingCost>>);
+
 #[derive(Debug, Default)]
 struct Days {
     things: usize,
-    days: HashMap<(AccountId, i64), (Print, Arc<Vec<ThingCost>>)>,
+    days: HashMap<(AccountId, i64), KnownDay>,
 }
 
 /// The memory.

@@ -252,8 +252,8 @@ mod tests {
         }
     }
 
-    fn resource(thing: &ThingCost) -> Option<Key> {
-        Some(Key::Resource(thing.resource_id, thing.usage_type))
+    fn resource(thing: &ThingCost) -> Key {
+        Key::Resource(thing.resource_id, thing.usage_type)
     }
 
     fn micros(sum: &Sum) -> (i64, i64, i64) {
@@ -291,7 +291,7 @@ mod tests {
             thing(6, 1, 999_999_999),
             thing(6, 4, 1_000_000_002),
         ];
-        let groups = by_things(&all, |_| Known::Things(&things), resource, true).unwrap();
+        let groups = by_things(&all, |_| Known::Things(&things), |thing| Some(resource(thing)), true).unwrap();
         assert_eq!(groups.len(), 5);
         let (parts, whole) = (total(&groups).unwrap(), total(&by_service(&all).unwrap()).unwrap());
         assert_eq!(micros(&parts), micros(&whole));
@@ -317,7 +317,7 @@ mod tests {
             2 => Known::TooMany,
             _ => Known::Things(&things),
         };
-        let groups = by_things(&all, known, resource, true).unwrap();
+        let groups = by_things(&all, known, |thing| Some(resource(thing)), true).unwrap();
         assert_eq!(micros(&total(&groups).unwrap()), micros(&total(&by_service(&all).unwrap()).unwrap()));
         assert_eq!(micros(&groups[&Key::SummedUp(1)]), (5_000, 1_000, 0));
         assert_eq!(micros(&groups[&Key::TooMany]), (6_000, 1_200, 0));

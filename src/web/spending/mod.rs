@@ -235,7 +235,7 @@ pub(in crate::web) async fn figures(
         lines,
         total,
         days,
-        told_since: told.told_since,
+        told_since: told.apart_since,
         kept_since: told.kept_since,
         tags: told.tags,
         unpriced: wanted.iter().map(|row| row.unpriced.saturating_add(row.failed)).sum(),
@@ -270,7 +270,7 @@ struct Told {
     groups: Groups,
     names: HashMap<i64, (String, String)>,
     tags: Vec<String>,
-    told_since: Option<Day>,
+    apart_since: Option<Day>,
     kept_since: Option<Day>,
     /// With tax, by day; None: as charged, since nothing is left out.
     days: Option<HashMap<i64, Money>>,
@@ -373,15 +373,14 @@ impl Teller<'_> {
             }
             records = records.saturating_add(stored.iter().map(|charge| charge.records).sum());
             if records > MAX_RECORDS {
-                told.told_since.get_or_insert(day.next());
+                told.apart_since.get_or_insert(day.next());
                 continue;
             }
-            let things = match self.state.desk.spending.day(account, first.day, stored) {
-                Some(known) => known,
-                None => {
-                    let things = things_of_day(tx, &self.desk, (account, day), stored).await?;
-                    self.state.desk.spending.keep_day(account, first.day, stored, things)
-                }
+            let things = if let Some(known) = self.state.desk.spending.day(account, first.day, stored) {
+                known
+            } else {
+                let things = things_of_day(tx, &self.desk, (account, day), stored).await?;
+                self.state.desk.spending.keep_day(account, first.day, stored, things)
             };
             detail.insert(first.day, Some(things));
         }
@@ -448,7 +447,7 @@ async fn lines(tx: &mut Tx, told: &Told) -> Result<Vec<Line>, Failure> {
                 (words::usage::summed_up(&service(*kind), &before), String::new(), Some(*kind))
             }
             Key::TooMany => {
-                let before = told.told_since.map_or_else(String::new, |day| day.to_string());
+                let before = told.apart_since.map_or_else(String::new, |day| day.to_string());
                 (words::usage::days_before(&before), String::new(), None)
             }
             Key::Other => (words::usage::OTHER.to_owned(), String::new(), None),

@@ -15,6 +15,7 @@ use crate::{
         spending::{self as rows, RecordsOf, SumRow, ThingRow},
     },
     time::{Day, Period, Timestamp},
+    usage::record::RecordKey,
     web::{WebState, error::Failure, tariffs, words},
 };
 
@@ -74,8 +75,8 @@ fn cursor(text: &str) -> Result<(i64, Vec<u8>), Failure> {
 }
 
 fn cursor_of(row: &ThingRow) -> String {
-    let key: String = row.key.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{key}", row.start_ms)
+    let key = <[u8; 16]>::try_from(row.key.as_slice()).map(|key| RecordKey::from_bytes(key).to_hex());
+    format!("{}-{}", row.start_ms, key.unwrap_or_default())
 }
 
 /// Records of a resource in a time, `limit` at most. A resource without any in that time is not found, whoever has it.

@@ -74,15 +74,6 @@ impl PricesPage {
     fn wrong(&self, field: &str) -> Option<&str> {
         self.mistake.as_ref().filter(|mistake| mistake.field == field).map(|mistake| mistake.text.as_str())
     }
-
-    /// What is told where a price is for everything: "all", or "all others" where others have prices of their own.
-    fn everything(&self, service: &Service) -> &'static str {
-        if service.prices.iter().any(|price| price.what.is_some()) {
-            words::prices::ALL_OTHERS
-        } else {
-            words::prices::ALL
-        }
-    }
 }
 
 /// The page.
