@@ -52,6 +52,9 @@ pub(super) struct QueueKeys {
     failing: Vec<Failing>,
 }
 
+/// Its own template has escaped whatever came from elsewhere, so the page around takes it as it is.
+impl askama::filters::HtmlSafe for QueueKeys {}
+
 impl QueueKeys {
     /// What waits now; `frame` is that of the page around.
     pub(super) async fn load(state: &WebState, tx: &mut Tx, frame: &Frame) -> Result<Self, Failure> {
