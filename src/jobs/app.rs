@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     cloudstack::{self, Carrier, Client, ClientSettings, Credentials},
     config::{Config, Database, DomainRef, KeyPair},
-    ids::RunId,
+    ids::{PayerId, RunId},
     ledger::{post::PostSettings, standing},
     money::Money,
     policy::{Ladders, Policy},
@@ -232,12 +232,24 @@ impl App {
         let until = self.fetched_until(tx).await?;
         let tax = self.tax()?;
         let zone = self.config.billing.zone;
-        standing::list_standings(tx, self.default_limit(), tax, zone, until, self.clock.now()).await.map_err(|error| {
-            match error {
-                standing::Error::Store(error) => AppError::Store(error),
-                standing::Error::Money(error) => AppError::Configuration(error.to_string()),
-            }
-        })
+        standing::list_standings(tx, self.default_limit(), tax, zone, until, self.clock.now())
+            .await
+            .map_err(without_standing)
+    }
+
+    /// The standing of one payer now; its cost does not grow with the cloud.
+    pub async fn standing_of(&self, tx: &mut Tx, payer: PayerId) -> Result<standing::Standing, AppError> {
+        let closed = (self.config.billing.zone, self.fetched_until(tx).await?);
+        standing::get_standing(tx, payer, self.default_limit(), self.tax()?, closed, self.clock.now())
+            .await
+            .map_err(without_standing)
+    }
+}
+
+fn without_standing(error: standing::Error) -> AppError {
+    match error {
+        standing::Error::Store(error) => AppError::Store(error),
+        standing::Error::Money(error) => AppError::Configuration(error.to_string()),
     }
 }
 

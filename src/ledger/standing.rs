@@ -9,7 +9,10 @@ use crate::{
     ids::PayerId,
     money::{Money, MoneyError},
     rating::tax::TaxRate,
-    store::{StoreError, Tx, cloud, ledger as rows, rating},
+    store::{
+        StoreError, Tx, cloud, ledger as rows,
+        rating::{self, ChargeDay},
+    },
     time::{Day, Timestamp},
 };
 
@@ -80,14 +83,18 @@ async fn accrued(tx: &mut Tx, default_tax: TaxRate) -> Result<HashMap<PayerId, M
     let mut sums: HashMap<PayerId, Money> = HashMap::new();
     for charge in rating::list_unsettled(tx, None, i64::MAX).await? {
         let Some(payer) = payers.get(&charge.account_id) else { continue };
-        let net = Money::round_from_nanos(charge.net_nanos);
-        let rate = charge.tax_percent.as_deref().and_then(|text| TaxRate::parse(text).ok()).unwrap_or(default_tax);
-        let posted = Money::from_micros(charge.posted_net_micros).plus(Money::from_micros(charge.posted_tax_micros))?;
-        let open = net.plus(rate.of(net)?)?.minus(posted)?;
         let sum = sums.entry(*payer).or_insert(Money::ZERO);
-        *sum = sum.plus(open)?;
+        *sum = sum.plus(open(&charge, default_tax)?)?;
     }
     Ok(sums)
+}
+
+/// What of a charge is not posted, with tax.
+fn open(charge: &ChargeDay, default_tax: TaxRate) -> Result<Money, MoneyError> {
+    let net = Money::round_from_nanos(charge.net_nanos);
+    let rate = charge.tax_percent.as_deref().and_then(|text| TaxRate::parse(text).ok()).unwrap_or(default_tax);
+    let posted = Money::from_micros(charge.posted_net_micros).plus(Money::from_micros(charge.posted_tax_micros))?;
+    net.plus(rate.of(net)?)?.minus(posted)
 }
 
 /// The standing of every payer, in a handful of queries.
@@ -126,22 +133,70 @@ pub async fn list_standings(
             accrued: accrued.get(&payer.id).copied().unwrap_or(Money::ZERO),
             epoch_available: epoch.map(|(_, available, _)| *available),
         };
-        let figures = Figures::of(&position, now)?;
-        // A payer that began two days ago has burnt for two days and not for seven.
-        let days = match (open, first_day.as_ref().and_then(|first| first.get(&payer.id))) {
-            (Some(open), Some(first)) => u32::try_from(open.number() - first.number()).unwrap_or(0).min(BURN_DAYS),
-            _ => 0,
-        };
-        let per_day =
-            charged.get(&payer.id).and_then(|sum| rules::burn_rate_per_day(*sum, days)).unwrap_or(Money::ZERO);
-        standings.push(Standing {
-            payer: payer.id,
-            managed: limit.is_some(),
-            figures,
-            per_day,
-            days_left: rules::days_left(figures.available, per_day),
-            epoch: epoch.map_or(0, |(id, _, _)| *id),
-        });
+        let first = first_day.as_ref().and_then(|first| first.get(&payer.id).copied());
+        let burnt = open.map(|open| (charged.get(&payer.id).copied().unwrap_or(Money::ZERO), first, open));
+        standings.push(standing_at(payer.id, &position, burnt, epoch.map_or(0, |(id, _, _)| *id), now)?);
     }
     Ok(standings)
+}
+
+/// The standing of one payer, without a look at the others: what a page shows must not grow with the cloud. The same figures as
+/// in [`list_standings`].
+pub async fn get_standing(
+    tx: &mut Tx,
+    payer: PayerId,
+    default_limit: Option<Money>,
+    tax: TaxRate,
+    (zone, closed_until): (Tz, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<Standing, Error> {
+    let own = rows::find_limit(tx, payer).await?;
+    let epoch = rows::find_epoch(tx, payer).await?;
+    let mut accrued = Money::ZERO;
+    for charge in rating::list_unsettled_of(tx, payer).await? {
+        accrued = accrued.plus(open(&charge, tax)?)?;
+    }
+    let position = Position {
+        limit: limit_of(own.as_ref(), default_limit),
+        grants: rows::list_grants(tx, Some(payer)).await?.into_iter().map(|(_, grant)| grant).collect(),
+        money: rows::get_balance(tx, rows::LedgerAccount::Payer(payer)).await?,
+        accrued,
+        epoch_available: epoch.map(|(_, available)| available),
+    };
+    let burnt = match closed_until.and_then(|until| Day::of(until, zone)) {
+        Some(open) => {
+            let first = Day::from_number(open.number() - i64::from(BURN_DAYS));
+            let (sum, first) = rows::get_charged(tx, payer, first, open).await?;
+            Some((sum, first, open))
+        }
+        None => None,
+    };
+    standing_at(payer, &position, burnt, epoch.map_or(0, |(id, _)| id), now)
+}
+
+/// `burnt`: what the last days cost, the first of them with a charge, and the day that is still open.
+fn standing_at(
+    payer: PayerId,
+    position: &Position,
+    burnt: Option<(Money, Option<Day>, Day)>,
+    epoch: i64,
+    now: Timestamp,
+) -> Result<Standing, Error> {
+    let figures = Figures::of(position, now)?;
+    // A payer that began two days ago has burnt for two days and not for seven.
+    let per_day = match burnt {
+        Some((sum, Some(first), open)) => {
+            let days = u32::try_from(open.number() - first.number()).unwrap_or(0).min(BURN_DAYS);
+            rules::burn_rate_per_day(sum, days).unwrap_or(Money::ZERO)
+        }
+        _ => Money::ZERO,
+    };
+    Ok(Standing {
+        payer,
+        managed: position.limit.is_some(),
+        figures,
+        per_day,
+        days_left: rules::days_left(figures.available, per_day),
+        epoch,
+    })
 }

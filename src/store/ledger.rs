@@ -365,6 +365,49 @@ pub async fn list_limits(tx: &mut Tx) -> Result<HashMap<PayerId, Option<Money>>,
     Ok(rows.into_iter().map(|(payer, micros)| (PayerId::new(payer), micros.map(Money::from_micros))).collect())
 }
 
+/// The limit of a payer; None: never set.
+pub async fn find_limit(tx: &mut Tx, payer: PayerId) -> Result<Option<Option<Money>>, StoreError> {
+    let row = maybe!(
+        tx,
+        (Option<i64>,),
+        "select amount_micros from credit_limit where payer_id = $1 order by id desc limit 1",
+        payer
+    )?;
+    Ok(row.map(|(micros,)| micros.map(Money::from_micros)))
+}
+
+/// The newest epoch of a payer: its number, and what was available when it began.
+pub async fn find_epoch(tx: &mut Tx, payer: PayerId) -> Result<Option<(i64, Money)>, StoreError> {
+    let row = maybe!(
+        tx,
+        (i64, i64),
+        "select id, available_micros from epoch where payer_id = $1 order by id desc limit 1",
+        payer
+    )?;
+    Ok(row.map(|(id, micros)| (id, Money::from_micros(micros))))
+}
+
+/// Charges and corrections of one payer posted for days in `[first, until)`, gross, and the first of these days with a charge.
+pub async fn get_charged(
+    tx: &mut Tx,
+    payer: PayerId,
+    first: Day,
+    until: Day,
+) -> Result<(Money, Option<Day>), StoreError> {
+    let row = maybe!(
+        tx,
+        (i64, Option<i64>),
+        "select cast(coalesce(sum(posted_net_micros + posted_tax_micros), 0) as bigint), \
+           min(case when net_nanos <> 0 then day end) from charge_day \
+         where account_id in (select id from account where payer_id = $1) and day >= $2 and day < $3",
+        payer,
+        first,
+        until
+    )?;
+    let (micros, day) = row.unwrap_or_default();
+    Ok((Money::from_micros(micros), day.map(Day::from_number)))
+}
+
 /// Opens an epoch of a payer.
 pub async fn open_epoch(
     tx: &mut Tx,

@@ -433,6 +433,20 @@ pub async fn list_unsettled(tx: &mut Tx, until: Option<Day>, limit: i64) -> Resu
     )
 }
 
+/// What of one payer's accounts is not posted as it is rated.
+pub async fn list_unsettled_of(tx: &mut Tx, payer: PayerId) -> Result<Vec<ChargeDay>, StoreError> {
+    all!(
+        tx,
+        ChargeDay,
+        "select account_id, day, usage_type, book_id, records, unpriced, failed, issue, net_nanos, tax_percent, \
+           posted_net_micros, posted_tax_micros, postings, closed, verdict_nanos, \
+           repost_item, terms_id from charge_day \
+         where account_id in (select id from account where payer_id = $1) and unsettled = 1 \
+         order by day, account_id, usage_type",
+        payer
+    )
+}
+
 /// Notes that a charge was posted as far as `net` and `tax`; `transfers` more transfers were needed (none where nothing differed).
 pub async fn settle_charge_day(
     tx: &mut Tx,

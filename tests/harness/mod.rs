@@ -312,7 +312,15 @@ impl Cloud {
         let account = self.account(name).await;
         let mut tx = self.app.store.read().await.unwrap();
         let standings = self.app.standings(&mut tx).await.unwrap();
-        standings.into_iter().find(|standing| standing.payer == account.payer_id).unwrap()
+        let standing = standings.into_iter().find(|standing| standing.payer == account.payer_id).unwrap();
+        // Worked out by itself, as pages do, it is the same.
+        assert_eq!(
+            self.app.standing_of(&mut tx, account.payer_id).await.unwrap(),
+            standing,
+            "on {}",
+            self.database.kind
+        );
+        standing
     }
 
     /// Everything agrees.

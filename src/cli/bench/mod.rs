@@ -7,6 +7,7 @@ mod cloud;
 mod figure;
 mod ingest;
 mod memory;
+mod pages;
 mod place;
 mod rating;
 mod rows;
@@ -35,10 +36,19 @@ pub enum Measure {
     ReRate,
     /// Standing and decision of 10,000 accounts.
     Standing,
+    /// Pages opened by tenants, fifty a second, with 10,000 accounts and 13 months of charges.
+    Pages,
 }
 
-const ALL: [Measure; 6] =
-    [Measure::SyncFast, Measure::SyncReal, Measure::Ingest, Measure::Rate, Measure::ReRate, Measure::Standing];
+const ALL: [Measure; 7] = [
+    Measure::SyncFast,
+    Measure::SyncReal,
+    Measure::Ingest,
+    Measure::Rate,
+    Measure::ReRate,
+    Measure::Standing,
+    Measure::Pages,
+];
 /// The most records of `sync-real`: ten seconds a download.
 const MOST_AT_REAL_SPEED: u64 = 8_600;
 
@@ -50,7 +60,7 @@ impl Measure {
             (_, Some(asked)) => asked,
             (Self::ReRate, None) => 1_000_000,
             (Self::SyncFast | Self::Ingest | Self::Rate, None) => 100_000,
-            (Self::Standing, None) => 10_000,
+            (Self::Standing | Self::Pages, None) => 10_000,
         }
     }
 
@@ -62,6 +72,7 @@ impl Measure {
             Self::Rate => rating::rate(place, records).await,
             Self::ReRate => rating::rate_again(place, records).await,
             Self::Standing => standing::standing(place, standing::ACCOUNTS).await,
+            Self::Pages => pages::pages(place, pages::PAGES, standing::ACCOUNTS, pages::DAYS).await,
         }
     }
 }
@@ -97,12 +108,14 @@ mod tests {
         for measure in ALL {
             let figures = place::in_place(None, async |place| match measure {
                 Measure::Standing => standing::standing(place, 20).await,
+                Measure::Pages => pages::pages(place, 20, 20, standing::DAYS).await,
                 _ => measure.take(place, 1_100).await,
             });
             names.extend(figures.await.unwrap().iter().map(|figure| figure.row()[0].clone()));
         }
         let expected =
-            "sync-fast sync-real ingest rate post ingest + rate + post insert in bulk re-rate standing".to_owned();
+            "sync-fast sync-real ingest rate post ingest + rate + post insert in bulk re-rate standing pages"
+                .to_owned();
         assert_eq!(names.join(" "), expected);
     }
 }

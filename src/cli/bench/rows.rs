@@ -47,6 +47,10 @@ pub(super) fn account_id(account: u64) -> String {
     id(0x8000, account)
 }
 
+pub(super) fn person_id(account: u64) -> String {
+    id(0xc000, account)
+}
+
 pub(super) fn machine_id(account: u64, machine: u64) -> String {
     id(0x9000, account * 1_000 + machine)
 }

@@ -25,10 +25,12 @@ use crate::{
 /// Accounts of a large cloud.
 pub(super) const ACCOUNTS: u64 = 10_000;
 /// Days with charges: those that the burn rate is of.
-const DAYS: u64 = 7;
+pub(super) const DAYS: u64 = 7;
+/// Accounts whose charges are written at once.
+const AT_ONCE: u64 = 100;
 
 pub(super) async fn standing(place: &Place, accounts: u64) -> anyhow::Result<Vec<Figure>> {
-    make(place, accounts).await?;
+    make(place, accounts, DAYS).await?;
     let settings = work::enforce_settings(&place.app, EnforceOptions { dry_run: true, ..EnforceOptions::default() })?;
     let now = hour(DAYS * DAY_HOURS);
     let watch = Watch::begin();
@@ -42,16 +44,17 @@ pub(super) async fn standing(place: &Place, accounts: u64) -> anyhow::Result<Vec
     Ok(vec![Figure::new("standing", place.database(), (accounts, "accounts"), elapsed, aim).with_memory(watch.end())])
 }
 
-/// Accounts with a week of charges: one in ten has used up its limit of 100.
-async fn make(place: &Place, accounts: u64) -> anyhow::Result<()> {
+/// Accounts with charges of so many days, the newest of them [`DAYS`] after the first hour: one in ten has used up its limit of 100
+/// in a week.
+pub(super) async fn make(place: &Place, accounts: u64, days: u64) -> anyhow::Result<()> {
     let now = place.clock.now();
     let (book, _) = rating::book(place).await?;
-    let first = Day::of(hour(0), Tz::UTC).context("no day")?.number();
+    let first = Day::of(hour(DAYS * DAY_HOURS), Tz::UTC).context("no day")?.number() - i64::try_from(days)?;
     let mut tx = place.store().begin().await?;
     let mut charges = Vec::new();
     for account in 0..accounts {
         let (id, _) = cloud::put_account(&mut tx, &rating::seen_account(account), now).await?;
-        for day in 0..i64::try_from(DAYS)? {
+        for day in 0..i64::try_from(days)? {
             let net_nanos = if account % 10 == 0 { 16_000_000_000 } else { 1_920_000_000 };
             charges.push(ChargeDay {
                 records: 240,
@@ -59,6 +62,9 @@ async fn make(place: &Place, accounts: u64) -> anyhow::Result<()> {
                 tax_percent: Some("0".to_owned()),
                 ..ChargeDay::empty(id.get(), first + day, 1, book.get())
             });
+        }
+        if (account + 1) % AT_ONCE == 0 {
+            bulk::put_charge_days(&mut tx, &std::mem::take(&mut charges)).await?;
         }
     }
     bulk::put_charge_days(&mut tx, &charges).await?;

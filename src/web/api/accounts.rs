@@ -112,8 +112,8 @@ pub(in crate::web) async fn show(
 ) -> Result<Json<Value>, Failure> {
     let mut tx = state.app.store.read().await?;
     let account = cloud::get_account(&mut tx, AccountId::new(id)).await?;
-    let standings = state.app.standings(&mut tx).await?;
-    let mut told = summary(&account, standings.iter().find(|standing| standing.payer == account.payer_id));
+    let standing = state.app.standing_of(&mut tx, account.payer_id).await?;
+    let mut told = summary(&account, Some(&standing));
     let holds: Vec<Value> = enforcement::list_holds(&mut tx, Some(account.id))
         .await?
         .into_iter()

@@ -46,11 +46,7 @@ impl Figures {
 
 /// The standing of an account's payer.
 pub(super) async fn standing_of(tx: &mut Tx, app: &App, account: &Account) -> Result<Standing, Failure> {
-    app.standings(tx)
-        .await?
-        .into_iter()
-        .find(|standing| standing.payer == account.payer_id)
-        .ok_or_else(|| Failure::unexpected(&"an account has a payer without figures"))
+    Ok(app.standing_of(tx, account.payer_id).await?)
 }
 
 /// The policy that applies to a payer now.

@@ -102,11 +102,9 @@ async fn build<R: Right>(
     let account = tenant.account();
     let mut tx = state.app.store.read().await?;
     let picture = profiles::find_picture_mark(&mut tx, &user.id.to_string()).await?;
-    let standing = state.app.standings(&mut tx).await?.into_iter().find(|s| s.payer == account.payer_id);
+    let standing = state.app.standing_of(&mut tx, account.payer_id).await?;
     tx.commit().await?;
-    let limit = standing
-        .filter(|standing| standing.managed)
-        .map(|standing| state.app.config.billing.currency.format(standing.figures.limit));
+    let limit = standing.managed.then(|| state.app.config.billing.currency.format(standing.figures.limit));
     Ok(ProfilePage {
         frame: Frame::around(state, tenant, Page::Profile),
         said,
