@@ -81,6 +81,8 @@ pub const ROWS: &[Row] = &[
             "Signed in as alice",
         ],
     },
+    Row { path: "/usage", who: Who::Tenant, heading: "Usage & cost", shows: &["Running machines", "alice-www"] },
+    Row { path: "/prices", who: Who::Tenant, heading: "Prices", shows: &["Running machines"] },
     Row {
         path: "/credits",
         who: Who::Tenant,

@@ -23,8 +23,11 @@ const NUMBERS: [&str; 12] = [
     "%3Cscript%3Ealert(1)%3C%2Fscript%3E",
 ];
 
+/// Forms of a session. The link of a mail is none: its own token opens it. An upload is no plain form; its token, origin and size
+/// are tested in tests/story_own/picture.rs.
 fn forms() -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().filter(|row| row.method == "POST" && !row.route.starts_with("/api/"))
+    let is_other = |route: &str| route.starts_with("/api/") || route.contains("{token}") || route == "/profile/picture";
+    ROWS.iter().filter(move |row| row.method == "POST" && !is_other(row.route))
 }
 
 fn calls() -> impl Iterator<Item = &'static Row> {
