@@ -183,11 +183,13 @@ impl Actor<'_> {
         if read.state != AccountState::Enabled {
             let act = Act::Enable(cloud_id(account)?);
             if self.billing_hold(account.id).await?.is_none() {
-                // Opened once, and suspended again by somebody else since.
-                return Ok(Done::Started(format!(
-                    "it was opened, and is {} again by somebody else; the rest comes back once it is enabled",
-                    read.state.as_str()
-                )));
+                // Opened once, and suspended again by somebody else since, for who knows how long: what is left over is looked at in
+                // every run.
+                let state = read.state.as_str();
+                let why = format!("opened, and {state} again by somebody else; the rest comes back once it is enabled");
+                let outcome = format!("opened, and {state} again by somebody else, so not everything is back");
+                self.finish(intent, account, End { worked: true, state_after: Some(state), outcome: &outcome }).await?;
+                return Ok(Done::Started(why));
             }
             match self.perform(&intent.id, &act, Some(read.state.as_str()), patience).await? {
                 CallEnd::Refused(why) => return self.give_up(intent, account, None, &why).await,

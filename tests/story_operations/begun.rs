@@ -163,3 +163,33 @@ async fn leaving_gives_back_what_no_hold_stands_for_yet() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_could_not_be_given_back_before_somebody_locked_the_account_comes_back_once_it_is_enabled() {
+    on_each_database(|database| async {
+        let cloud = armed(database, &["bob"], &["notify", "restrict", "lock"]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        let bob = id_of(&cloud, "bob").await;
+        let limits = || cloud.standin.with(|world| world.limits_of(bob));
+        let before = limits();
+        let_locks_come_due(&cloud, &["bob"]).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        cloud.pay("bob", "500").await;
+        let fault = Fault::once("listResourceLimits", FaultKind::Status(503));
+        cloud.standin.with(|world| world.faults().push(fault));
+        let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
+        work::enforce(&cloud.app, options, "test").await.unwrap_err();
+        assert_eq!(state(&cloud, "bob").await, State::Enabled);
+        cloud.standin.with(|world| world.lock_by_admin(bob));
+        cloud.enforce().await;
+        // Nothing is under way while somebody else has the say.
+        assert!(open(&cloud).await.is_empty() && limits() != before);
+        assert_eq!((state(&cloud, "bob").await, calls(&cloud, "enableAccount")), (State::Locked, 1));
+        cloud.standin.with(|world| world.enable_by_admin(bob));
+        cloud.pass(HOUR);
+        assert_eq!(cloud.round().await.restored, ["ROOT/bob"]);
+        assert_eq!(limits(), before);
+    })
+    .await;
+}
