@@ -12,12 +12,10 @@ words! {
     PRICE = "Price, net";
     GROSS_PRICE = "With tax";
     VALID = "Valid";
-    NOW = "now";
     ALWAYS = "until further notice";
     FREE = "free";
     FREE_SERVICES = "Free of charge";
     NOT_PRICED = "no price yet: not charged";
-    DISCOUNT = "Discount";
     INSTEAD_OF = "instead of";
     COMING = "to come";
     TAX_RATE = "Tax";

@@ -15,7 +15,6 @@ words! {
     TAX = "Tax";
     WITH_TAX = "With tax";
     SHARE = "Share";
-    NOT_BOOKED = "Not booked yet";
     OF_IT_NOT_BOOKED = "of it not booked yet";
     TO_DAY = "to";
     ONLY = "Only:";
@@ -26,7 +25,6 @@ words! {
     TAG = "Tag";
     RESOURCE = "Resource";
     PROJECT = "Project";
-    NAME = "Name";
     TOTAL = "Total";
     EXACT = "Amounts are exact to the millionth; here they are rounded one by one, in the file they are not.";
     NOTHING = "Nothing was used in this time.";
