@@ -27,6 +27,7 @@ mod story_recorded;
 mod story_requests;
 mod story_review;
 mod story_setup;
+mod story_signin;
 mod story_sim;
 mod story_spending;
 mod story_survival;

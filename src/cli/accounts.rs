@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::{
     Context,
-    args::{AccountCommand, UserCommand},
+    args::AccountCommand,
     author, output,
     payments::{show_figures, wake},
 };
@@ -22,8 +22,7 @@ use crate::{
     store::{
         Tx,
         cloud::{self, Account},
-        enforcement, ledger, people,
-        runs::{self, AuditLine},
+        enforcement, ledger,
     },
     time::Timestamp,
 };
@@ -329,88 +328,6 @@ async fn limits(
         let note = if dry_run { "\nDry run: nothing was changed." } else { "" };
         format!("{}{note}", output::table(["account", "limit before", "limit", ""], rows))
     })
-}
-
-/// `bursar user …`
-pub async fn user(context: &Context, command: UserCommand) -> anyhow::Result<ExitCode> {
-    let app = context.app().await?;
-    match command {
-        UserCommand::List => {
-            let mut tx = app.store.read().await?;
-            let users = cloud::list_users(&mut tx, None).await?;
-            let mapped = people::list_portal_users(&mut tx, None).await?;
-            let accounts = cloud::list_accounts(&mut tx).await?;
-            let name = |id: AccountId| {
-                accounts.iter().find(|account| account.id == id).map(Account::full_name).unwrap_or_default()
-            };
-            let value = serde_json::json!({ "users": users, "mapped": mapped });
-            context.show(&value, |_| {
-                let rows = users
-                    .iter()
-                    .map(|user| {
-                        // A CloudStack user owns the account it stands in, unless somebody mapped it otherwise.
-                        let role = mapped
-                            .iter()
-                            .find(|row| row.issuer == "cloudstack" && row.subject == user.cloud_id)
-                            .map_or("owner (by CloudStack)", |row| row.role.as_str());
-                        [
-                            user.username.clone(),
-                            user.cloud_id.clone(),
-                            name(user.account_id),
-                            user.state.clone(),
-                            if user.email.is_some() { "yes" } else { "no" }.to_owned(),
-                            role.to_owned(),
-                        ]
-                    })
-                    .collect();
-                let mut text = output::table(["user", "CloudStack id", "account", "state", "mail", "role"], rows);
-                for row in mapped.iter().filter(|row| row.issuer != "cloudstack") {
-                    let account = row.account_id.map(name).unwrap_or_default();
-                    text.push_str(&format!("\n{} at {}: {} of {account}", row.subject, row.issuer, row.role));
-                }
-                text
-            })?;
-        }
-        UserCommand::Map { issuer, subject, account, role } => {
-            let mut tx = app.store.begin().await?;
-            let found = cloud::resolve_account(&mut tx, &account).await?;
-            let cloud_user = if issuer == "cloudstack" {
-                let users = cloud::list_users(&mut tx, None).await?;
-                let known = users.into_iter().find(|user| user.cloud_id == subject).with_context(|| {
-                    format!("CloudStack has no user with the id {subject}; `bursar user list` shows them")
-                })?;
-                Some(known.cloud_id)
-            } else {
-                None
-            };
-            let who = author();
-            let now = app.clock.now();
-            people::put_portal_user(
-                &mut tx,
-                &issuer,
-                &subject,
-                cloud_user.as_deref(),
-                Some(found.id),
-                &role,
-                &who,
-                now,
-            )
-            .await?;
-            let line = AuditLine {
-                at_ms: now.as_ms(),
-                actor: who,
-                action: "user.map".to_owned(),
-                subject: found.full_name(),
-                after_state: Some(role.clone()),
-                ..AuditLine::default()
-            };
-            runs::write_audit(&mut tx, &line).await?;
-            tx.commit().await?;
-            let value = serde_json::json!({ "account": found.full_name(), "role": role });
-            context.show(&value, |_| format!("Mapped to {} as {role}.", found.full_name()))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// `bursar notice`

@@ -5,6 +5,7 @@ mod keys;
 mod ledger;
 mod mail;
 mod policy;
+mod users;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub use self::ledger::{
 };
 pub use self::mail::MailCommand;
 pub use self::policy::{LeaveAloneArgs, PolicyCommand};
+pub use self::users::{EmailRuleCommand, LinkCommand, MoreTimeCommand, UserCommand, UserMapArgs};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 /// Credit limits for Apache CloudStack: prices usage, keeps the ledger, warns, suspends and restores accounts, issues API keys.
@@ -415,26 +417,6 @@ pub enum AccountCommand {
         /// Why.
         #[arg(long, default_value = "opening balance")]
         reason: String,
-    },
-}
-
-/// `user …`
-#[derive(Debug, Subcommand)]
-pub enum UserCommand {
-    /// CloudStack's users and whom they are mapped to.
-    List,
-    /// Map a person to an account.
-    Map {
-        /// Who vouches for the person: "cloudstack" (the subject is then a CloudStack user id) or an OpenID issuer.
-        #[arg(long, default_value = "cloudstack")]
-        issuer: String,
-        /// The person at that issuer.
-        subject: String,
-        /// The account.
-        account: String,
-        /// What the person may do.
-        #[arg(long, default_value = "viewer", value_parser = ["owner", "finance", "viewer"])]
-        role: String,
     },
 }
 

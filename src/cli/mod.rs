@@ -29,6 +29,7 @@ mod promo;
 mod review;
 mod serve;
 mod sim;
+mod users;
 mod way_out;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -128,7 +129,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Policy { command } => policy::policy(context, command).await,
         Command::Promo { command } => promo::promo(context, command).await,
         Command::Export { command } => export::export(context, command).await,
-        Command::User { command } => accounts::user(context, command).await,
+        Command::User { command } => users::user(context, command).await,
         Command::Key { command } => keys::key(context, command).await,
         Command::Token { command } => access::token(context, command).await,
         Command::Hold { command } => holds::hold(context, command).await,

@@ -268,7 +268,7 @@ fn until_words(app: &App, until: Option<Timestamp>) -> String {
 }
 
 /// Reads a date, an instant, or a time from now: 12h, 3d, 2w.
-fn instant(app: &App, text: &str) -> anyhow::Result<Timestamp> {
+pub(super) fn instant(app: &App, text: &str) -> anyhow::Result<Timestamp> {
     if let Some(at) = Timestamp::parse(text, app.config.billing.zone) {
         return Ok(at);
     }

@@ -11,7 +11,7 @@ use super::{
     Access, AccountRef, Billing, Cloudstack, Config, Database, DomainRef, Enforcement, Fuse, Jobs, KeyPair, Log,
     LogFormat, LogLevel, Metrics, Problems, Scope, Secrets, Sources, Store, Web,
     layers::{Values, cut},
-    mail, policy_section,
+    mail, oidc, policy_section,
     reading::Reading,
     show,
 };
@@ -52,6 +52,7 @@ fn assemble(r: &mut Reading) -> Option<Config> {
     let mail = mail::mail(r);
     let access = access(r);
     let web = web(r);
+    let oidc = oidc::read(r, web.as_ref().and_then(|web| web.public_url.as_ref()));
     let metrics = r.optional("metrics.listen", address).map(|listen| Metrics { listen });
     let log = log(r);
     let jobs = jobs(r, billing.as_ref().map(|billing| billing.zone));
@@ -81,6 +82,7 @@ fn assemble(r: &mut Reading) -> Option<Config> {
         mail: mail?,
         access: access?,
         web: web?,
+        oidc: oidc?,
         metrics: metrics?,
         log: log?,
         jobs: jobs?,
@@ -153,6 +155,14 @@ fn billing(r: &mut Reading) -> Option<Billing> {
     let correction_limit = r.optional("billing.correction_limit", amount);
     let lookback_days = r.number("billing.lookback_days", &(1..=400));
     let keep_records_days = keep_records_days(r, lookback_days);
+    let how_to_pay = r.list("billing.how_to_pay", |text| {
+        let plain = !text.trim().is_empty() && text.len() <= 500 && !text.chars().any(char::is_control);
+        if plain {
+            Ok(text.trim().to_owned())
+        } else {
+            Err("holds a line that is empty or longer than 500 letters".to_owned())
+        }
+    });
     Some(Billing {
         currency: currency?,
         zone: zone?,
@@ -162,6 +172,7 @@ fn billing(r: &mut Reading) -> Option<Billing> {
         correction_limit: correction_limit?,
         lookback_days: lookback_days?,
         keep_records_days: keep_records_days?,
+        how_to_pay: how_to_pay?,
     })
 }
 
@@ -266,6 +277,7 @@ fn web(r: &mut Reading) -> Option<Web> {
         text.parse::<CloudId>().map_err(|_| format!("holds \"{}\", which is no id of a CloudStack user", cut(text)))
     });
     let limit_kib = r.number("web.request_body_limit_kib", &(1..=65_536));
+    let link = r.span("web.link_days", &(1..=366), 24 * HOURS);
     let delete_wait = r.span("web.delete_wait_days", &(1..=365), 24 * HOURS);
     Some(Web {
         listen: listen?,
@@ -276,6 +288,7 @@ fn web(r: &mut Reading) -> Option<Web> {
         admins: admins?,
         delete_wait: delete_wait?,
         request_body_limit_bytes: usize::try_from(limit_kib?).unwrap_or(usize::MAX).saturating_mul(1_024),
+        link: link?,
     })
 }
 
@@ -328,7 +341,7 @@ fn api_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn web_url(text: &str) -> Result<Url, String> {
+pub(super) fn web_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is no address: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err("must begin with https:// (or http://) and a host".to_owned());

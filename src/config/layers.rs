@@ -14,7 +14,7 @@ use url::Url;
 use super::{
     policy_section::{CLASS_ONLY, CLASSES, unknown_class_key, wrong_class_name},
     problem::{Origin, Problem, nearest},
-    schema::{Key, PREFIX, Raw, SECRETS, Schema, schema, variable},
+    schema::{ISSUERS, Key, PREFIX, Raw, SECRETS, Schema, schema, variable},
 };
 
 /// Where a configuration is read when nothing names one.
@@ -74,6 +74,7 @@ impl Sources {
 }
 
 /// A value with its origin.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) raw: Raw,
     pub(super) origin: Origin,
@@ -84,11 +85,15 @@ pub(super) struct Found {
 /// What the classes' sections give: by name of the class and key, in the shape of `[policy]`.
 pub(super) type Classes = BTreeMap<String, BTreeMap<String, (Raw, Origin)>>;
 
+/// What the issuers' sections give: by name of the issuer and key.
+pub(super) type Issuers = BTreeMap<String, BTreeMap<String, Found>>;
+
 /// The values in effect by their paths. A key without one had a problem, which has been told.
 #[derive(Default)]
 pub(super) struct Values {
     found: BTreeMap<String, Found>,
     pub(super) classes: Classes,
+    pub(super) issuers: Issuers,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }
@@ -116,6 +121,7 @@ impl Values {
 
     /// Takes over one layer's values; the `_file` form of a secret is read here.
     fn lay(&mut self, mut layer: Layer) {
+        self.lay_issuers(std::mem::take(&mut layer.issuers));
         for key in &schema().keys {
             let plain = layer.given.remove(&key.path);
             let by_file = if key.secret { layer.given.remove(&format!("{}_file", key.path)) } else { None };
@@ -142,6 +148,35 @@ impl Values {
         // What is broken in a layer must not fall back in silence to the layer below.
         for path in layer.broken {
             self.found.remove(&path);
+        }
+    }
+
+    /// Takes over what one layer says of issuers, key by key.
+    fn lay_issuers(&mut self, layer: BTreeMap<String, BTreeMap<String, (Raw, Origin)>>) {
+        for (name, mut given) in layer {
+            for key in &schema().issuer_keys {
+                let by_file = given.remove(&format!("{}_file", key.name)).filter(|(path, _)| !path.is_empty());
+                let found = match (given.remove(&key.name), by_file) {
+                    (Some((raw, origin)), Some(_)) if !raw.is_empty() => {
+                        let what = format!(
+                            "{ISSUERS}.{name}.{0} is given twice, as itself and as {0}_file; keep one",
+                            key.name
+                        );
+                        self.problems.push(Problem::new(origin, what, None));
+                        None
+                    }
+                    (_, Some((Raw::Text(path), origin))) => self.read_secret(key, path, origin),
+                    (Some((raw, origin)), _) => {
+                        self.warn_of_open_file(key, &raw, &origin);
+                        Some(Found { raw, origin, secret_file: None })
+                    }
+                    (None, _) => None,
+                };
+                let issuer = self.issuers.entry(name.clone()).or_default();
+                if let Some(found) = found {
+                    issuer.insert(key.name.clone(), found);
+                }
+            }
         }
     }
 
@@ -212,6 +247,15 @@ impl Values {
                 continue;
             }
             let origin = Origin::Environment(name.clone().into_owned());
+            if let Some((issuer, key, shape)) = issuer_variable(&name) {
+                if let Some(raw) = value.to_str().and_then(|text| shape.read_variable(text)) {
+                    layer.issuers.entry(issuer).or_default().insert(key, (raw, origin));
+                } else {
+                    let what = format!("{ISSUERS}.{issuer}.{key} must be {}", shape.shape_in_variable());
+                    self.problems.push(Problem::new(origin, what, None));
+                }
+                continue;
+            }
             let Some(path) = variables.get(name.as_ref()) else {
                 let meant = nearest(&name, variables.keys().map(String::as_str));
                 let what = meant.map_or_else(
@@ -243,6 +287,7 @@ struct Layer {
     given: BTreeMap<String, (Raw, Origin)>,
     broken: BTreeSet<String>,
     classes: Classes,
+    issuers: BTreeMap<String, BTreeMap<String, (Raw, Origin)>>,
 }
 
 /// Reads the tables of one file.
@@ -281,6 +326,8 @@ impl FileReader<'_> {
             let line = self.line(name.span().start);
             if path == CLASSES {
                 self.classes(value.get_ref(), line, layer, problems);
+            } else if path == ISSUERS {
+                self.issuers(value.get_ref(), line, layer, problems);
             } else if self.schema.has_section(&path) {
                 if let Some(inner) = value.get_ref().as_table() {
                     self.table(inner, &path, layer, problems, broken_lines);
@@ -301,6 +348,41 @@ impl FileReader<'_> {
             } else if !broken_lines.contains(&line) {
                 let what = self.unknown(above, name.get_ref(), value.get_ref().is_table());
                 problems.push(Problem::new(self.origin(line), what, None));
+            }
+        }
+    }
+
+    /// The sections of issuers, which are named by whoever writes the file.
+    fn issuers(&self, value: &toml::de::DeValue<'_>, line: usize, layer: &mut Layer, problems: &mut Vec<Problem>) {
+        let example = || Some(format!("[{ISSUERS}.corp]"));
+        let Some(named) = value.as_table() else {
+            problems.push(Problem::new(self.origin(line), format!("{ISSUERS} is a section, not a value"), example()));
+            return;
+        };
+        for (name, value) in named {
+            let (issuer, line) = (name.get_ref().to_string(), self.line(name.span().start));
+            let Some(keys) = value.get_ref().as_table() else {
+                let what = format!("{ISSUERS}.{issuer} is a section, not a value");
+                problems.push(Problem::new(self.origin(line), what, example()));
+                continue;
+            };
+            let given = layer.issuers.entry(issuer.clone()).or_default();
+            for (key, value) in keys {
+                let (key, origin) = (key.get_ref().to_string(), self.origin(self.line(key.span().start)));
+                let Some(shape) = issuer_shape(&key) else {
+                    let meant = nearest(&key, schema().issuer_keys.iter().map(|key| key.name.as_str()));
+                    let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+                    let what = format!("there is no key {ISSUERS}.{issuer}.{key}{meant}");
+                    problems.push(Problem::new(origin, what, None));
+                    continue;
+                };
+                if let Some(raw) = to_value(value.get_ref()).and_then(|value| shape.same_shape(&value)) {
+                    given.insert(key, (raw, origin));
+                } else {
+                    let (wanted, found) = (shape.shape(), shape_word(value.get_ref(), &shape));
+                    let what = format!("{ISSUERS}.{issuer}.{key} must be {wanted}, not {found}");
+                    problems.push(Problem::new(origin, what, None));
+                }
             }
         }
     }
@@ -396,6 +478,23 @@ fn shape_of(path: &str) -> Option<(&'static Key, Raw)> {
         let secret = path.strip_suffix("_file").filter(|path| SECRETS.contains(path))?;
         schema().key(secret).map(|key| (key, Raw::Text(String::new())))
     })
+}
+
+/// The shape of a key of an issuer's section; the `_file` form of its secret is a path.
+fn issuer_shape(name: &str) -> Option<Raw> {
+    let plain = schema().issuer_keys.iter().find(|key| key.name == name).map(|key| key.default.clone());
+    plain.or_else(|| {
+        let secret = name.strip_suffix("_file")?;
+        schema().issuer_keys.iter().any(|key| key.secret && key.name == secret).then(|| Raw::Text(String::new()))
+    })
+}
+
+/// The issuer, the key and its shape that a variable names: `BURSAR_OIDC_CORP_CLIENT_ID`.
+fn issuer_variable(name: &str) -> Option<(String, String, Raw)> {
+    let rest = name.strip_prefix(PREFIX)?.strip_prefix("OIDC_")?;
+    let (issuer, key) = rest.split_once('_')?;
+    let (issuer, key) = (issuer.to_lowercase(), key.to_lowercase());
+    issuer_shape(&key).map(|shape| (issuer, key, shape))
 }
 
 /// A right value, written as the origin would have it.

@@ -8,6 +8,7 @@
 mod check;
 mod layers;
 mod mail;
+mod oidc;
 mod policy_section;
 mod problem;
 mod reading;
@@ -25,6 +26,7 @@ use url::Url;
 pub use self::{
     layers::{DEFAULT_FILE, Sources},
     mail::{Mail, MailSecurity, MailServer, MailTransport},
+    oidc::Issuer,
     problem::{Origin, Problem, Problems},
     show::reference,
 };
@@ -60,6 +62,8 @@ pub struct Config {
     pub access: Access,
     /// The pages and the JSON API.
     pub web: Web,
+    /// Issuers that people may sign in with.
+    pub oidc: Vec<Issuer>,
     /// Figures for Prometheus.
     pub metrics: Metrics,
     /// What is logged.
@@ -161,6 +165,8 @@ pub struct Billing {
     pub keep_records_days: u32,
     /// Corrections of one payer and run beyond this sum wait for a person; None: none do.
     pub correction_limit: Option<Money>,
+    /// How tenants pay, line by line.
+    pub how_to_pay: Vec<String>,
 }
 
 /// Which part of the cloud bursar looks at.
@@ -277,6 +283,16 @@ pub struct Web {
     pub request_body_limit_bytes: usize,
     /// How long a request to delete an account can be taken back.
     pub delete_wait: Duration,
+    /// How long the link in the notice of a suspension holds.
+    pub link: Duration,
+}
+
+impl Web {
+    /// Where the pages are for a browser, without a slash at the end; None where nobody said.
+    pub fn address(&self) -> Option<String> {
+        let url = self.public_url.as_ref()?;
+        Some(format!("{}{}", url.as_str().trim_end_matches('/'), self.base_path))
+    }
 }
 
 /// Figures for Prometheus.

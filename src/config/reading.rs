@@ -4,7 +4,7 @@
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
-    layers::{Classes, Found, Values, cut, example_at},
+    layers::{Classes, Found, Issuers, Values, cut, example_at},
     problem::Problem,
     schema::{Key, Raw, schema},
 };
@@ -47,6 +47,11 @@ impl Reading {
     /// What the classes' sections give, by name of the class and key.
     pub(super) fn classes(&self) -> Classes {
         self.values.classes.clone()
+    }
+
+    /// What the issuers' sections give, by name of the issuer and key.
+    pub(super) fn issuers(&self) -> Issuers {
+        self.values.issuers.clone()
     }
 
     /// The value at `path` as a variable would have it, whatever its shape.

@@ -18,6 +18,13 @@ pub(super) const SECRETS: [&str; 8] = [
     "mail.password",
 ];
 
+/// The section whose name is a pattern: one a sign-in issuer, each named by whoever writes the file.
+pub(super) const ISSUER_SECTION: &str = "oidc.NAME";
+/// What the sections of issuers begin with.
+pub(super) const ISSUERS: &str = "oidc";
+/// The one key of them that is a secret.
+const ISSUER_SECRET: &str = "client_secret";
+
 /// What every variable of bursar begins with.
 pub(super) const PREFIX: &str = "BURSAR_";
 
@@ -174,6 +181,8 @@ pub(super) struct Schema {
     pub(super) introduction: String,
     pub(super) sections: Vec<Section>,
     pub(super) keys: Vec<Key>,
+    /// The keys of each issuer's section.
+    pub(super) issuer_keys: Vec<Key>,
 }
 
 impl Schema {
@@ -218,8 +227,10 @@ fn read(text: &str) -> Schema {
             line.split_once(" = ").and_then(|(name, literal)| Some((name, parse_literal(literal)?)))
         {
             let path = format!("{section}.{name}");
-            schema.keys.push(Key {
-                secret: SECRETS.contains(&path.as_str()),
+            let of_issuers = section == ISSUER_SECTION;
+            let keys = if of_issuers { &mut schema.issuer_keys } else { &mut schema.keys };
+            keys.push(Key {
+                secret: SECRETS.contains(&path.as_str()) || (of_issuers && name == ISSUER_SECRET),
                 section: section.clone(),
                 name: name.to_owned(),
                 about: taken(&mut comment),
@@ -256,9 +267,9 @@ mod tests {
     #[test]
     fn every_line_of_the_built_in_file_is_understood() {
         let assignments = BUILT_IN.lines().filter(|line| !line.starts_with(['#', '[']) && !line.is_empty()).count();
-        assert_eq!(schema().keys.len(), assignments);
+        assert_eq!(schema().keys.len() + schema().issuer_keys.len(), assignments);
         let parsed: toml::Table = BUILT_IN.parse().unwrap();
-        for key in &schema().keys {
+        for key in schema().keys.iter().chain(&schema().issuer_keys) {
             let value = key.path.split('.').fold(None, |table: Option<&toml::Value>, part| match table {
                 None => parsed.get(part),
                 Some(value) => value.get(part),
@@ -269,7 +280,7 @@ mod tests {
 
     #[test]
     fn every_key_is_described_and_has_an_example() {
-        for key in &schema().keys {
+        for key in schema().keys.iter().chain(&schema().issuer_keys) {
             assert!(key.about.ends_with('.'), "{} has no description in sentences", key.path);
             assert!(!key.example.is_empty(), "{} needs an example", key.path);
             assert_eq!(key.example.shape(), key.default.shape(), "{}", key.path);

@@ -7,7 +7,7 @@ use url::Url;
 use super::{
     layers::{Found, Values, address_shows_password},
     policy_section::CLASSES,
-    schema::{Key, Raw, schema},
+    schema::{ISSUER_SECTION, ISSUERS, Key, Raw, schema},
 };
 
 /// What stands for a secret that is set.
@@ -16,11 +16,19 @@ const SET: &str = "…set…";
 /// The values in effect as TOML, each with where it came from.
 pub(super) fn print(values: &Values) -> String {
     let mut out = String::new();
-    for section in &schema().sections {
+    for section in schema().sections.iter().filter(|section| section.name != ISSUER_SECTION) {
         let separator = if out.is_empty() { "" } else { "\n" };
         let _ = writeln!(out, "{separator}[{}]", section.name);
         for key in schema().keys.iter().filter(|key| key.section == section.name) {
             if let Some(found) = values.get(&key.path) {
+                let _ = writeln!(out, "{}", line(key, found));
+            }
+        }
+    }
+    for (name, given) in &values.issuers {
+        let _ = writeln!(out, "\n[{ISSUERS}.{name}]");
+        for key in &schema().issuer_keys {
+            if let Some(found) = given.get(&key.name) {
                 let _ = writeln!(out, "{}", line(key, found));
             }
         }
@@ -72,7 +80,7 @@ pub fn reference() -> String {
     let _ = writeln!(out, "{}\n", schema.introduction);
     for section in &schema.sections {
         let _ = writeln!(out, "## [{}]\n\n{}\n", section.name, section.about);
-        for key in schema.keys.iter().filter(|key| key.section == section.name) {
+        for key in schema.keys.iter().chain(&schema.issuer_keys).filter(|key| key.section == section.name) {
             entry(&mut out, key);
         }
     }

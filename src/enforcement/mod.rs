@@ -33,7 +33,7 @@ pub mod undo;
 pub use calls::job_id;
 pub use guards::gather as blocks;
 pub use machines::Machine;
-pub use plan::{Plan, PlannedAccount, plan, protection};
+pub use plan::{Plan, PlannedAccount, look_at, plan, protection};
 pub use run::{EnforceReport, EnforceSettings, Error, arming, enforce};
 
 /// Settings that steer enforcement.

@@ -178,6 +178,27 @@ impl Known {
     }
 }
 
+/// What would be decided about one account, for whoever looks at it: what it takes to open it again. Nothing is armed and
+/// nothing blocks in this look, so the decision itself is none to act on.
+pub async fn look_at(
+    tx: &mut Tx,
+    settings: &EnforceSettings,
+    account: Account,
+    now: Timestamp,
+) -> Result<Option<PlannedAccount>, Error> {
+    let until = runs::find_setting(tx, usage_settings::FETCHED_UNTIL)
+        .await?
+        .and_then(|text| text.parse().ok())
+        .map(Timestamp::from_ms);
+    let standings =
+        standing::list_standings(tx, settings.default_limit, settings.tax, settings.zone, until, now).await?;
+    let Some(standing) = standings.into_iter().find(|standing| standing.payer == account.payer_id) else {
+        return Ok(None);
+    };
+    let known = Known::read(tx, std::slice::from_ref(&account), now).await?;
+    Ok(Some(plan_account(&known, settings, &[], &Arming::default(), account, standing, now)))
+}
+
 /// Decides about every account, on one consistent state of the store. `blocks` hold for everybody.
 pub async fn plan(
     tx: &mut Tx,

@@ -58,10 +58,7 @@ pub fn settings_of(config: &crate::config::Config) -> MailSettings {
             timeout: server.timeout,
         }),
     };
-    let pages = config.web.public_url.as_ref().map(|url| {
-        let origin = url.as_str().trim_end_matches('/');
-        format!("{origin}{}/", config.web.base_path)
-    });
+    let pages = config.web.address().map(|address| format!("{address}/"));
     MailSettings {
         transport,
         from: mail.from.clone(),
@@ -80,6 +77,7 @@ pub fn settings_of(config: &crate::config::Config) -> MailSettings {
         give_up: mail.give_up,
         key_user_prefix: config.access.user_prefix.clone(),
         pages,
+        link_lasts: config.web.link,
         warning: config.policy.ladder.warning_before,
     }
 }
@@ -110,6 +108,7 @@ async fn pass_until(app: &App, looked: Looked, cause: &str, stop: &CancellationT
             store: &app.store,
             settings: &settings,
             clock: app.clock.as_ref(),
+            random: app.random.as_ref(),
             holder: &app.holder,
             stop: stop.clone(),
         };

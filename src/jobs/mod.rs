@@ -9,6 +9,7 @@ pub mod keys;
 pub mod lock;
 pub mod mail;
 pub mod operations;
+pub mod people;
 pub mod quota;
 pub mod reminders;
 pub mod server;

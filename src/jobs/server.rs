@@ -15,7 +15,7 @@ use crate::{
     ids::RunId,
     progress::Quiet,
     schedule::Schedule,
-    store::{people, runs},
+    store::{runs, sessions},
     time::{Day, Timestamp},
 };
 
@@ -100,7 +100,7 @@ pub async fn work_until(
         if due.purge <= now {
             due.purge = now.plus(PURGE_EVERY);
             if let Ok(mut tx) = app.store.begin().await
-                && people::purge_sessions(&mut tx, now).await.is_ok()
+                && sessions::purge_sessions(&mut tx, now).await.is_ok()
                 && let Err(error) = tx.commit().await
             {
                 tracing::warn!(%error, "ended sessions could not be forgotten");

@@ -79,6 +79,6 @@ pub(super) async fn digest(
         letter.paragraphs.push(words::DIGEST_DRY.to_owned());
     }
     letter.sections = sections;
-    letter.link = settings.pages.clone().map(|address| (words::OPEN_PAGES, address));
+    letter.links = settings.pages.clone().map(|address| (words::OPEN_PAGES.to_owned(), address)).into_iter().collect();
     Ok(Some(letter))
 }

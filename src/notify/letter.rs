@@ -42,7 +42,8 @@ pub(super) struct Letter {
     pub(super) paragraphs: Vec<String>,
     pub(super) facts: Vec<(&'static str, String)>,
     pub(super) sections: Vec<Section>,
-    pub(super) link: Option<(&'static str, String)>,
+    /// Label and address.
+    pub(super) links: Vec<(String, String)>,
     pub(super) footer: &'static str,
 }
 
@@ -95,7 +96,7 @@ impl Letter {
             paragraphs,
             facts,
             sections: Vec::new(),
-            link: settings.pages.clone().map(|address| (words::OPEN_PAGES, address)),
+            links: settings.pages.clone().map(|address| (words::OPEN_PAGES.to_owned(), address)).into_iter().collect(),
             footer: words::TENANT_FOOTER,
         }
     }
@@ -109,8 +110,31 @@ impl Letter {
             paragraphs: body.lines().map(|line| plain(line, LINE_CHARS)).filter(|line| !line.is_empty()).collect(),
             facts: Vec::new(),
             sections: Vec::new(),
-            link: None,
+            links: Vec::new(),
             footer: words::ADMIN_FOOTER,
+        }
+    }
+
+    /// A mail to one person about one thing.
+    pub(super) fn note(kind: &str, headline: String, paragraphs: Vec<String>, links: Vec<(String, String)>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            subject: format!("{}: {headline}", words::PRODUCT),
+            headline: plain(&headline, SUBJECT_CHARS),
+            paragraphs: paragraphs.iter().map(|text| plain(text, LINE_CHARS * 2)).collect(),
+            facts: Vec::new(),
+            sections: Vec::new(),
+            links,
+            footer: words::TENANT_FOOTER,
+        }
+    }
+
+    /// New links to the pages of suspended accounts.
+    pub(super) fn link(accounts: &[String], links: Vec<(String, String)>) -> Self {
+        let label = if accounts.len() == 1 { words::ACCOUNT } else { words::ACCOUNTS };
+        Self {
+            facts: vec![(label, plain(&accounts.join(", "), LINE_CHARS))],
+            ..Self::note("link", words::NEW_LINK.to_owned(), vec![words::NEW_LINK_TEXT.to_owned()], links)
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod digest;
 mod letter;
+mod links;
 mod message;
 mod personal;
 mod queue;
@@ -19,6 +20,7 @@ mod transport;
 mod words;
 
 pub use self::{
+    links::{Note, people_of, write_note},
     personal::{address_asked, address_changed, can_confirm},
     queue::{Looked, Queued, queue},
     sender::{SendReport, Sender, send_due, tell_gauges},

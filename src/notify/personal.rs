@@ -36,7 +36,7 @@ fn letter(headline: &'static str, paragraphs: Vec<String>, link: Option<(&'stati
         paragraphs,
         facts: Vec::new(),
         sections: Vec::new(),
-        link,
+        links: link.into_iter().map(|(label, address)| (label.to_owned(), address)).collect(),
         footer: words::PERSON_FOOTER,
     }
 }

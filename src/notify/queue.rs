@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{digest, letter::Letter, recipients::Recipients, settings::MailSettings, words};
+use super::{digest, letter::Letter, links, recipients::Recipients, settings::MailSettings, words};
 use crate::{
     email::EmailAddress,
     random::RandomSource,
@@ -87,6 +87,9 @@ pub async fn queue(
     tx.commit().await?;
     notices(store, settings, random, &mut done, now).await?;
     admin_notices(store, settings, random, &mut done, now).await?;
+    let mut tx = store.begin().await?;
+    done.mails += links::answer_wishes(&mut tx, settings, random, now).await?;
+    tx.commit().await?;
     if let Some((from, until)) = digest_due {
         let mut tx = store.begin().await?;
         if let Some(letter) = digest::digest(&mut tx, settings, from, until).await? {
@@ -95,6 +98,7 @@ pub async fn queue(
         }
         runs::put_setting(&mut tx, DIGEST_UNTIL, &until.as_ms().to_string(), now).await?;
         rows::purge_mails(&mut tx, now.minus(KEPT_FOR)).await?;
+        crate::store::links::purge_tokens(&mut tx, now.minus(KEPT_FOR)).await?;
         tx.commit().await?;
     }
     Ok(done)
@@ -209,11 +213,18 @@ async fn event(
     }
     for (person, (address, about, accounts)) in people {
         let Some(first) = about.first() else { continue };
-        let letter = Letter::notice(first, &accounts, settings);
+        let mut letter = Letter::notice(first, &accounts, settings);
+        let offers = links::offers(&about, &accounts, settings, random);
+        if !offers.is_empty() {
+            // CloudStack lets nobody in: a link to the pages inside of it would lead nowhere.
+            letter.links =
+                settings.pages.iter().flat_map(|pages| offers.iter().map(|offer| offer.shown(pages))).collect();
+        }
         let ids: Vec<String> = about.iter().map(|notice| notice.account_id.to_string()).collect();
         let key = format!("{}/{}/{}/{}/{person}", first.payer_id, first.epoch_id, first.event, ids.join("+"));
         if let Some(id) = rows::insert_mail(tx, &mail(&letter, key, &address, settings, random)?, now).await? {
             done.mails += 1;
+            links::keep(tx, id, &offers, &address, settings, now).await?;
             for notice in &about {
                 rows::link_notice(tx, id, notice.id).await?;
             }

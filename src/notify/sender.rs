@@ -5,11 +5,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    links,
     settings::{MailSettings, Transport},
     transport::{Connection, Outcome, TransportError},
     words,
 };
 use crate::{
+    random::RandomSource,
     store::{
         Store, StoreError,
         notify::{self as rows, Mail},
@@ -39,6 +41,8 @@ pub struct Sender<'a> {
     pub settings: &'a MailSettings,
     /// The clock.
     pub clock: &'a dyn Clock,
+    /// Where the tokens of links come from.
+    pub random: &'a dyn RandomSource,
     /// Who this process is.
     pub holder: &'a str,
     /// Cancelled where no further mail is to be begun.
@@ -69,7 +73,8 @@ pub async fn send_due(sender: &Sender<'_>) -> Result<SendReport, StoreError> {
         if sender.stop.is_cancelled() {
             break;
         }
-        let Some(mail) = claim(sender).await? else { break };
+        let Some(mut mail) = claim(sender).await? else { break };
+        links::fill(sender, &mut mail).await?;
         let handed_over = hand_over(sender, &mut connection, &mail).await;
         let goes_on = settle(sender, &mail, handed_over, &mut report).await?;
         if !goes_on {

@@ -47,6 +47,8 @@ pub struct MailSettings {
     pub key_user_prefix: String,
     /// Where the pages are; None: mails have no links.
     pub pages: Option<String>,
+    /// How long the link to the page of a suspended account holds.
+    pub link_lasts: Duration,
     /// How long before a lock or a stop its warning must have arrived.
     pub warning: Duration,
 }

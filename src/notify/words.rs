@@ -11,6 +11,12 @@ pub(super) const TENANT_FOOTER: &str =
 pub(super) const ADMIN_FOOTER: &str = "Sent by bursar, because your address stands in [mail] admins.";
 /// The label of the link.
 pub(super) const OPEN_PAGES: &str = "Open Billing";
+/// The label of the link to the page of a suspended account.
+pub(super) const WHY: &str = "Why, and what to do";
+/// A link that was asked for.
+pub(super) const NEW_LINK: &str = "Your link to the page of your suspended account";
+pub(super) const NEW_LINK_TEXT: &str = "Somebody asked for this link with your address. It shows why the account is suspended, how to \
+     pay, and what happens next; whoever has it can see that, so do not pass it on. If it was not you, nothing needs to be done.";
 pub(super) const ACCOUNT: &str = "Account";
 pub(super) const ACCOUNTS: &str = "Accounts";
 pub(super) const DATE: &str = "Date";
@@ -88,6 +94,10 @@ pub fn title(kind: &str) -> &'static str {
         "key-ended" => "API key ended",
         "key-changed" => "API key changed by itself",
         "key-adopted" => "API key looked after",
+        "link" => "new link",
+        "user-link" => "who it is",
+        "address-link" => "confirm an address",
+        "more-time" => "answer about more time",
         "address" => "address of a person",
         "own" => "credit used, own threshold",
         "overdue" => "payment overdue",
@@ -176,6 +186,11 @@ pub(super) fn consequences(kind: &str) -> &'static [&'static str] {
 pub(super) fn not_before(kind: &str, hours: u64) -> Option<String> {
     let promised = matches!(kind, "warning-lock" | "warning-stop");
     promised.then(|| format!("It does not happen earlier than {hours} hours after this mail."))
+}
+
+/// The same, where a mail has several.
+pub(super) fn why_of(account: &str) -> String {
+    format!("{WHY}: {account}")
 }
 
 /// So many more lines than a section shows.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{
+    mapping,
     own::{Own, OwnError},
     profile::{ProfileError, change_user},
 };
@@ -14,7 +15,7 @@ use crate::{
     email::EmailAddress,
     secrets::{Secret, token_hash},
     store::{
-        Store, StoreError,
+        Store, StoreError, Tx, cloud, mapping as mapping_rows,
         notify::{self, NewMail},
         profiles::{self, EmailChange},
         runs::{self, AuditLine},
@@ -140,6 +141,22 @@ pub enum TakenOver {
     Later,
 }
 
+/// The new address counts as the user's from now on, and the old one no more: somebody else may read mail there one day.
+async fn keep_confirmed(tx: &mut Tx, own: &Own, change: &EmailChange, now: Timestamp) -> Result<(), StoreError> {
+    let user = own.id();
+    let old = EmailAddress::parse(&change.old_email).map(|address| address.person()).unwrap_or_default();
+    for row in mapping_rows::list_confirmed(tx, Some(own.account)).await? {
+        if row.cloud_user_id == user && row.email == old {
+            mapping_rows::end_confirmed(tx, row.id, &own.author, now).await?;
+        }
+    }
+    if let Ok(address) = EmailAddress::parse(&change.new_email) {
+        let account = cloud::get_account(tx, own.account).await?;
+        mapping::confirm(tx, &account, &user, &address, ("mail", "a link that came back"), now).await?;
+    }
+    Ok(())
+}
+
 /// Takes a confirmed address over in the person's own session. `told` makes the mail to the old one.
 pub async fn take_over(
     own: &Own,
@@ -166,6 +183,9 @@ pub async fn take_over(
     let (to, word) =
         if ended.is_ok() { ("applied", "changed in CloudStack") } else { ("confirmed", "not changed yet") };
     profiles::move_email_change(&mut tx, change.id, "applying", to, now).await?;
+    if ended.is_ok() {
+        keep_confirmed(&mut tx, own, &change, now).await?;
+    }
     if ended.is_ok()
         && let Some(mail) = told(&change)?
     {

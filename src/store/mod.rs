@@ -19,7 +19,9 @@ pub mod grants;
 pub mod keys;
 pub mod leaving;
 pub mod ledger;
+pub mod links;
 pub mod live;
+pub mod mapping;
 pub mod notice_wishes;
 pub mod notify;
 pub mod operations;
@@ -32,6 +34,7 @@ pub mod quota;
 pub mod rating;
 pub mod review;
 pub mod runs;
+pub mod sessions;
 pub mod spending;
 pub mod usage;
 

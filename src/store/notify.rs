@@ -537,6 +537,7 @@ pub async fn is_anything_due(tx: &mut Tx, now: Timestamp) -> Result<bool, StoreE
         "select cast(case when exists ( \
                select 1 from notice where queued_ms is null and dry_run = 0 and no_address_ms is null) \
              or exists (select 1 from admin_notice where queued_ms is null) \
+             or exists (select 1 from link_wish where answered_ms is null) \
              or exists (select 1 from mail where state = 'open' and next_ms <= $1 \
                and (claim_ends_ms is null or claim_ends_ms <= $1)) then 1 else 0 end as bigint)",
         now
@@ -562,6 +563,11 @@ pub async fn purge_mails(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreErr
         tx,
         "delete from mail_notice where mail_id in \
            (select id from mail where state in ('sent', 'dropped') and ended_ms < $1)",
+        before
+    )?;
+    exec!(
+        tx,
+        "delete from mail_link where mail_id in (select id from mail where state in ('sent', 'dropped') and ended_ms < $1)",
         before
     )?;
     exec!(tx, "delete from mail where state in ('sent', 'dropped') and ended_ms < $1", before)

@@ -1,29 +1,10 @@
-//! Portal users, requests for API access, service tokens and web sessions.
+//! Requests for API access, and service tokens.
 
 use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{
     ids::{AccountId, KeyRequestId},
     time::Timestamp,
 };
-
-/// A person mapped to an account.
-#[derive(Debug, Clone, sqlx::FromRow, serde::Serialize)]
-pub struct PortalUser {
-    /// Its number.
-    pub id: i64,
-    /// Who vouches: `cloudstack`, or an OpenID issuer.
-    pub issuer: String,
-    /// The person at that issuer.
-    pub subject: String,
-    /// The CloudStack user, where there is one.
-    pub cloud_user_id: Option<String>,
-    /// The account.
-    pub account_id: Option<AccountId>,
-    /// owner, finance, viewer, cloud-admin.
-    pub role: String,
-    /// Who mapped it.
-    pub mapped_by: String,
-}
 
 /// A request for API access.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -93,79 +74,6 @@ pub struct ServiceToken {
     pub created_ms: i64,
     /// When it was last used.
     pub last_used_ms: Option<i64>,
-}
-
-/// A signed-in browser.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct WebSession {
-    /// The CloudStack user.
-    pub cloud_user_id: String,
-    /// The account.
-    pub account_id: AccountId,
-    /// owner, finance, viewer, cloud-admin.
-    pub role: String,
-    /// The user's name, for the page.
-    pub username: String,
-    /// Hash of the cookies that proved it.
-    pub proof_hash: String,
-    /// The token that forms must carry.
-    pub csrf: String,
-    /// When CloudStack last confirmed it.
-    pub proven_ms: i64,
-    /// When it ends.
-    pub expires_ms: i64,
-}
-
-/// Maps a person to an account, or changes the role.
-#[expect(clippy::too_many_arguments, reason = "the columns of one row")]
-pub async fn put_portal_user(
-    tx: &mut Tx,
-    issuer: &str,
-    subject: &str,
-    cloud_user_id: Option<&str>,
-    account: Option<AccountId>,
-    role: &str,
-    mapped_by: &str,
-    now: Timestamp,
-) -> Result<i64, StoreError> {
-    scalar!(
-        tx,
-        i64,
-        "insert into portal_user (issuer, subject, cloud_user_id, account_id, role, mapped_by, mapped_ms) \
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict (issuer, subject, account_id) do update set \
-           role = excluded.role, cloud_user_id = excluded.cloud_user_id, mapped_by = excluded.mapped_by, \
-           mapped_ms = excluded.mapped_ms returning id",
-        issuer,
-        subject,
-        cloud_user_id,
-        account,
-        role,
-        mapped_by,
-        now
-    )
-}
-
-/// Everybody who is mapped, or everybody of one account.
-pub async fn list_portal_users(tx: &mut Tx, account: Option<AccountId>) -> Result<Vec<PortalUser>, StoreError> {
-    all!(
-        tx,
-        PortalUser,
-        "select id, issuer, subject, cloud_user_id, account_id, role, mapped_by from portal_user \
-         where ($1 is null or account_id = $1) order by issuer, subject, id",
-        account
-    )
-}
-
-/// The mappings of one person.
-pub async fn find_portal_user(tx: &mut Tx, issuer: &str, subject: &str) -> Result<Vec<PortalUser>, StoreError> {
-    all!(
-        tx,
-        PortalUser,
-        "select id, issuer, subject, cloud_user_id, account_id, role, mapped_by from portal_user \
-         where issuer = $1 and subject = $2 order by id",
-        issuer,
-        subject
-    )
 }
 
 /// Files a request for API access; the same key again gives the same request.
@@ -400,48 +308,4 @@ pub async fn list_tokens(tx: &mut Tx) -> Result<Vec<ServiceToken>, StoreError> {
 /// Ends a token at once.
 pub async fn revoke_token(tx: &mut Tx, name: &str, now: Timestamp) -> Result<bool, StoreError> {
     Ok(exec!(tx, "update service_token set revoked_ms = $1 where name = $2 and revoked_ms is null", now, name)? == 1)
-}
-
-/// Stores a session under the hash of its cookie.
-pub async fn put_session(tx: &mut Tx, hash: &str, session: &WebSession) -> Result<(), StoreError> {
-    exec!(
-        tx,
-        "insert into web_session (hash, cloud_user_id, account_id, role, username, proof_hash, csrf, proven_ms, expires_ms) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (hash) do update set \
-           role = excluded.role, proof_hash = excluded.proof_hash, proven_ms = excluded.proven_ms, \
-           expires_ms = excluded.expires_ms",
-        hash,
-        &session.cloud_user_id,
-        session.account_id,
-        &session.role,
-        &session.username,
-        &session.proof_hash,
-        &session.csrf,
-        session.proven_ms,
-        session.expires_ms
-    )?;
-    Ok(())
-}
-
-/// The session of this hash, if it has not ended.
-pub async fn find_session(tx: &mut Tx, hash: &str, now: Timestamp) -> Result<Option<WebSession>, StoreError> {
-    maybe!(
-        tx,
-        WebSession,
-        "select cloud_user_id, account_id, role, username, proof_hash, csrf, proven_ms, expires_ms from web_session \
-         where hash = $1 and expires_ms > $2",
-        hash,
-        now
-    )
-}
-
-/// Ends a session.
-pub async fn end_session(tx: &mut Tx, hash: &str) -> Result<(), StoreError> {
-    exec!(tx, "delete from web_session where hash = $1", hash)?;
-    Ok(())
-}
-
-/// Forgets sessions that have ended.
-pub async fn purge_sessions(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
-    exec!(tx, "delete from web_session where expires_ms <= $1", now)
 }

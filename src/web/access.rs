@@ -13,7 +13,7 @@ use super::{
     error::Failure,
     pages::{self, Visitor},
     rights::{Right, Role, See},
-    session::{Proof, prove_again},
+    session::{Choice, Kind, Proof, prove_again},
     words,
 };
 use crate::{
@@ -72,13 +72,107 @@ impl<R: Right> Tenant<R> {
 
     /// The person's own CloudStack session; refused where nobody knows which person of the account it is.
     pub(super) fn own_session(&self) -> Result<OwnSession, Failure> {
+        let session = self.proof.forwarded().ok_or_else(|| Failure::forbidden(words::sign_in::ONLY_IN_CLOUDSTACK))?;
         let user = self.user().ok_or_else(|| Failure::forbidden(words::WHO_OF_THEM))?;
-        Ok(OwnSession { user, session: self.proof.forwarded().clone() })
+        Ok(OwnSession { user, session: session.clone() })
+    }
+
+    /// What the person was let in with.
+    pub(super) const fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     /// The name for the audit trail.
     pub(super) fn author(&self) -> String {
         format!("{} ({})", self.username(), self.account().full_name())
+    }
+}
+
+/// Somebody on the page of a suspended account: by a signed link to it, or by an OpenID issuer.
+pub(super) struct Suspended {
+    proof: Proof,
+}
+
+impl Suspended {
+    /// The account.
+    pub(super) const fn account(&self) -> &Account {
+        self.proof.account()
+    }
+
+    /// Whether the person may look at more than this page.
+    pub(super) fn may_look_around(&self) -> bool {
+        self.proof.kind() == Kind::OpenId && matches!(self.proof.role(), Role::Owner | Role::CloudAdmin)
+    }
+
+    /// Whether a person opened the page with this request.
+    pub(super) const fn navigates(&self) -> bool {
+        self.proof.navigates()
+    }
+
+    /// The signed link that the person came by.
+    pub(super) const fn link(&self) -> Option<i64> {
+        self.proof.link()
+    }
+
+    /// The name for the audit trail.
+    pub(super) fn author(&self) -> String {
+        match self.proof.link() {
+            Some(link) => format!("link {link}"),
+            None => format!("{} ({})", self.proof.username(), self.account().full_name()),
+        }
+    }
+
+    /// The token for forms.
+    pub(super) fn csrf(&self) -> &str {
+        self.proof.csrf()
+    }
+}
+
+impl FromRequestParts<WebState> for Suspended {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Failure> {
+        Ok(Self { proof: proof(parts)? })
+    }
+}
+
+/// A form of somebody with any session, for what any session may do: ask for more time, sign out.
+pub(super) struct AnyForm {
+    /// Who sent it.
+    pub(super) who: Suspended,
+    /// What was filled in.
+    pub(super) fields: Fields,
+    /// Under what the session is stored.
+    pub(super) session: String,
+}
+
+impl FromRequest<WebState> for AnyForm {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &WebState) -> Result<Self, Failure> {
+        let (proof, fields) = read_form(request, state).await?;
+        if !Secret::new(proof.csrf()).matches(fields.get("csrf")) {
+            return Err(Failure::forbidden(words::NOT_FROM_HERE));
+        }
+        let session = proof.hash().to_owned();
+        Ok(Self { who: Suspended { proof }, fields, session })
+    }
+}
+
+/// A form without a session: somebody who is not signed in yet. It must come from a page of the same origin.
+pub(super) struct StrangersForm(pub(super) Fields);
+
+impl FromRequest<WebState> for StrangersForm {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &WebState) -> Result<Self, Failure> {
+        if !comes_from_here(request.headers(), state.app.config.web.public_url.as_ref()) {
+            return Err(Failure::forbidden(words::NOT_FROM_HERE));
+        }
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| Failure::new(rejection.status(), "bad-request", words::NOT_LIKE_THIS))?;
+        Ok(Self(Fields(url::form_urlencoded::parse(&body).into_owned().collect())))
     }
 }
 
@@ -93,6 +187,14 @@ impl<R: Right> Visitor for Tenant<R> {
 
     fn administers(&self) -> bool {
         self.proof.role() == Role::CloudAdmin
+    }
+
+    fn choices(&self) -> &[Choice] {
+        self.proof.choices()
+    }
+
+    fn signs_out(&self) -> bool {
+        self.proof.kind() != Kind::CloudStack
     }
 }
 
@@ -109,6 +211,8 @@ pub(super) struct CloudAdmin {
     account: Account,
     username: String,
     csrf: String,
+    choices: Vec<Choice>,
+    signs_out: bool,
 }
 
 impl CloudAdmin {
@@ -120,6 +224,8 @@ impl CloudAdmin {
             account: proof.account().clone(),
             username: proof.username().to_owned(),
             csrf: proof.csrf().to_owned(),
+            choices: proof.choices().to_vec(),
+            signs_out: proof.kind() != Kind::CloudStack,
         })
     }
 
@@ -140,6 +246,14 @@ impl Visitor for CloudAdmin {
 
     fn administers(&self) -> bool {
         true
+    }
+
+    fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    fn signs_out(&self) -> bool {
+        self.signs_out
     }
 }
 

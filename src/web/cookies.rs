@@ -6,6 +6,8 @@ use crate::{cloudstack::session::ForwardedSession, secrets::Secret};
 
 /// bursar's own cookie.
 pub(super) const COOKIE: &str = "bursar_session";
+/// The cookie that a sign-in at an issuer is bound to.
+pub(super) const SIGN_IN_COOKIE: &str = "bursar_sign_in";
 
 /// Why there is no CloudStack session to speak of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +38,7 @@ impl Jar {
     }
 
     /// The one value of a cookie; the same value twice is one.
-    fn one(&self, name: &str) -> Result<&str, NoSession> {
+    pub(super) fn one(&self, name: &str) -> Result<&str, NoSession> {
         let mut values = self.0.iter().filter(|(n, v)| n == name && !v.is_empty()).map(|(_, value)| value.as_str());
         let first = values.next().ok_or(NoSession::Missing)?;
         if values.all(|other| other == first) { Ok(first) } else { Err(NoSession::Several) }

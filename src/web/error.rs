@@ -123,6 +123,8 @@ struct ProblemPage<'a> {
     frame: Frame,
     message: &'a str,
     operation: Option<&'a str>,
+    /// Whether signing in would help.
+    sign_in: bool,
 }
 
 /// Gives every failure a body: JSON below `/api/`, a page elsewhere. Logs what was unexpected, once.
@@ -152,6 +154,7 @@ pub(super) async fn tell(State(state): State<WebState>, request: Request, next: 
             frame: Frame::bare(&state),
             message: &failure.message,
             operation: status.is_server_error().then_some(operation.as_str()),
+            sign_in: failure.code == "sign-in",
         };
         (status, Html(page.render().unwrap_or_default())).into_response()
     };

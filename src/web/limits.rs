@@ -15,6 +15,18 @@ pub(super) enum Limit {
     Pages,
     /// Questions to CloudStack who somebody is, for one CloudStack session.
     Proofs,
+    /// Questions to CloudStack about sessions that are not known yet, all together.
+    Strangers,
+    /// Sign-ins sent to issuers, and answers that came back, all together.
+    SignIns,
+    /// Looks at signed links, all together.
+    Links,
+    /// Wishes for a new link to one address.
+    Wishes,
+    /// Wishes for new links, all together.
+    AllWishes,
+    /// Mails that one account has sent to its own people.
+    Letters,
     /// Promo codes tried by one account: too few to guess one.
     Codes,
     /// Calls with one service token.
@@ -31,6 +43,12 @@ impl Limit {
         match self {
             Self::Pages => (60, Duration::from_millis(500)),
             Self::Proofs => (20, Duration::from_secs(3)),
+            Self::Strangers => (200, Duration::from_millis(100)),
+            Self::SignIns => (100, Duration::from_millis(200)),
+            Self::Links => (100, Duration::from_millis(200)),
+            Self::Wishes => (3, Duration::from_mins(20)),
+            Self::AllWishes => (60, Duration::from_secs(10)),
+            Self::Letters => (5, Duration::from_mins(12)),
             Self::Codes => (20, Duration::from_secs(30)),
             Self::Calls => (120, Duration::from_millis(100)),
             Self::UnknownTokens | Self::UnknownLinks => (60, Duration::from_secs(1)),

@@ -18,6 +18,7 @@ mod pages;
 mod quote;
 mod rights;
 mod session;
+mod sign_in;
 mod spending;
 mod tariffs;
 mod tenant;
@@ -40,7 +41,10 @@ use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
 
 use self::keydesk::KeyDesk;
-use crate::{cloudstack::session::SessionClient, jobs::app::App, lifecycle::Readiness, telemetry::metrics::Recorder};
+use crate::{
+    cloudstack::session::SessionClient, jobs::app::App, lifecycle::Readiness, people::oidc::Issuers,
+    telemetry::metrics::Recorder,
+};
 
 /// Longest time of one request, beyond what CloudStack may take to say who somebody is.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -61,6 +65,7 @@ pub struct WebState {
     sessions: SessionClient,
     wake: Arc<Notify>,
     keys: Arc<dyn KeyDesk>,
+    issuers: Issuers,
     desk: Arc<Desk>,
 }
 
@@ -73,7 +78,8 @@ impl WebState {
         wake: Arc<Notify>,
         keys: Arc<dyn KeyDesk>,
     ) -> Self {
-        Self { app, readiness, sessions, wake, keys, desk: Arc::default() }
+        let issuers = Issuers::new(&app.config.oidc, Arc::clone(&app.clock));
+        Self { app, readiness, sessions, wake, keys, issuers, desk: Arc::default() }
     }
 }
 
@@ -84,10 +90,19 @@ pub fn router(state: WebState) -> Router {
     let pages = Router::new()
         .merge(tenant::routes(&base))
         .merge(admin::routes(&base))
+        .merge(sign_in::routes(&base))
         .route_layer(middleware::from_fn_with_state(state.clone(), session::guard));
     let uploads = tenant::uploads(&base).route_layer(middleware::from_fn_with_state(state.clone(), session::guard));
-    let mut all =
-        pages.route(&at("/static/{name}"), get(assets::file)).merge(tenant::links(&base)).merge(api::routes("/api/v1"));
+    let suspended = sign_in::suspended_routes(&base)
+        .route_layer(middleware::from_fn_with_state(state.clone(), session::guard_suspended));
+    let out = sign_in::out_routes(&base).route_layer(middleware::from_fn_with_state(state.clone(), session::guard_out));
+    let mut all = pages
+        .merge(suspended)
+        .merge(out)
+        .merge(sign_in::open_routes(&base))
+        .route(&at("/static/{name}"), get(assets::file))
+        .merge(tenant::links(&base))
+        .merge(api::routes("/api/v1"));
     if !base.is_empty() {
         let home = at("/");
         all =

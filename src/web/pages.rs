@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{
     WebState, assets,
     error::{Failure, KeepsBody},
+    session::Choice,
     words,
 };
 use crate::ledger::rules::Share;
@@ -26,6 +27,14 @@ pub(super) trait Visitor {
     fn csrf(&self) -> &str;
     /// Whether the administrator's pages are linked.
     fn administers(&self) -> bool;
+    /// The accounts to choose from; empty where there is no choice.
+    fn choices(&self) -> &[Choice] {
+        &[]
+    }
+    /// Whether bursar can sign the person out: not where CloudStack signed them in.
+    fn signs_out(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! menu {
@@ -77,13 +86,17 @@ menu! {
     Enforcement "/admin/enforcement" ENFORCEMENT;
     /// What waits for an administrator.
     Queue "/admin/queue" QUEUE;
+    /// Who is mapped to which account.
+    People "/admin/people" PEOPLE;
+    /// Who somebody is, and by which way signed in. Not in the menu: the name at its foot leads there.
+    You "/you" YOU;
 }
 
 /// The groups of the menu. An administrator has the tenant's pages for the own account too.
 const BILLING: &[Page] = &[Page::Overview, Page::Usage, Page::Prices, Page::Credits, Page::PaymentSettings];
 const ACCOUNT: &[Page] =
     &[Page::Profile, Page::Password, Page::SecondFactor, Page::Notifications, Page::ApiAccess, Page::DeleteRequest];
-const ADMINISTRATION: &[Page] = &[Page::Accounts, Page::Queue, Page::Enforcement];
+const ADMINISTRATION: &[Page] = &[Page::Accounts, Page::Queue, Page::People, Page::Enforcement];
 
 /// A part of the menu.
 pub(super) struct Group {
@@ -99,6 +112,10 @@ pub(super) struct Frame {
     pub(super) script: &'static str,
     /// Who is signed in, if somebody is.
     pub(super) who: Option<String>,
+    /// The accounts to choose from; empty where there is no choice.
+    pub(super) choices: Vec<Choice>,
+    /// Whether there is something to sign out of.
+    pub(super) signs_out: bool,
     /// The menu.
     pub(super) menu: Vec<Group>,
     /// Which page of it this is.
@@ -117,6 +134,8 @@ impl Frame {
             style: assets::style_name(),
             script: assets::script_name(),
             who: None,
+            choices: Vec::new(),
+            signs_out: false,
             menu: Vec::new(),
             here: None,
             csrf: String::new(),
@@ -136,6 +155,8 @@ impl Frame {
         menu.retain(|group| !group.pages.is_empty());
         Self {
             who: Some(visitor.username().to_owned()),
+            choices: visitor.choices().to_vec(),
+            signs_out: visitor.signs_out(),
             menu,
             here: Some(here),
             csrf: visitor.csrf().to_owned(),

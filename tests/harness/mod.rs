@@ -1,5 +1,7 @@
 //! What stories are told with: a fresh database of each kind, a stand-in cloud, and a clock that the story moves.
 
+pub mod browser;
+pub mod oidc;
 pub mod smtp;
 
 use std::{collections::BTreeMap, ffi::OsString, future::Future, sync::Arc, time::Duration};

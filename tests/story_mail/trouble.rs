@@ -218,6 +218,7 @@ async fn two_senders_at_once_send_each_mail_once() {
                 store: &cloud.app.store,
                 settings: &settings,
                 clock: &cloud.clock,
+                random,
                 holder,
                 stop: CancellationToken::new(),
             };

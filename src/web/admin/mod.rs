@@ -4,6 +4,7 @@ mod accounts;
 mod enforcement;
 mod queue;
 mod queue_keys;
+mod queue_people;
 
 use axum::{
     Router,
@@ -19,6 +20,11 @@ pub(super) fn routes(base: &str) -> Router<WebState> {
         .route(&at(Page::Accounts, ""), get(accounts::accounts))
         .route(&at(Page::Accounts, "/{id}/limit"), post(accounts::set_limit))
         .route(&at(Page::Accounts, "/{id}/payment"), post(accounts::add_payment))
+        .route(&at(Page::People, ""), get(queue_people::page))
+        .route(&at(Page::People, "/waiting/{id}/map"), post(queue_people::map))
+        .route(&at(Page::People, "/waiting/{id}/refuse"), post(queue_people::refuse))
+        .route(&at(Page::People, "/more-time/{id}"), post(queue_people::answer))
+        .route(&at(Page::People, "/links/{id}/revoke"), post(queue_people::revoke))
         .route(&at(Page::Queue, ""), get(queue::page))
         .route(&at(Page::Queue, "/deletions/{id}/refuse"), post(queue::refuse_deletion))
         .route(&at(Page::Queue, "/gateways/{id}/{what}"), post(queue::decide_gateway))

@@ -9,6 +9,7 @@ use axum::{
 };
 
 use super::queue_keys::{self, QueueKeys};
+use super::queue_people::Waiting;
 use crate::{
     ids::AccountId,
     people::leaving::{self, Step},
@@ -21,7 +22,7 @@ use crate::{
         access::{AdminForm, CloudAdmin, Mistake},
         error::Failure,
         pages::{self, After, Frame, Page},
-        words::{self, queue as text},
+        words::{self, people as own_words, queue as text},
     },
 };
 
@@ -59,6 +60,7 @@ struct Queue {
     keys: QueueKeys,
     deletions: Vec<DeletionView>,
     gateways: Vec<GatewayView>,
+    waiting: Waiting,
     wrong: Option<Mistake>,
 }
 
@@ -94,9 +96,11 @@ async fn view(
     let gateways = gateways::list_proposed(&mut tx, SHOWN).await?;
     let frame = Frame::around(state, admin, Page::Queue);
     let keys = QueueKeys::load(state, &mut tx, &frame).await?;
+    let waiting = Waiting::read(state, &mut tx).await?;
     tx.commit().await?;
     Ok(Queue {
         frame,
+        waiting,
         said,
         keys,
         deletions: deletions

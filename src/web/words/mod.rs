@@ -15,8 +15,10 @@ pub(in crate::web) mod notifications;
 pub(in crate::web) mod overview;
 pub(in crate::web) mod own;
 pub(in crate::web) mod payment_settings;
+pub(in crate::web) mod people;
 pub(in crate::web) mod prices;
 pub(in crate::web) mod queue;
+pub(in crate::web) mod sign_in;
 pub(in crate::web) mod usage;
 
 words! {
@@ -33,6 +35,8 @@ words! {
     API_ACCESS = "Request API Access";
     DELETE_REQUEST = "Account Delete Request";
     QUEUE = "Queue";
+    PEOPLE = "People";
+    YOU = "Your sign-in";
     ACCOUNTS = "Accounts";
     SIGNED_IN_AS = "Signed in as";
     MENU = "Pages";

@@ -1,0 +1,322 @@
+//! People who wait for an administrator: to be mapped to an account, or to be given more time; and who is mapped to what.
+//!
+//! [`Waiting`] is the part of the queue: a page that has it as its field `waiting` includes `queue_people.html`.
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::Response,
+};
+
+use crate::{
+    ids::AccountId,
+    jobs::people::{AnswerError, answer_more_time},
+    people::{links, mapping},
+    store::{
+        StoreError, Tx, cloud, links as link_rows,
+        mapping::{self as rows, NewBinding},
+    },
+    time::{Day, Timestamp},
+    web::{
+        WebState,
+        access::{AdminForm, CloudAdmin},
+        error::Failure,
+        pages::{self, After, Frame, Page},
+        words::{self, people as own_words},
+    },
+};
+
+/// Lines shown of each list.
+const SHOWN: i64 = 200;
+/// The same, where a list comes whole.
+const SHOWN_OF_ALL: usize = 200;
+/// Longest message to a tenant.
+const MAX_MESSAGE: usize = 500;
+/// Roles offered for whoever waits. Administrators of the cloud are made at the command line only.
+const ROLES: &[&str] = &["viewer", "finance", "owner"];
+
+pub(super) struct Person {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) subject: String,
+    pub(super) issuer: String,
+    pub(super) email: String,
+    pub(super) verified: bool,
+    pub(super) why: &'static str,
+    pub(super) last: String,
+}
+
+pub(super) struct Request {
+    pub(super) id: i64,
+    pub(super) account: String,
+    pub(super) asked: String,
+    pub(super) wished: String,
+    pub(super) reason: String,
+    pub(super) by: String,
+}
+
+/// Who waits: a part of a page.
+pub(in crate::web) struct Waiting {
+    pub(super) people: Vec<Person>,
+    pub(super) requests: Vec<Request>,
+    pub(super) roles: &'static [&'static str],
+}
+
+impl Waiting {
+    /// Reads who waits.
+    pub(super) async fn read(state: &WebState, tx: &mut Tx) -> Result<Self, StoreError> {
+        let zone = state.app.config.billing.zone;
+        let names = names(tx).await?;
+        let people = rows::list_unmatched(tx, "waiting", SHOWN).await?;
+        let requests = link_rows::list_more_time(tx, None, Some("open"), SHOWN).await?;
+        Ok(Self {
+            people: people
+                .into_iter()
+                .map(|row| Person {
+                    id: row.id,
+                    name: row.name,
+                    issuer: label(state, &row.issuer),
+                    subject: row.subject,
+                    email: row.email,
+                    verified: row.email_verified == 1,
+                    why: own_words::why(&row.why),
+                    last: Timestamp::from_ms(row.last_ms).display_in(zone),
+                })
+                .collect(),
+            requests: requests
+                .into_iter()
+                .map(|row| Request {
+                    id: row.id,
+                    account: names.get(&row.account_id).cloned().unwrap_or_default(),
+                    asked: row.asked_ms.display_in(zone),
+                    wished: row.wished_day.map_or_else(String::new, |day| Day::from_number(day).to_string()),
+                    reason: row.reason,
+                    by: row.asked_by,
+                })
+                .collect(),
+            roles: ROLES,
+        })
+    }
+}
+
+struct Mapped {
+    who: String,
+    issuer: String,
+    account: String,
+    role: String,
+    by: String,
+}
+
+struct Rule {
+    email: String,
+    issuer: String,
+    account: String,
+    role: String,
+    taken_by: Option<String>,
+}
+
+struct Lost {
+    who: String,
+    issuer: String,
+    account: String,
+    why: &'static str,
+}
+
+struct Link {
+    id: i64,
+    account: String,
+    recipient: String,
+    expires: String,
+    uses: i64,
+}
+
+#[derive(Template)]
+#[template(path = "people.html")]
+struct PeoplePage {
+    frame: Frame,
+    said: Option<&'static str>,
+    waiting: Waiting,
+    mapped: Vec<Mapped>,
+    rules: Vec<Rule>,
+    lost: Vec<Lost>,
+    links: Vec<Link>,
+}
+
+async fn names(tx: &mut Tx) -> Result<HashMap<AccountId, String>, StoreError> {
+    let accounts = cloud::list_accounts(tx).await?;
+    Ok(accounts.iter().map(|account| (account.id, account.full_name())).collect())
+}
+
+/// An issuer as people call it.
+fn label(state: &WebState, issuer: &str) -> String {
+    let known = state.issuers.list().find(|known| known.issuer == issuer);
+    known.map_or_else(|| issuer.to_owned(), |known| known.label.clone())
+}
+
+/// The page.
+pub(super) async fn page(
+    State(state): State<WebState>,
+    admin: CloudAdmin,
+    Query(after): Query<After>,
+) -> Result<Response, Failure> {
+    let app = &state.app;
+    let (now, zone) = (app.clock.now(), app.config.billing.zone);
+    let frame = Frame::around(&state, &admin, Page::People);
+    let mut tx = app.store.read().await?;
+    let names = names(&mut tx).await?;
+    let name = |id: AccountId| names.get(&id).cloned().unwrap_or_default();
+    let waiting = Waiting::read(&state, &mut tx).await?;
+    let mapped = rows::list_bindings(&mut tx, None).await?;
+    let rules = rows::list_email_rules(&mut tx).await?;
+    let lost = rows::list_orphans(&mut tx).await?;
+    let links = link_rows::list_open_links(&mut tx, None, now, SHOWN).await?;
+    tx.commit().await?;
+    pages::show(&PeoplePage {
+        said: match after.done.as_str() {
+            "mapped" => Some(own_words::DONE_MAPPED),
+            "refused" => Some(own_words::DONE_REFUSED),
+            "answered" => Some(own_words::DONE_ANSWERED),
+            "revoked" => Some(own_words::DONE_REVOKED),
+            _ => None,
+        },
+        frame,
+        waiting,
+        mapped: mapped
+            .into_iter()
+            .take(SHOWN_OF_ALL)
+            .map(|row| Mapped {
+                who: row.name.filter(|name| !name.is_empty()).unwrap_or(row.subject),
+                issuer: label(&state, &row.issuer),
+                account: name(row.account_id),
+                role: row.role,
+                by: row.mapped_by,
+            })
+            .collect(),
+        rules: rules
+            .into_iter()
+            .take(SHOWN_OF_ALL)
+            .map(|row| Rule {
+                email: row.email,
+                issuer: label(&state, &row.issuer),
+                account: name(row.account_id),
+                role: row.role,
+                taken_by: row.bound_subject,
+            })
+            .collect(),
+        lost: lost
+            .into_iter()
+            .take(SHOWN_OF_ALL)
+            .map(|row| Lost {
+                who: row.subject,
+                issuer: label(&state, &row.issuer),
+                account: name(row.account_id),
+                why: own_words::orphan(&row.why),
+            })
+            .collect(),
+        links: links
+            .into_iter()
+            .map(|row| Link {
+                id: row.id,
+                account: name(row.account_id),
+                recipient: row.recipient,
+                expires: row.expires_ms.display_in(zone),
+                uses: row.uses,
+            })
+            .collect(),
+    })
+}
+
+/// Maps a person who waits.
+pub(super) async fn map(
+    State(state): State<WebState>,
+    Path(id): Path<i64>,
+    form: AdminForm,
+) -> Result<Response, Failure> {
+    let (word, role) = (form.fields.get("account"), form.fields.get("role"));
+    if word.is_empty() {
+        return Err(Failure::bad(own_words::ACCOUNT_WANTED));
+    }
+    if !ROLES.contains(&role) {
+        return Err(Failure::bad(words::NOT_LIKE_THIS));
+    }
+    let mut tx = state.app.store.begin().await?;
+    let person = rows::get_unmatched(&mut tx, id).await?;
+    let account = cloud::resolve_account(&mut tx, word).await?;
+    let by = form.admin.author();
+    let binding = NewBinding {
+        issuer: &person.issuer,
+        subject: &person.subject,
+        cloud_user_id: None,
+        account: account.id,
+        role,
+        by: &by,
+        rule_id: None,
+        address_id: None,
+    };
+    mapping::map(&mut tx, &binding, state.app.clock.now()).await.map_err(|error| match error {
+        mapping::Error::Store(error) => error.into(),
+        mapping::Error::Refused(what) => Failure::bad(what),
+    })?;
+    tx.commit().await?;
+    Ok(pages::done(&state, Page::People, "mapped"))
+}
+
+/// Says no to a person who waits.
+pub(super) async fn refuse(
+    State(state): State<WebState>,
+    Path(id): Path<i64>,
+    form: AdminForm,
+) -> Result<Response, Failure> {
+    let mut tx = state.app.store.begin().await?;
+    mapping::refuse(&mut tx, id, &form.admin.author(), state.app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(pages::done(&state, Page::People, "refused"))
+}
+
+/// Answers a request for more time.
+pub(super) async fn answer(
+    State(state): State<WebState>,
+    Path(id): Path<i64>,
+    form: AdminForm,
+) -> Result<Response, Failure> {
+    let app = &state.app;
+    let message = form.fields.line("message", MAX_MESSAGE).map_err(|mistake| Failure::bad(mistake.text))?;
+    let until = match form.fields.get("answer") {
+        "grant" => {
+            let text = form.fields.get("until");
+            let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(Day::from_date);
+            // The day that is named belongs to it.
+            let until = day.and_then(|day| day.next().start(app.config.billing.zone));
+            Some(until.filter(|until| *until > app.clock.now()).ok_or_else(|| Failure::bad(own_words::UNTIL_WANTED))?)
+        }
+        "refuse" => None,
+        _ => return Err(Failure::bad(words::NOT_LIKE_THIS)),
+    };
+    let mut tx = app.store.begin().await?;
+    let by = form.admin.author();
+    answer_more_time(app, &mut tx, id, until, &message, &by).await.map_err(|error| match error {
+        AnswerError::Store(error) => error.into(),
+        AnswerError::Terms(_) => Failure::bad(own_words::UNTIL_WANTED),
+        AnswerError::Answered(_) => Failure::new(StatusCode::CONFLICT, "exists", own_words::GONE_ALREADY),
+    })?;
+    tx.commit().await?;
+    state.wake.notify_one();
+    Ok(pages::done(&state, Page::People, "answered"))
+}
+
+/// Takes a link back.
+pub(super) async fn revoke(
+    State(state): State<WebState>,
+    Path(id): Path<i64>,
+    form: AdminForm,
+) -> Result<Response, Failure> {
+    let mut tx = state.app.store.begin().await?;
+    let link = link_rows::find_link(&mut tx, id).await?.ok_or_else(|| Failure::missing(words::NO_SUCH_PAGE))?;
+    let account = cloud::get_account(&mut tx, link.account_id).await?;
+    links::revoke(&mut tx, &account, Some(id), &form.admin.author(), state.app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(pages::done(&state, Page::People, "revoked"))
+}

@@ -1,0 +1,270 @@
+//! The page of a suspended account: why, how much, how to pay, what works, what comes next (rule 21).
+
+use std::collections::HashMap;
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+
+use crate::{
+    email::EmailAddress,
+    enforcement,
+    jobs::work::{EnforceOptions, enforce_settings},
+    money::Money,
+    people::links::{self, LONGEST_REASON, NotAsked},
+    rating::tax::TaxRate,
+    store::{
+        Tx,
+        cloud::{self, Account},
+        enforcement as rows, links as link_rows, notify, policy, rating,
+    },
+    time::{Day, Timestamp},
+    usage::types::UsageType,
+    web::{
+        WebState,
+        access::{AnyForm, Suspended},
+        chart::{self, Bar},
+        error::Failure,
+        pages::{self, After, Frame},
+        session::SUSPENDED,
+        words::{self, sign_in as own_words},
+    },
+};
+
+/// Days of charges shown.
+const DAYS: i64 = 30;
+/// Services shown.
+const SERVICES: usize = 8;
+
+struct Works {
+    what: &'static str,
+    how: &'static str,
+    well: bool,
+}
+
+struct More {
+    open: bool,
+    answer: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "suspended.html")]
+struct SuspendedPage {
+    frame: Frame,
+    said: Option<&'static str>,
+    account: String,
+    state: &'static str,
+    sentence: String,
+    by_admin: bool,
+    total: String,
+    used: String,
+    available: String,
+    to_pay: Option<String>,
+    needed: String,
+    services: Vec<(String, String)>,
+    bars: Vec<Bar>,
+    how_to_pay: Vec<String>,
+    works: Vec<Works>,
+    next: Vec<(String, String)>,
+    left_alone: Option<String>,
+    more: More,
+    reason: String,
+    wished: String,
+    wrong: Option<String>,
+    may_look_around: bool,
+}
+
+/// The page.
+pub(super) async fn page(
+    State(state): State<WebState>,
+    who: Suspended,
+    Query(after): Query<After>,
+) -> Result<Response, Failure> {
+    let said = (after.done == "more-time").then_some(own_words::MORE_ASKED);
+    let page = build(&state, &who, said).await?;
+    note_seen(&state, &who).await?;
+    pages::show(&page)
+}
+
+/// Asks for more time.
+pub(super) async fn ask(State(state): State<WebState>, form: AnyForm) -> Result<Response, Failure> {
+    let app = &state.app;
+    let now = app.clock.now();
+    let zone = app.config.billing.zone;
+    let reason = form.fields.get("reason").replace('\r', "");
+    let typed = form.fields.get("until");
+    let wished = chrono::NaiveDate::parse_from_str(typed, "%Y-%m-%d").ok().map(Day::from_date);
+    let wrong = if reason.is_empty() {
+        Some(own_words::MORE_REASON_WANTED.to_owned())
+    } else if reason.chars().count() > LONGEST_REASON {
+        Some(words::too_long(LONGEST_REASON))
+    } else if !typed.is_empty() && wished.is_none() {
+        Some(own_words::MORE_DAY_WRONG.to_owned())
+    } else {
+        None
+    };
+    let wrong = match wrong {
+        Some(wrong) => wrong,
+        None => {
+            let today = Day::of(now, zone).ok_or_else(|| Failure::unexpected(&"the clock is in no calendar"))?;
+            let mut tx = app.store.begin().await?;
+            let address = match form.who.link() {
+                Some(link) => link_rows::find_link(&mut tx, link).await?.map(|link| link.recipient),
+                None => None,
+            };
+            let address = address.and_then(|text| EmailAddress::parse(&text).ok());
+            let (account, by) = (form.who.account(), form.who.author());
+            let asked =
+                links::ask_more_time(&mut tx, account, &by, (&reason, wished), address.as_ref(), today, now).await;
+            match asked {
+                Ok(_) => {
+                    tx.commit().await?;
+                    let to = format!("{}{SUSPENDED}?done=more-time", app.config.web.base_path);
+                    return Ok(Redirect::to(&to).into_response());
+                }
+                Err(NotAsked::Day) => own_words::MORE_DAY_WRONG.to_owned(),
+                Err(NotAsked::Store(error)) => return Err(error.into()),
+                Err(refused) => return Err(Failure::new(StatusCode::CONFLICT, "exists", refused.to_string())),
+            }
+        }
+    };
+    let mut page = build(&state, &form.who, None).await?;
+    (page.reason, page.wished, page.wrong) = (reason, typed.to_owned(), Some(wrong));
+    pages::show_refused(&page)
+}
+
+async fn build(state: &WebState, who: &Suspended, said: Option<&'static str>) -> Result<SuspendedPage, Failure> {
+    let app = &state.app;
+    let now = app.clock.now();
+    let (currency, zone) = (&app.config.billing.currency, app.config.billing.zone);
+    let account = who.account();
+    let mut tx = app.store.read().await?;
+    let settings = enforce_settings(app, EnforceOptions::default()).map_err(|error| Failure::unexpected(&error))?;
+    let look = enforcement::look_at(&mut tx, &settings, account.clone(), now)
+        .await
+        .map_err(|error| Failure::unexpected(&error))?
+        .ok_or_else(|| Failure::unexpected(&"an account has a payer without figures"))?;
+    let figures = look.standing.figures;
+    let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
+    let ours = holds.iter().any(|hold| hold.owner == "billing");
+    let others = holds.iter().any(|hold| hold.owner != "billing");
+    let stopped = account.state == "disabled";
+    let next = notify::list_standing_warnings(&mut tx, account.id).await?;
+    let next = next
+        .into_iter()
+        .filter_map(|warning| Some((warning.acts_at_ms.filter(|at| *at > now)?, warning.sentence)))
+        .map(|(at, sentence)| (at.display_in(zone), sentence))
+        .collect();
+    let left_alone = policy::list_exemptions(&mut tx, now).await?.into_iter().filter(|row| match row.account_id {
+        Some(of) => of == account.id,
+        None => row.payer_id == account.payer_id,
+    });
+    let left_alone = left_alone.map(|row| row.until_ms).max().map(|until| until.display_in(zone));
+    let (services, bars) = charges(state, &mut tx, account, now).await?;
+    let page = SuspendedPage {
+        frame: Frame { csrf: who.csrf().to_owned(), ..Frame::bare(state) },
+        said,
+        account: account.full_name(),
+        state: if stopped { own_words::STATE_DISABLED } else { own_words::STATE_LOCKED },
+        sentence: if ours { sentence(&mut tx, account).await? } else { String::new() },
+        by_admin: others || !ours,
+        total: currency.format(figures.total),
+        used: currency.format(figures.used),
+        available: currency.format(figures.available),
+        to_pay: (ours && look.to_avoid.is_positive()).then(|| currency.format(look.to_avoid)),
+        needed: currency.format(look.opens_at),
+        services,
+        bars,
+        how_to_pay: app.config.billing.how_to_pay.clone(),
+        works: works(stopped),
+        next,
+        left_alone,
+        more: more(&mut tx, account, zone).await?,
+        reason: String::new(),
+        wished: String::new(),
+        wrong: None,
+        may_look_around: who.may_look_around(),
+    };
+    tx.commit().await?;
+    Ok(page)
+}
+
+/// The newest decision in its sentence, if it was taken in earnest.
+async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
+    let newest = rows::list_decisions(tx, account.id, 20).await?.into_iter().find(|decision| decision.dry_run == 0);
+    Ok(newest.map(|decision| decision.sentence).unwrap_or_default())
+}
+
+/// What works and what does not. Stopped, nothing runs; locked, what ran runs on.
+fn works(stopped: bool) -> Vec<Works> {
+    let line = |what, how, well| Works { what, how, well };
+    vec![
+        line(own_words::WORKS_UI, own_words::NOT_POSSIBLE, false),
+        line(own_words::WORKS_KEYS, own_words::NOT_POSSIBLE, false),
+        line(own_words::WORKS_NEW, own_words::IS_NOT_POSSIBLE, false),
+        line(own_words::WORKS_MACHINES, if stopped { own_words::ARE_STOPPED } else { own_words::RUN_ON }, !stopped),
+        line(own_words::WORKS_DATA, own_words::IS_KEPT, true),
+    ]
+}
+
+/// The newest request for more time, and its answer.
+async fn more(tx: &mut Tx, account: &Account, zone: chrono_tz::Tz) -> Result<More, Failure> {
+    let newest = link_rows::list_more_time(tx, Some(account.id), None, 1).await?.into_iter().next();
+    let Some(newest) = newest else { return Ok(More { open: false, answer: None, message: None }) };
+    let answer = match newest.until_ms {
+        Some(until) => Some(format!("{} {}.", own_words::MORE_GRANTED, until.display_in(zone))),
+        None => (newest.state == "refused").then(|| own_words::MORE_REFUSED.to_owned()),
+    };
+    Ok(More { open: newest.state == "open", answer, message: newest.message })
+}
+
+/// What the account cost in the last days: by service, the dearest first, and by day.
+async fn charges(
+    state: &WebState,
+    tx: &mut Tx,
+    account: &Account,
+    now: Timestamp,
+) -> Result<(Vec<(String, String)>, Vec<Bar>), Failure> {
+    let app = &state.app;
+    let currency = &app.config.billing.currency;
+    let payer = cloud::get_payer(tx, account.payer_id).await?;
+    let tax = match &payer.tax_percent {
+        Some(text) => TaxRate::parse(text).map_err(|error| Failure::unexpected(&error))?,
+        None => app.tax()?,
+    };
+    let Some(today) = Day::of(now, app.config.billing.zone) else { return Ok((Vec::new(), Vec::new())) };
+    let days = (Day::from_number(today.number() - DAYS + 1), today.next());
+    let charges = rating::list_charges_between(tx, Some(account.id), days.0, days.1).await?;
+    let mut sums: HashMap<i64, Money> = HashMap::new();
+    for charge in &charges {
+        let net = Money::round_from_nanos(charge.net_nanos);
+        let sum = sums.entry(charge.usage_type).or_insert(Money::ZERO);
+        *sum = sum.plus(net)?.plus(tax.of(net)?)?;
+    }
+    let mut sums: Vec<(i64, Money)> = sums.into_iter().filter(|(_, sum)| !sum.is_zero()).collect();
+    sums.sort_by_key(|(usage_type, sum)| (std::cmp::Reverse(sum.as_micros()), *usage_type));
+    let name = |usage_type: i64| {
+        let known = i32::try_from(usage_type).ok().and_then(UsageType::from_id);
+        known.map_or_else(|| usage_type.to_string(), |known| known.slug.replace('-', " "))
+    };
+    let services =
+        sums.into_iter().take(SERVICES).map(|(usage_type, sum)| (name(usage_type), currency.format(sum))).collect();
+    Ok((services, chart::bars(&charges, days, tax, currency)?))
+}
+
+/// A warning that somebody of the account has before the eyes counts from then on.
+async fn note_seen(state: &WebState, who: &Suspended) -> Result<(), Failure> {
+    if !who.navigates() {
+        return Ok(());
+    }
+    let account = who.account();
+    let mut tx = state.app.store.begin().await?;
+    for warning in notify::list_standing_warnings(&mut tx, account.id).await? {
+        notify::put_notice_seen(&mut tx, account.id, warning.id, state.app.clock.now()).await?;
+    }
+    Ok(tx.commit().await?)
+}

@@ -1,0 +1,361 @@
+//! A suspended account: the link in its notice, the page behind it, and asking for more time (rule 21).
+
+use bursar::{
+    email::EmailAddress,
+    secrets::token_hash,
+    store::{links as rows, mapping, policy, runs},
+    time::Clock as _,
+};
+
+use super::*;
+use crate::harness::on_each_database;
+
+/// The labels and facts that the page owes whoever opens it.
+const PAGE: &[&str] = &[
+    "Your account is suspended: ROOT/bob",
+    "The account is locked.",
+    "Total Credit Limit",
+    "Used Credit Limit",
+    "Balance Available Credit Limit",
+    "To open it again, pay at least",
+    "IBAN XX00",
+    "running vm",
+    "API keys",
+    "keep running, and are charged",
+    "Ask for more time",
+];
+
+async fn locked(database: Database) -> Place {
+    let settings = [("BILLING_HOW_TO_PAY", "Example Cloud Ltd; IBAN XX00 0000,Write your account's name")];
+    let place = Place::open_with(database, &settings, people_of_the_cloud).await;
+    place.lock_bob().await;
+    place
+}
+
+/// Every text that the database holds in the tables that a token could have come to.
+async fn everything_stored(place: &Place) -> String {
+    let mut tx = place.cloud.app.store.read().await.unwrap();
+    let mut text = String::new();
+    for line in runs::list_audit(&mut tx, None, 10_000).await.unwrap() {
+        text.push_str(&format!("{line:?}"));
+    }
+    drop(tx);
+    for table in ["mail", "signed_link", "signed_link_token", "mail_link", "web_session"] {
+        text.push_str(&crate::story_signin::dump(place, table).await);
+    }
+    text
+}
+
+#[tokio::test]
+async fn rule_21_the_link_in_the_notice_opens_the_accounts_page_after_a_button_and_nothing_else() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        let link = place.link_to("bob@example.com");
+        let token = link.rsplit('/').next().unwrap().to_owned();
+        assert_eq!(token.len(), 64);
+        let stored = everything_stored(&place).await;
+        assert!(!stored.contains(&token) && stored.contains(&token_hash(&token)), "only the hash is kept");
+
+        // A mail scanner follows links: nothing happens by that.
+        let mut scanner = Browser::default();
+        for _ in 0..3 {
+            let page = scanner.open(&link).await;
+            assert!(page.status == 200 && page.set_cookies.is_empty() && page.says("Open the page"), "{}", page.text);
+        }
+        let mut tx = place.cloud.app.store.read().await.unwrap();
+        let bob = place.cloud.account("bob").await;
+        let open = rows::list_open_links(&mut tx, Some(bob.id), place.cloud.clock.now(), 10).await.unwrap();
+        assert!(open.iter().all(|link| link.uses == 0));
+        drop(tx);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let head = client.get(&link).send().await.unwrap();
+        assert_eq!(head.headers()["referrer-policy"], "no-referrer");
+        assert_eq!(head.headers()["cache-control"], "no-store");
+
+        let mut browser = Browser::default();
+        let page = place.redeem(&mut browser, &link).await;
+        assert_eq!((page.status, page.url.path()), (200, "/client/api/bursar/suspended"), "no token in the address");
+        for text in PAGE {
+            assert!(page.says(text), "{text} is missing in {}", page.text);
+        }
+        for word in ["rung", "hold", "fuse", "quarantine", "standing"] {
+            assert!(!page.text.to_lowercase().contains(word), "{word}");
+        }
+        assert!(!page.says(&token));
+        // The step that comes next, with its date, once it is announced.
+        assert!(page.says("What happens next"));
+
+        // Every other page refuses it, whatever the method.
+        let csrf = page.hidden("csrf");
+        for path in ["/", "/you", "/credits", "/admin/accounts", "/admin/people", "/admin/enforcement"] {
+            let page = browser.open(&place.at(path)).await;
+            assert_eq!(page.status, 403, "{path}: {}", page.text);
+        }
+        for path in ["/you/account", "/you/user", "/you/address", "/admin/accounts/1/limit", "/admin/enforcement/pause"]
+        {
+            let page = browser.send(&place.at(path), &[("csrf", &csrf), ("account", "1")]).await;
+            assert_eq!(page.status, 403, "{path}: {}", page.text);
+        }
+        // Another CloudStack session in this browser is somebody else's.
+        place.cloudstack(&mut browser, "alice").await;
+        let page = browser.open(&place.at("/")).await;
+        assert!(page.says("ROOT/alice") && !page.says("ROOT/bob"), "{}", page.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rule_21_a_link_ends_with_the_restore_with_its_time_and_when_it_is_taken_back() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        let link = place.link_to("bob@example.com");
+        let mut browser = Browser::default();
+        assert_eq!(place.redeem(&mut browser, &link).await.status, 200);
+        assert_eq!(place.redeem(&mut Browser::default(), &link).await.status, 200, "it may be used again");
+        // Changed tokens, and ids in their place.
+        let (front, token) = link.rsplit_once('/').unwrap();
+        for token in [token.replacen(|_: char| true, "z", 1), token.to_uppercase(), "1".to_owned(), "a".repeat(64)] {
+            assert_eq!(browser.open(&format!("{front}/{token}")).await.status, 410, "{token}");
+        }
+        // Taken back by an administrator: the open page closes too.
+        let mut admin = place.admin().await;
+        let page = admin.open(&place.at("/admin/people")).await;
+        let id = page.text.split("id=\"link-").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let to = place.at(&format!("/admin/people/links/{id}/revoke"));
+        assert!(admin.send(&to, &[("csrf", &page.hidden("csrf"))]).await.says("Taken back."));
+        assert_eq!(browser.open(&place.at("/suspended")).await.status, 401);
+        assert_eq!(browser.open(&link).await.status, 410);
+
+        // A new one, which ends with the restore, and does not come to life with the next suspension.
+        place.cloud.clock.advance(11 * MINUTE);
+        let asked = Browser::default().send(&place.at("/sign-in/link"), &[("address", "bob@example.com")]).await;
+        assert!(asked.says("a new link is on its way"), "{}", asked.text);
+        place.post().await;
+        let link = place.link_to("bob@example.com");
+        let mut browser = Browser::default();
+        assert_eq!(place.redeem(&mut browser, &link).await.status, 200);
+        place.cloud.pay("bob", "50").await;
+        assert_eq!(place.cloud.enforce().await.restored, ["ROOT/bob"]);
+        place.meet().await;
+        let page = browser.open(&place.at("/suspended")).await;
+        assert!(page.status == 410 && page.says("open again"), "{} {}", page.status, page.text);
+        assert_eq!(Browser::default().open(&link).await.status, 410);
+        let bob: CloudId = place.cloud.account("bob").await.cloud_id.parse().unwrap();
+        place.cloud.standin.with(|world| world.set_account_state(bob, bursar::standin::State::Locked));
+        place.meet().await;
+        let account = place.cloud.account("bob").await;
+        place.cloud.clock.advance(MINUTE);
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        let now = place.cloud.clock.now();
+        let placed =
+            bursar::store::enforcement::place_hold(&mut tx, account.id, "billing", "lock", "again", None, "test", now);
+        assert!(placed.await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(Browser::default().open(&link).await.status, 410, "it was of the suspension before");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_links_time_ends() {
+    let place = locked(Database::sqlite()).await;
+    let link = place.link_to("bob@example.com");
+    let mut browser = Browser::default();
+    place.redeem(&mut browser, &link).await;
+    place.cloud.clock.advance(Duration::from_mins(61));
+    assert_eq!(browser.open(&place.at("/suspended")).await.status, 401, "the page closes after an hour");
+    assert_eq!(place.redeem(&mut browser, &link).await.status, 200, "and is opened again by the link");
+    place.cloud.clock.advance(30 * DAY);
+    assert_eq!(browser.open(&link).await.status, 410);
+}
+
+#[tokio::test]
+async fn rule_21_a_new_link_goes_to_confirmed_addresses_only_and_everybody_is_answered_alike() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        place.confirm("alice", "", "alice@example.com").await;
+        place.cloud.clock.advance(11 * MINUTE);
+        let mut answers = Vec::new();
+        // Not confirmed though CloudStack has it; confirmed but not suspended; known to nobody; no address at all.
+        for address in ["bob@example.com", "alice@example.com", "nobody@example.org", "x", ""] {
+            let page = Browser::default().send(&place.at("/sign-in/link"), &[("address", address)]).await;
+            answers.push((page.status, page.text, page.set_cookies));
+        }
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+        let before = (place.mails_to("bob@example.com"), place.mails_to("alice@example.com"));
+        place.post().await;
+        assert_eq!((place.mails_to("bob@example.com"), place.mails_to("alice@example.com")), before);
+        assert_eq!(place.mails_to("nobody@example.org"), 0);
+
+        // A link that came back confirms the address of its mail.
+        let link = place.link_to("bob@example.com");
+        place.redeem(&mut Browser::default(), &link).await;
+        let mut tx = place.cloud.app.store.read().await.unwrap();
+        let confirmed = mapping::list_confirmed_with(&mut tx, "bob@example.com").await.unwrap();
+        assert_eq!((confirmed[0].how.as_str(), confirmed[0].cloud_user_id.as_str()), ("mail", ""), "of the account");
+        drop(tx);
+        // Not of a person: it makes nobody bob elsewhere.
+        assert_eq!(place.signs_in("corp", Person::new("b", "bob@example.com")).await.1.status, 403);
+        let wish =
+            async || Browser::default().send(&place.at("/sign-in/link"), &[("address", "BOB@example.com")]).await;
+        assert_eq!(wish().await.status, 200);
+        place.post().await;
+        let fresh = place.link_to("bob@example.com");
+        assert_ne!(fresh, link);
+        assert_eq!(place.redeem(&mut Browser::default(), &fresh).await.status, 200);
+        // Not again within ten minutes, and not without end.
+        let count = place.mails_to("bob@example.com");
+        assert_eq!(wish().await.status, 200, "answered alike");
+        place.post().await;
+        assert_eq!(place.mails_to("bob@example.com"), count);
+        assert_eq!(wish().await.status, 429, "three an hour for one address");
+        place.cloud.clock.advance(20 * MINUTE);
+        assert_eq!(wish().await.status, 200);
+        place.post().await;
+        assert_eq!(place.mails_to("bob@example.com"), count + 1);
+        // From elsewhere nobody can be made to ask.
+        let mut browser = Browser::default();
+        let fields = [("address", "bob@example.com")];
+        assert_eq!(browser.send_from(&place.at("/sign-in/link"), "cross-site", &fields).await.status, 403);
+        assert_eq!(browser.send_from(&place.at("/link"), "cross-site", &[("token", "x")]).await.status, 403);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mail_that_is_tried_again_holds_another_token_and_both_work() {
+    let place = locked(Database::sqlite()).await;
+    let first = place.link_to("bob@example.com");
+    place.redeem(&mut Browser::default(), &first).await;
+    place.cloud.clock.advance(20 * MINUTE);
+    Browser::default().send(&place.at("/sign-in/link"), &[("address", "bob@example.com")]).await;
+    // The server takes the mail and never says so.
+    place.mail.set(|script| script.silent = 1);
+    place.post().await;
+    let once = place.link_to("bob@example.com");
+    place.cloud.clock.advance(HOUR);
+    place.post().await;
+    let twice = place.link_to("bob@example.com");
+    assert!(first != once && once != twice);
+    for link in [first, once, twice] {
+        assert_eq!(place.redeem(&mut Browser::default(), &link).await.status, 200, "{link}");
+    }
+}
+
+#[tokio::test]
+async fn a_suspended_owner_by_openid_connect_looks_around_and_changes_nothing() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        place.map(&place.corp, "own", "bob", "owner").await;
+        place.map(&place.corp, "fin", "bob", "finance").await;
+        let (mut browser, page) = place.signs_in("corp", Person::new("own", "own@corp.example.com")).await;
+        assert_eq!(page.url.path(), "/client/api/bursar/suspended");
+        assert!(page.says("Open the other pages"), "{}", page.text);
+        let overview = browser.open(&place.at("/")).await;
+        assert!(overview.status == 200 && overview.says("ROOT/bob"), "{}", overview.text);
+        let csrf = overview.hidden("csrf");
+        for path in ["/you/account", "/you/address", "/credits/code"] {
+            let page = browser.send(&place.at(path), &[("csrf", &csrf), ("account", "1")]).await;
+            assert!(page.status == 403 || page.status == 404 || page.status == 405, "{path}: {}", page.status);
+        }
+        // Whoever sees to the money has the page, and that only.
+        let (mut browser, page) = place.signs_in("corp", Person::new("fin", "fin@corp.example.com")).await;
+        assert!(page.says("IBAN XX00") && !page.says("Open the other pages"), "{}", page.text);
+        assert_eq!(browser.open(&place.at("/")).await.url.path(), "/client/api/bursar/suspended");
+        // Open again: the page leads back.
+        place.cloud.pay("bob", "50").await;
+        place.cloud.enforce().await;
+        place.meet().await;
+        assert_eq!(browser.open(&place.at("/suspended")).await.url.path(), "/client/api/bursar/");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_time_is_asked_for_once_answered_by_an_administrator_and_told_by_mail() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        let mut bob = Browser::default();
+        let page = place.redeem(&mut bob, &place.link_to("bob@example.com")).await;
+        let (to, csrf) = (place.at("/suspended/more-time"), page.hidden("csrf"));
+        for (reason, until, says) in [
+            ("", "", "Write a sentence or two"),
+            ("please", "tomorrow", "Write the day as"),
+            ("please", "2026-11-01", "Write the day as"),
+            ("please", "2099-01-01", "Write the day as"),
+        ] {
+            let fields = [("csrf", csrf.as_str()), ("reason", reason), ("until", until)];
+            let page = bob.send(&to, &fields).await;
+            assert!(page.status == 422 && page.says(says), "{reason} {until}: {}", page.text);
+        }
+        assert_eq!(bob.send(&to, &[("csrf", "guess"), ("reason", "x")]).await.status, 403);
+        let fields = [("csrf", csrf.as_str()), ("reason", "The invoice <is> at the bank."), ("until", "2026-11-30")];
+        assert!(bob.send(&to, &fields).await.says("Your request is sent"));
+        assert_eq!(bob.send(&to, &fields).await.status, 409, "one waits");
+        place.post().await;
+        assert!(place.mail.subjects().iter().any(|line| line.ends_with("bursar: ROOT/bob asks for more time")));
+
+        let mut admin = place.admin().await;
+        let page = admin.open(&place.at("/admin/people")).await;
+        assert!(page.says("The invoice &#60;is&#62; at the bank.") && page.says("2026-11-30"), "{}", page.text);
+        let id = page.text.split("id=\"more-time-").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let (answer, own) = (place.at(&format!("/admin/people/more-time/{id}")), page.hidden("csrf"));
+        let fields = |until| {
+            [
+                ("csrf", own.clone()),
+                ("answer", "grant".to_owned()),
+                ("until", until),
+                ("message", "Until the end of the month.".to_owned()),
+            ]
+        };
+        let send = async |admin: &mut Browser, until: &str| {
+            let fields = fields(until.to_owned());
+            let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            admin.send(&answer, &fields).await
+        };
+        assert_eq!(send(&mut admin, "2026-11-01").await.status, 422, "behind us");
+        assert!(send(&mut admin, "2026-11-30").await.says("Answered."));
+        assert_eq!(send(&mut admin, "2026-12-30").await.status, 409, "once");
+        let account = place.cloud.account("bob").await;
+        let mut tx = place.cloud.app.store.read().await.unwrap();
+        let alone = policy::list_exemptions(&mut tx, place.cloud.clock.now()).await.unwrap();
+        assert_eq!(alone.len(), 1);
+        assert_eq!(
+            (alone[0].account_id, alone[0].until_ms.to_string().as_str()),
+            (Some(account.id), "2026-12-01T00:00:00Z")
+        );
+        drop(tx);
+        place.post().await;
+        let mails = place.mail.taken();
+        let told = mails.iter().rev().find(|mail| mail.to.contains("bob@example.com")).unwrap();
+        let text = told.part("text/plain");
+        assert!(text.contains("You were given more time") && text.contains("Until the end of the month."), "{text}");
+        let page = bob.open(&place.at("/suspended")).await;
+        assert!(
+            page.says("You were given more time, until") && page.says("Nothing further is taken until"),
+            "{}",
+            page.text
+        );
+        // Nothing is taken until then: the stop that was due does not come.
+        for _ in 0..12 {
+            place.cloud.pass(DAY);
+            assert_eq!(place.cloud.round().await.stopped, Vec::<String>::new());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_of_the_configuration_gets_links_too() {
+    let settings = [("MAIL_RECIPIENTS", "ROOT/bob=boss@corp.example.com")];
+    let place = Place::open_with(Database::sqlite(), &settings, people_of_the_cloud).await;
+    place.lock_bob().await;
+    let link = place.link_to("boss@corp.example.com");
+    assert_ne!(link, place.link_to("bob@example.com"), "one for each who is written to");
+    place.cloud.clock.advance(11 * MINUTE);
+    let count = place.mails_to("boss@corp.example.com");
+    Browser::default().send(&place.at("/sign-in/link"), &[("address", "boss@corp.example.com")]).await;
+    place.post().await;
+    assert_eq!(place.mails_to("boss@corp.example.com"), count + 1, "an administrator wrote it down");
+    assert!(EmailAddress::parse("boss@corp.example.com").is_ok());
+}

@@ -1,0 +1,330 @@
+//! Who is mapped to which account, and what no address can bring about (rule 22).
+
+use bursar::{
+    email::EmailAddress,
+    store::{cloud, mapping as rows, runs},
+    time::Clock as _,
+};
+
+use super::*;
+use crate::harness::on_each_database;
+
+impl Place {
+    async fn rule(&self, provider: &Provider, email: &str, account: &str, role: &str) -> i64 {
+        let account = self.cloud.account(account).await;
+        let email = EmailAddress::parse(email).unwrap();
+        let mut tx = self.cloud.app.store.begin().await.unwrap();
+        let now = self.cloud.clock.now();
+        let id = people::put_rule(&mut tx, &provider.issuer, &email, &account, role, "test", now).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    async fn waiting(&self) -> Vec<(String, String)> {
+        let mut tx = self.cloud.app.store.read().await.unwrap();
+        let people = rows::list_unmatched(&mut tx, "waiting", 100).await.unwrap();
+        people.into_iter().map(|person| (person.subject, person.why)).collect()
+    }
+
+    async fn orphans(&self) -> Vec<(String, String)> {
+        let mut tx = self.cloud.app.store.read().await.unwrap();
+        rows::list_orphans(&mut tx).await.unwrap().into_iter().map(|row| (row.subject, row.why)).collect()
+    }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(one, two)| ((*one).to_owned(), (*two).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn rule_22_an_address_lets_in_only_by_a_trusted_issuer_verified_and_confirmed() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        for provider in [&place.corp, &place.public] {
+            place.rule(provider, "Finance@Corp.example.com", "alice", "finance").await;
+        }
+        // The public issuer's word about addresses does not count, whatever it says.
+        let (browser, page) = place.signs_in("public", Person::new("eve", "finance@corp.example.com")).await;
+        assert_eq!((page.status, browser.cookie("bursar_session")), (403, None), "{}", page.text);
+        assert!(page.says("nobody has said for which account"), "{}", page.text);
+        // Trusted, but the address was never verified.
+        let unverified = Person { email_verified: false, ..Person::new("mallory", "finance@corp.example.com") };
+        assert_eq!(place.signs_in("corp", unverified).await.1.status, 403);
+        // Trusted and verified, but nobody said that it is anybody's: CloudStack's own field is not asked.
+        assert_eq!(place.signs_in("corp", Person::new("al", "alice@example.com")).await.1.status, 403);
+        let known = pairs(&[("eve", "not-trusted"), ("mallory", "not-verified"), ("al", "no-rule")]);
+        assert_eq!(place.waiting().await, known);
+        place.post().await;
+        let told = ["admin@example.com: bursar: somebody waits to be mapped to an account"];
+        assert_eq!(place.mail.subjects(), told, "once a day");
+
+        let (mut browser, page) = place.signs_in("corp", Person::new("fin", "FINANCE@corp.example.com")).await;
+        assert!(page.says("ROOT/alice"), "{}", page.text);
+        assert!(browser.open(&place.at("/you")).await.says("see to the money"));
+        // Once an administrator says that alice's address is hers, whoever has it at corp is her.
+        let alice = place.user("alice").await;
+        place.confirm("alice", &alice, "alice@example.com").await;
+        let (mut browser, page) = place.signs_in("corp", Person::new("al", "alice@example.com")).await;
+        assert!(page.says("ROOT/alice"), "{}", page.text);
+        assert!(browser.open(&place.at("/you")).await.says("everything for this account"));
+        assert_eq!(place.waiting().await, pairs(&[("eve", "not-trusted"), ("mallory", "not-verified")]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rule_22_the_first_who_comes_with_an_address_keeps_it_and_no_address_makes_an_administrator() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let rule = place.rule(&place.corp, "desk@corp.example.com", "alice", "owner").await;
+        let admin = place.user("admin").await;
+        place.confirm("admin", &admin, "root@corp.example.com").await;
+        assert_eq!(place.signs_in("corp", Person::new("first", "desk@corp.example.com")).await.1.status, 200);
+        // The address was given to somebody else there.
+        let (_, page) = place.signs_in("corp", Person::new("second", "desk@corp.example.com")).await;
+        assert_eq!(page.status, 403);
+        assert_eq!(place.waiting().await, pairs(&[("second", "address-taken")]));
+        // The first one changed the address and is still the same person.
+        assert_eq!(place.signs_in("corp", Person::new("first", "new@corp.example.com")).await.1.status, 200);
+        // The root administrator's own confirmed address: his account, and no administration.
+        let (mut browser, page) = place.signs_in("corp", Person::new("root", "root@corp.example.com")).await;
+        assert!(page.says("ROOT/admin") && !page.says("/admin/accounts"), "{}", page.text);
+        assert_eq!(browser.open(&place.at("/admin/accounts")).await.status, 403);
+        // No rule can say otherwise, here or in the database.
+        let account = place.cloud.account("alice").await;
+        let email = EmailAddress::parse("x@corp.example.com").unwrap();
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        let now = place.cloud.clock.now();
+        let refused = people::put_rule(&mut tx, &place.corp.issuer, &email, &account, "cloud-admin", "test", now).await;
+        assert!(refused.unwrap_err().to_string().contains("owner, finance, viewer"));
+        let by_hand = rows::put_email_rule(&mut tx, ("x", "x@x"), account.id, "cloud-admin", "test", now).await;
+        assert!(by_hand.is_err(), "the table refuses it too");
+        drop(tx);
+        // The rule goes, and with it whoever came by it.
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        assert!(people::drop_rule(&mut tx, rule, "test", now).await.unwrap().is_some());
+        tx.commit().await.unwrap();
+        assert_eq!(place.signs_in("corp", Person::new("first", "desk@corp.example.com")).await.1.status, 403);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_who_edits_the_address_in_cloudstack_becomes_nobody_else() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        // bob writes the boss's address into his own profile, in his own session.
+        let session = place.sessions.login("bob", &Secret::new(PASSWORD), "/").await.unwrap().session;
+        let bob = place.user("bob").await;
+        let edit = [("id", bob.as_str()), ("email", "boss@corp.example.com")];
+        place.sessions.call_raw(&session, "updateUser", &edit, true).await.unwrap();
+        place.meet().await;
+        let (_, page) = place.signs_in("corp", Person::new("boss", "boss@corp.example.com")).await;
+        assert_eq!(page.status, 403, "bob's field makes the boss no owner of bob's account");
+        // And where the boss's address is confirmed for alice, it stays alice's.
+        let alice = place.user("alice").await;
+        place.confirm("alice", &alice, "boss@corp.example.com").await;
+        let (_, page) = place.signs_in("corp", Person::new("boss", "boss@corp.example.com")).await;
+        assert!(page.says("ROOT/alice") && !page.says("ROOT/bob"), "{}", page.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_confirms_the_own_address_by_a_link_that_holds_in_the_same_browser_once() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let mut alice = Browser::default();
+        place.cloudstack(&mut alice, "alice").await;
+        let you = alice.open(&place.at("/you")).await;
+        assert!(you.says("alice@example.com") && you.says("not confirmed"), "{}", you.text);
+        let sent = alice.send(&place.at("/you/address"), &[("csrf", &you.hidden("csrf"))]).await;
+        assert!(sent.says("A link is on its way"), "{}", sent.text);
+        place.post().await;
+        let link = place.link_to("alice@example.com");
+        // Whoever else gets the mail says nothing by it.
+        let mut other = Browser::default();
+        place.cloudstack(&mut other, "bob").await;
+        let refused = place.redeem(&mut other, &link).await;
+        assert!(refused.status == 403 && refused.says("in which it was asked for"), "{}", refused.text);
+        let done = place.redeem(&mut alice, &link).await;
+        assert!(done.says("Your address is confirmed"), "{}", done.text);
+        assert_eq!(alice.open(&link).await.status, 410, "once");
+        assert_eq!(place.signs_in("corp", Person::new("al", "alice@example.com")).await.1.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn somebody_who_waits_is_let_in_or_refused_on_the_administrators_page() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let name = Person { name: "<b>Zoe</b> & co".to_owned(), ..Person::new("zoe", "zoe@corp.example.com") };
+        assert_eq!(place.signs_in("corp", name.clone()).await.1.status, 403);
+        assert_eq!(place.signs_in("public", Person::new("yan", "yan@example.org")).await.1.status, 403);
+        let mut admin = place.admin().await;
+        let page = admin.open(&place.at("/admin/people")).await;
+        assert!(page.says("&#60;b&#62;Zoe&#60;/b&#62;") && !page.says("<b>Zoe"), "{}", page.text);
+        assert!(page.says("zoe@corp.example.com") && page.says("no rule fits"), "{}", page.text);
+        let id = |page: &crate::harness::browser::Page, sub: &str| {
+            let before = page.text.split(&format!("<code>{sub}</code>")).next().unwrap();
+            before.rsplit("id=\"person-").next().unwrap().split('"').next().unwrap().to_owned()
+        };
+        let csrf = page.hidden("csrf");
+        let to = place.at(&format!("/admin/people/waiting/{}/map", id(&page, "zoe")));
+        for (account, role, status) in
+            [("", "viewer", 422), ("nowhere", "viewer", 404), ("ROOT/alice", "cloud-admin", 422)]
+        {
+            let fields = [("csrf", csrf.as_str()), ("account", account), ("role", role)];
+            assert_eq!(admin.send(&to, &fields).await.status, status, "{account} {role}");
+        }
+        let fields = [("csrf", csrf.as_str()), ("account", "ROOT/alice"), ("role", "finance")];
+        // A tenant can not do it.
+        let mut bob = Browser::default();
+        place.cloudstack(&mut bob, "bob").await;
+        let own = bob.open(&place.at("/you")).await.hidden("csrf");
+        assert_eq!(bob.send(&to, &[("csrf", &own), fields[1], fields[2]]).await.status, 403);
+        assert!(admin.send(&to, &fields).await.says("Mapped."));
+        let to = place.at(&format!("/admin/people/waiting/{}/refuse", id(&page, "yan")));
+        assert!(admin.send(&to, &[("csrf", &csrf)]).await.says("Refused."));
+        assert!(place.signs_in("corp", name).await.1.says("ROOT/alice"));
+        let (_, page) = place.signs_in("public", Person::new("yan", "yan@example.org")).await;
+        assert!(page.status == 403 && page.says("decided that you have no access"), "{}", page.text);
+        assert_eq!(place.waiting().await, Vec::new());
+        let mut tx = place.cloud.app.store.read().await.unwrap();
+        let audit = runs::list_audit(&mut tx, None, 50).await.unwrap();
+        for action in ["user.map", "user.refuse"] {
+            assert!(audit.iter().any(|line| line.action == action && line.actor.contains("admin")), "{action}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_person_with_several_accounts_chooses_and_stays_with_the_choice() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        place.map(&place.corp, "ann", "alice", "finance").await;
+        place.map(&place.corp, "ann", "bob", "viewer").await;
+        let ann = || Person::new("ann", "ann@corp.example.com");
+        let (mut browser, page) = place.signs_in("corp", ann()).await;
+        assert!(page.says("id=\"switch-account\"") && page.says("ROOT/bob</option>"), "{}", page.text);
+        let (alice, bob) = (place.cloud.account("alice").await.id, place.cloud.account("bob").await.id);
+        let shop = place.cloud.account("shop").await.id.to_string();
+        let csrf = page.hidden("csrf");
+        let to = place.at("/you/account");
+        for account in [shop.as_str(), "0", "-1", "x", "999999"] {
+            let page = browser.send(&to, &[("csrf", &csrf), ("account", account)]).await;
+            assert_eq!(page.status, 403, "{account}");
+        }
+        let page = browser.send(&to, &[("csrf", &csrf), ("account", &bob.to_string())]).await;
+        assert!(page.says("You see the other account now") && page.says("<dd>look</dd>"), "{}", page.text);
+        assert!(
+            browser.open(&place.at("/")).await.says("<h1>ROOT/bob")
+                || browser.open(&place.at("/")).await.says("ROOT/bob")
+        );
+        // The next sign-in remembers it.
+        let (mut browser, _) = place.signs_in("corp", ann()).await;
+        assert!(browser.open(&place.at("/you")).await.says("<dd>ROOT/bob</dd>"));
+
+        // The same inside CloudStack, for a user whom somebody mapped to a second account.
+        let user = place.user("alice").await;
+        place.map_as(people::CLOUDSTACK, &user, "bob", "finance", Some(&user)).await;
+        let mut browser = Browser::default();
+        place.cloudstack(&mut browser, "alice").await;
+        let page = browser.open(&place.at("/you")).await;
+        assert!(page.says("<dd>ROOT/alice</dd>") && page.says("everything for this account"), "{}", page.text);
+        let csrf = page.hidden("csrf");
+        let page = browser.send(&to, &[("csrf", &csrf), ("account", &bob.to_string())]).await;
+        assert!(page.says("<dd>ROOT/bob</dd>") && page.says("see to the money"), "{}", page.text);
+        place.cloud.clock.advance(2 * MINUTE);
+        let page = browser.open(&place.at("/you")).await;
+        assert!(page.says("<dd>ROOT/bob</dd>"), "proven anew, and still there: {}", page.text);
+        let page = browser.send(&to, &[("csrf", &page.hidden("csrf")), ("account", &alice.to_string())]).await;
+        assert!(page.says("<dd>ROOT/alice</dd>") && page.says("everything for this account"), "{}", page.text);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_account_of_the_same_name_is_another_account() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let alice = place.user("alice").await;
+        place.map(&place.corp, "ann", "alice", "finance").await;
+        place.map_as(&place.corp.issuer, "al", "alice", "owner", Some(&alice)).await;
+        place.confirm("alice", &alice, "alice@example.com").await;
+        let (mut browser, page) = place.signs_in("corp", Person::new("ann", "ann@corp.example.com")).await;
+        assert_eq!(page.status, 200);
+        // Renamed: still the same account.
+        let admin = place.sessions.login("admin", &Secret::new(bursar::standin::ADMIN_PASSWORD), "/").await.unwrap();
+        let old = place.cloud.account("alice").await;
+        let rename = [("id", old.cloud_id.as_str()), ("newname", "alicia")];
+        place.sessions.call_raw(&admin.session, "updateAccount", &rename, true).await.unwrap();
+        place.meet().await;
+        assert!(browser.open(&place.at("/")).await.says("ROOT/alicia"));
+        assert_eq!(place.orphans().await, Vec::new());
+        // Deleted, and made anew under its old names: account, user and address.
+        let id = old.cloud_id.parse().unwrap();
+        let now = place.cloud.clock.now();
+        place.cloud.standin.with(|world| {
+            world.remove_account(id, now);
+            tenant(world, "alicia");
+            let root = world.find_domain("ROOT").unwrap();
+            let again = world.add_account(root, "alice", AccountKind::User);
+            world.add_user(again, "alice", PASSWORD, "alice@example.com");
+        });
+        place.meet().await;
+        assert_eq!(browser.open(&place.at("/")).await.status, 401, "the session ends with its account");
+        for sub in ["ann", "al"] {
+            let (_, page) = place.signs_in("corp", Person::new(sub, "alice@example.com")).await;
+            assert_eq!(page.status, 403, "{sub}: {}", page.text);
+        }
+        assert_eq!(place.orphans().await, pairs(&[("al", "account-gone"), ("ann", "account-gone")]));
+        let orphan = pairs(&[("ann", "orphan"), ("al", "orphan")]);
+        assert_eq!(place.waiting().await, orphan);
+        let mut admin = place.admin().await;
+        assert!(admin.open(&place.at("/admin/people")).await.says("one made anew under its name is another account"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_mapping_ends_with_its_user() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let (sara, sam) = (place.user("sara").await, place.user("sam").await);
+        for (sub, user) in [("sa", &sara), ("sm", &sam)] {
+            place.map_as(&place.corp.issuer, sub, "shop", "owner", Some(user)).await;
+        }
+        let (mut browser, page) = place.signs_in("corp", Person::new("sa", "sa@corp.example.com")).await;
+        assert!(page.says("ROOT/shop"), "{}", page.text);
+        // Disabled, and enabled again.
+        let id: CloudId = sara.parse().unwrap();
+        place.cloud.standin.with(|world| world.set_user_state(id, bursar::standin::State::Disabled));
+        place.meet().await;
+        assert_eq!(browser.open(&place.at("/")).await.status, 401);
+        assert_eq!(place.orphans().await, pairs(&[("sa", "user-disabled")]));
+        place.cloud.standin.with(|world| world.set_user_state(id, bursar::standin::State::Enabled));
+        place.meet().await;
+        assert_eq!(place.signs_in("corp", Person::new("sa", "sa@corp.example.com")).await.1.status, 200);
+        // Moved to another account, as CloudStack's moveUser does.
+        let alice = place.cloud.account("alice").await;
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        let user = rows::find_cloud_user(&mut tx, &sam).await.unwrap().unwrap();
+        let moved = cloud::CloudUser { account_id: alice.id, ..user };
+        cloud::put_user(&mut tx, &moved, place.cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(place.signs_in("corp", Person::new("sm", "sm@corp.example.com")).await.1.status, 403);
+        // Gone, and another one made under the name.
+        let shop: CloudId = place.cloud.account("shop").await.cloud_id.parse().unwrap();
+        place.cloud.standin.with(|world| {
+            world.remove_user(id);
+            world.add_user(shop, "sara", PASSWORD, "sara@example.com");
+        });
+        place.meet().await;
+        assert_eq!(place.signs_in("corp", Person::new("sa", "sa@corp.example.com")).await.1.status, 403);
+        assert_eq!(place.orphans().await, pairs(&[("sa", "user-gone")]), "the sync found sam back where he was");
+    })
+    .await;
+}
