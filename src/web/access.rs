@@ -289,11 +289,6 @@ impl Fields {
         !self.get(name).is_empty()
     }
 
-    /// Every value of a field that may come several times.
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.trim())
-    }
-
     /// The key of a form, so that sending it twice does it once: `what` it is about, and the nonce of the page.
     pub(super) fn key(&self, what: &str) -> Result<String, Failure> {
         let nonce = self.get("nonce");
@@ -319,11 +314,6 @@ impl Fields {
     pub(super) fn needed(&self, name: &str, most: usize, missing: &str) -> Result<String, Mistake> {
         let text = self.line(name, most)?;
         if text.is_empty() { Err(Mistake::new(name, missing)) } else { Ok(text) }
-    }
-
-    /// Fields of a form that came in another way.
-    pub(super) const fn from_pairs(pairs: Vec<(String, String)>) -> Self {
-        Self(pairs)
     }
 }
 

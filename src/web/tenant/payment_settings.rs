@@ -134,8 +134,8 @@ async fn view<R: Right>(
 }
 
 /// How money is paid in, as the operator wrote it.
-fn how_to_pay(_: &App) -> Vec<String> {
-    Vec::new()
+fn how_to_pay(app: &App) -> Vec<String> {
+    app.config.billing.how_to_pay.clone()
 }
 
 /// Chooses a gateway, or bank transfer.

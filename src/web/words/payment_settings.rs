@@ -9,7 +9,6 @@ words! {
     ONLY_BANK = "No gateway is approved yet, so it is bank transfer.";
     CHOOSE = "Save";
     SAVED = "Saved.";
-    CHOSEN = "chosen";
     OWN = "My country's gateway";
     OWN_WHAT = "You may propose a gateway of your country. An administrator looks at it and approves or refuses it, with a message.";
     NAME = "Name of the gateway";
