@@ -432,16 +432,19 @@ async fn the_documents_name_commands_and_flags_that_there_are() {
             let Some(first) = words.next().filter(|word| word.chars().all(|c| c.is_ascii_lowercase())) else {
                 continue;
             };
-            let name = match words.peek().map(|second| format!("{first} {second}")) {
-                Some(two) if sections.contains_key(&two) => two,
-                _ => first.to_owned(),
-            };
+            let words: Vec<&str> = words.collect();
+            // The longest that is a command: `key`, `key self-service`, `key self-service close`.
+            let name = (0..=words.len().min(2))
+                .rev()
+                .map(|count| [&[first], &words[..count]].concat().join(" "))
+                .find(|name| sections.contains_key(name))
+                .unwrap_or_else(|| first.to_owned());
             seen += 1;
             let Some(section) = sections.get(&name) else {
                 wrong.push(format!("{}: bursar {command}: there is no such command", file.display()));
                 continue;
             };
-            for flag in words.filter(|word| word.starts_with("--") && !["--json", "--config"].contains(word)) {
+            for flag in words.iter().filter(|word| word.starts_with("--") && !["--json", "--config"].contains(word)) {
                 let flag = flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
                 if !section.contains(flag) {
                     wrong.push(format!("{}: bursar {command}: there is no {flag}", file.display()));
