@@ -283,16 +283,13 @@ pub(super) async fn quote(
             tariffs::read_names(tx, tariff.narrowing(), &mut names).await?;
         }
     }
-    let standings = state.app.standings(tx).await.map_err(Failure::from)?;
-    let standing = standings.iter().find(|standing| standing.payer == account.payer_id);
-    let (share, days_left) = match standing {
-        Some(standing) => {
-            let per_day = per_day(found.gross, typed.days).and_then(|more| standing.per_day.plus(more).ok());
-            let days = rules::days_left(standing.figures.available, per_day.unwrap_or(standing.per_day));
-            (share(found.gross, standing.figures.total), days)
-        }
-        None => (None, None),
+    let standing = state.app.standing_of(tx, account.payer_id).await.map_err(Failure::from)?;
+    let per_day = match per_day(found.gross, typed.days) {
+        Some(more) => standing.per_day.plus(more).map_err(Failure::from)?,
+        None => standing.per_day,
     };
+    let days_left = rules::days_left(standing.figures.available, per_day);
+    let share = share(found.gross, standing.figures.total);
     let items = |places: &[usize]| places.iter().filter_map(|place| Some(item(wanted.get(*place)?))).collect();
     let currency = &state.app.config.billing.currency;
     Ok(Quote {
