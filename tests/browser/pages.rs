@@ -149,6 +149,8 @@ pub const ROWS: &[Row] = &[
         heading: "Accounts",
         shows: &["alice", "bob", "Credit limit", "Signed in as admin"],
     },
+    Row { path: "/you", who: Who::Tenant, heading: "Your sign-in", shows: &["alice", "ROOT/alice"] },
+    Row { path: "/admin/people", who: Who::Administrator, heading: "People", shows: &[] },
     Row {
         path: "/admin/queue",
         who: Who::Administrator,

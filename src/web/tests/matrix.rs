@@ -75,10 +75,10 @@ const OPEN: [u16; 6] = [200, 200, 200, 200, 200, 200];
 const SEEN: [u16; 6] = [401, 200, 200, 200, 401, 401];
 /// A form of who may pay.
 const PAID: [u16; 6] = [401, 303, 403, 303, 401, 401];
-/// A page and a form of administrators.
 /// A page, and a form, about the one person: who is not known to be one stays out.
 const SEEN_ALONE: [u16; 6] = [401, 200, 403, 200, 401, 401];
 const DONE_ALONE: [u16; 6] = [401, 303, 403, 303, 401, 401];
+/// A page and a form of administrators.
 const ADMINS: [u16; 6] = [401, 403, 403, 200, 401, 401];
 const BY_ADMINS: [u16; 6] = [401, 403, 403, 303, 401, 401];
 /// A call that reads, and one that writes. A cookie opens none of them.
@@ -96,6 +96,12 @@ const fn with(expect: [u16; 6], allowed: u16) -> [u16; 6] {
     }
     given
 }
+
+/// What is asked for is somebody else's.
+const NOT_THEIRS: [u16; 6] = DONE_BY_ALL;
+const DONE_BY_ALL: [u16; 6] = [401, 303, 303, 303, 401, 401];
+/// A link that nobody was sent.
+const DEAD_LINK: [u16; 6] = [410; 6];
 
 const CAROL: &str = "4c9bd1f4-4a15-4d5c-8c7f-4a5b70c5b9d3";
 const PROPOSAL: &str = "name=Pay&country=Chile&website=https://pay.example.com&details=cards";
@@ -154,6 +160,23 @@ pub(super) const ROWS: &[Row] = &[
     row("POST", "/api-access/{id}/secret", "/api-access/{none}/secret", "", with(PAID, 404)),
     row("POST", "/api-access/{id}/rotate", "/api-access/{none}/rotate", "", with(PAID, 404)),
     row("POST", "/api-access/{id}/revoke", "/api-access/{none}/revoke", "", with(PAID, 404)),
+    row("GET", "/you", "/you", "", SEEN),
+    row("POST", "/you/account", "/you/account", "account={root}", with(NOT_THEIRS, 403)),
+    row("POST", "/you/account", "/you/account", "account={none}", with(NOT_THEIRS, 403)),
+    // Only who is one of several asks to be known as one of them; these two have no address.
+    row("POST", "/you/user", "/you/user", "user={none}", [401, 403, 422, 403, 401, 401]),
+    row("POST", "/you/address", "/you/address", "", [401, 422, 403, 422, 401, 401]),
+    // CloudStack lets these people in, so their accounts are open and there is nothing to see.
+    row("GET", "/suspended", "/suspended", "", [401, 303, 303, 303, 401, 401]),
+    row("POST", "/suspended/more-time", "/suspended/more-time", "reason=x", [401, 303, 303, 303, 401, 401]),
+    row("POST", "/sign-out", "/sign-out", "", [401, 303, 303, 303, 401, 401]),
+    // For strangers: they prove nothing here.
+    row("GET", "/sign-in", "/sign-in", "", OPEN),
+    row("POST", "/sign-in/link", "/sign-in/link", "address=alice%40example.com", [303, 303, 303, 303, 303, 303]),
+    row("GET", "/sign-in/{name}", "/sign-in/none", "", [404, 404, 404, 404, 404, 404]),
+    row("GET", "/sign-in/{name}/callback", "/sign-in/none/callback", "", [400, 400, 400, 400, 400, 400]),
+    row("GET", "/link/{token}", "/link/none", "", DEAD_LINK),
+    row("POST", "/link", "/link", "token=none", DEAD_LINK),
     // The link of a mail: whoever holds it, and nobody holds this one.
     row("GET", "/confirm-address/{token}", "/confirm-address/none", "", OPEN),
     row("POST", "/confirm-address/{token}", "/confirm-address/none", "", [404, 404, 404, 404, 404, 404]),
@@ -165,6 +188,23 @@ pub(super) const ROWS: &[Row] = &[
     row("POST", "/admin/queue/gateways/{id}/{what}", "/admin/queue/gateways/{none}/approve", "", with(BY_ADMINS, 404)),
     row("POST", "/admin/queue/keys/{id}/approve", "/admin/queue/keys/1/approve", "days=5", with(BY_ADMINS, 409)),
     row("POST", "/admin/queue/keys/{id}/deny", "/admin/queue/keys/1/deny", "message=x", with(BY_ADMINS, 409)),
+    row("GET", "/admin/people", "/admin/people", "", ADMINS),
+    row(
+        "POST",
+        "/admin/people/waiting/{id}/map",
+        "/admin/people/waiting/{none}/map",
+        "account=alice&role=viewer",
+        with(BY_ADMINS, 404),
+    ),
+    row("POST", "/admin/people/waiting/{id}/refuse", "/admin/people/waiting/{none}/refuse", "", with(BY_ADMINS, 404)),
+    row(
+        "POST",
+        "/admin/people/more-time/{id}",
+        "/admin/people/more-time/{none}",
+        "answer=refuse&message=x",
+        with(BY_ADMINS, 404),
+    ),
+    row("POST", "/admin/people/links/{id}/revoke", "/admin/people/links/{none}/revoke", "", with(BY_ADMINS, 404)),
     row("GET", "/admin/accounts", "/admin/accounts", "", ADMINS),
     row("POST", "/admin/accounts/{id}/limit", "/admin/accounts/{alice}/limit", "limit=5&reason=x", BY_ADMINS),
     row("POST", "/admin/accounts/{id}/limit", "/admin/accounts/{root}/limit", "limit=5&reason=x", BY_ADMINS),
@@ -356,6 +396,7 @@ impl Place {
             "select (select count(*) from audit) || ' lines, ' || (select count(*) from transfer) || ' bookings, ' || \
              (select count(*) from key_request) || ' wishes, ' || (select count(*) from request) || ' requests, ' || \
              (select count(*) from gateway_choice) || ' choices, ' || (select count(*) from notice_choice) || ' wishes, ' || \
+             (select count(*) from link_wish) || ' links, ' || (select count(*) from web_session) || ' sessions, ' || \
              (select coalesce(group_concat(key || value, ' '), '') from setting)",
         )
         .await
@@ -530,7 +571,7 @@ async fn look(
             wrong.push(format!("{what}: left a trace"));
         }
         // Who may not do a thing need not be proven for it. Which person it is, CloudStack tells.
-        let about_one = ["/notifications", "/profile", "/password", "/second-factor"];
+        let about_one = ["/notifications", "/profile", "/password", "/second-factor", "/you"];
         let is_about_one = about_one.iter().any(|page| row.route.starts_with(page));
         if row.method == "POST" && !is_about_one && place.cloud.calls().len() != calls {
             wrong.push(format!("{what}: asked CloudStack"));
@@ -558,7 +599,11 @@ async fn every_caller_gets_what_the_table_says_and_who_is_refused_changes_nothin
                     let before = own.traces().await;
                     wrong.extend(look(&own, &callers, caller, row, (prefix, things)).await);
                     // There is no wish and no picture to give up here; tests/story_own has them.
-                    let is_nothing_there = matches!(row.route, "/profile/address/give-up" | "/profile/picture/remove");
+                    // Nor is anybody suspended; tests/story_signin has that.
+                    let is_nothing_there = matches!(
+                        row.route,
+                        "/profile/address/give-up" | "/profile/picture/remove" | "/suspended/more-time"
+                    );
                     assert!(
                         is_nothing_there || own.traces().await != before,
                         "{caller:?} {} did nothing: a row that proves nothing",
