@@ -44,6 +44,10 @@ pub(super) fn read(r: &mut Reading, public_url: Option<&Url>) -> Option<Vec<Issu
     let mut issuers: Vec<Issuer> = Vec::new();
     let mut complete = true;
     for (name, given) in r.issuers() {
+        // The template of the built-in file, copied and not filled in.
+        if is_template(&name, &given) {
+            continue;
+        }
         match issuer(&name, &given) {
             Ok(issuer) if issuers.iter().any(|other| other.issuer == issuer.issuer) => {
                 complete = false;
@@ -67,6 +71,10 @@ pub(super) fn read(r: &mut Reading, public_url: Option<&Url>) -> Option<Vec<Issu
         }
     }
     complete.then_some(issuers)
+}
+
+fn is_template(name: &str, given: &BTreeMap<String, Found>) -> bool {
+    name == "NAME" && given.get("issuer").is_none_or(|found| matches!(&found.raw, Raw::Text(text) if text.is_empty()))
 }
 
 fn tell(r: &mut Reading, given: &BTreeMap<String, Found>, key: &str, name: &str, what: &str) {
