@@ -44,7 +44,6 @@ pub(super) fn read(r: &mut Reading, public_url: Option<&Url>) -> Option<Vec<Issu
     let mut issuers: Vec<Issuer> = Vec::new();
     let mut complete = true;
     for (name, given) in r.issuers() {
-        // The template of the built-in file, copied and not filled in.
         if is_template(&name, &given) {
             continue;
         }
@@ -73,7 +72,8 @@ pub(super) fn read(r: &mut Reading, public_url: Option<&Url>) -> Option<Vec<Issu
     complete.then_some(issuers)
 }
 
-fn is_template(name: &str, given: &BTreeMap<String, Found>) -> bool {
+/// Whether a section is the built-in file's own, copied and not filled in.
+pub(super) fn is_template(name: &str, given: &BTreeMap<String, Found>) -> bool {
     name == "NAME" && given.get("issuer").is_none_or(|found| matches!(&found.raw, Raw::Text(text) if text.is_empty()))
 }
 

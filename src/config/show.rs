@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{
     layers::{Found, Values, address_shows_password},
+    oidc::is_template,
     policy_section::CLASSES,
     schema::{ISSUER_SECTION, ISSUERS, Key, Raw, schema},
 };
@@ -25,7 +26,7 @@ pub(super) fn print(values: &Values) -> String {
             }
         }
     }
-    for (name, given) in &values.issuers {
+    for (name, given) in values.issuers.iter().filter(|(name, given)| !is_template(name, given)) {
         let _ = writeln!(out, "\n[{ISSUERS}.{name}]");
         for key in &schema().issuer_keys {
             if let Some(found) = given.get(&key.name) {
