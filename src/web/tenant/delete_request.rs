@@ -218,6 +218,10 @@ pub(super) async fn ask(
 
 /// Asks for the second factor where the person has one. None: proven, or there is none.
 async fn proven(state: &WebState, tenant: &Tenant<Leave>, fields: &Fields) -> Result<Option<Mistake>, Failure> {
+    // Who signed in at an issuer gave the second factor there, if there is one.
+    if tenant.proof().forwarded().is_none() {
+        return Ok(None);
+    }
     let own = own(state, tenant)?;
     let user = match own.read().await {
         Ok(user) => user,

@@ -44,6 +44,7 @@ words! {
     MENU_ACCOUNT = "Account settings";
     MENU_ADMINISTRATION = "Administration";
     SKIP = "Skip to the page";
+    TABLE = "Table; it moves sideways where it is too wide";
     BACK_TO_OVERVIEW = "Back to the overview";
 
     TOTAL = "Total Credit Limit";
