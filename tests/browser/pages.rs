@@ -81,7 +81,8 @@ pub const ROWS: &[Row] = &[
             "Signed in as alice",
         ],
     },
-    Row { path: "/usage", who: Who::Tenant, heading: "Usage & cost", shows: &["Running machines", "alice-www"] },
+    Row { path: "/usage", who: Who::Tenant, heading: "Usage & cost", shows: &["Running machines", "15.26 EUR"] },
+    Row { path: "/usage?by=resource", who: Who::Tenant, heading: "Usage & cost", shows: &["alice-www"] },
     Row { path: "/prices", who: Who::Tenant, heading: "Prices", shows: &["Running machines"] },
     Row {
         path: "/credits",
@@ -292,7 +293,7 @@ pub async fn picture(visit: &Visit<'_>, width: u32, name: &str) {
 
 /// A file's name for a page.
 fn file_name(row: &Row, more: &str) -> String {
-    let path = row.path.trim_matches('/').replace('/', "-");
+    let path = row.path.trim_matches('/').replace(['/', '?', '='], "-");
     format!("{}-{}-{more}", row.who.name(), if path.is_empty() { "overview" } else { &path })
 }
 
