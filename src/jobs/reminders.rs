@@ -29,7 +29,7 @@ fn month_to_tell(today: Day) -> Option<(Day, Day)> {
     let date = today.date()?;
     let first = Day::from_number(today.number() - i64::from(date.day0()));
     let next = date.checked_add_months(chrono::Months::new(1))?.with_day(1)?;
-    let days = i64::try_from(next.signed_duration_since(date).num_days()).unwrap_or(0);
+    let days = next.signed_duration_since(date).num_days();
     (days <= BEFORE_THE_END).then(|| (first, Day::from_number(today.number() + days)))
 }
 

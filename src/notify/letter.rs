@@ -116,11 +116,11 @@ impl Letter {
     }
 
     /// A mail to one person about one thing.
-    pub(super) fn note(kind: &str, headline: String, paragraphs: Vec<String>, links: Vec<(String, String)>) -> Self {
+    pub(super) fn note(kind: &str, headline: &str, paragraphs: &[String], links: Vec<(String, String)>) -> Self {
         Self {
             kind: kind.to_owned(),
             subject: format!("{}: {headline}", words::PRODUCT),
-            headline: plain(&headline, SUBJECT_CHARS),
+            headline: plain(headline, SUBJECT_CHARS),
             paragraphs: paragraphs.iter().map(|text| plain(text, LINE_CHARS * 2)).collect(),
             facts: Vec::new(),
             sections: Vec::new(),
@@ -134,7 +134,7 @@ impl Letter {
         let label = if accounts.len() == 1 { words::ACCOUNT } else { words::ACCOUNTS };
         Self {
             facts: vec![(label, plain(&accounts.join(", "), LINE_CHARS))],
-            ..Self::note("link", words::NEW_LINK.to_owned(), vec![words::NEW_LINK_TEXT.to_owned()], links)
+            ..Self::note("link", words::NEW_LINK, &[words::NEW_LINK_TEXT.to_owned()], links)
         }
     }
 

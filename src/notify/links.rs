@@ -203,7 +203,7 @@ pub async fn write_note(
         let Some(pages) = &settings.pages else { return Ok(false) };
         links.push(((*label).to_owned(), address(pages, &marker)));
     }
-    let letter = Letter::note(note.kind, note.headline, note.paragraphs, links);
+    let letter = Letter::note(note.kind, &note.headline, &note.paragraphs, links);
     let Some(id) = mails::insert_mail(tx, &mail(&letter, note.key, recipient, settings, random)?, now).await? else {
         return Ok(false);
     };

@@ -249,8 +249,8 @@ impl Known {
         let plain = self.settings.issuer.starts_with("http://");
         let addresses = [
             Some(metadata.authorization_endpoint().url()),
-            metadata.token_endpoint().map(|url| url.url()),
-            metadata.userinfo_endpoint().map(|url| url.url()),
+            metadata.token_endpoint().map(openidconnect::TokenUrl::url),
+            metadata.userinfo_endpoint().map(openidconnect::UserInfoUrl::url),
             Some(metadata.jwks_uri().url()),
         ];
         if addresses.into_iter().flatten().any(|url| url.scheme() != "https" && !(plain && url.scheme() == "http")) {

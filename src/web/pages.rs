@@ -165,6 +165,7 @@ impl Frame {
         }
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand on by reference")]
     pub(super) fn is_here(&self, page: &Page) -> bool {
         self.here.as_ref() == Some(page)
     }

@@ -1,4 +1,4 @@
-//! Chromium at the end of the W3C WebDriver protocol, as chromedriver speaks it.
+//! Chromium at the end of the W3C `WebDriver` protocol, as chromedriver speaks it.
 //!
 //! A client of its own: the protocol is one JSON call a command, and the crates for it bring a licence that `deny.toml`
 //! refuses, or switch features of `serde_json` that the product must be tested without.
@@ -18,7 +18,7 @@ use super::{Programs, client};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at a page that another process is building.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
-/// The key by which WebDriver marks an element.
+/// The key by which `WebDriver` marks an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// The Tab key.
@@ -49,7 +49,7 @@ pub struct Browser {
     address: SocketAddr,
     session: String,
     driver: Child,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Drop for Browser {
@@ -91,14 +91,14 @@ impl Browser {
                 }
             }
         });
-        let port = receiver.await.expect("chromedriver says where it listens");
+        let port = receiver.await.unwrap();
         let profile = tempfile::tempdir().unwrap();
         let mut browser = Self {
             client: client(),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             session: String::new(),
             driver,
-            _profile: profile,
+            profile: profile,
         };
         let arguments = [
             "--headless=new".to_owned(),
@@ -115,7 +115,7 @@ impl Browser {
             "--force-color-profile=srgb".to_owned(),
             "--lang=en-US".to_owned(),
             format!("--host-resolver-rules=MAP {host} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-            format!("--user-data-dir={}", browser._profile.path().display()),
+            format!("--user-data-dir={}", browser.profile.path().display()),
         ];
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
@@ -126,7 +126,7 @@ impl Browser {
             "goog:chromeOptions": { "binary": which(programs.chromium), "args": arguments },
         } } });
         let session = browser.call("POST", "/session", &wanted).await.unwrap();
-        browser.session = session["sessionId"].as_str().unwrap().to_owned();
+        session["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
         browser
     }
 
@@ -256,9 +256,8 @@ impl Browser {
                 tokio::time::sleep(BETWEEN_LOOKS).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, asking).await.is_err() {
-            panic!("never true: {expression}\n{}", self.text().await);
-        }
+        let in_time = tokio::time::timeout(PATIENCE, asking).await.is_ok();
+        assert!(in_time, "never true: {expression}\n{}", self.text().await);
     }
 
     /// What a person reads in the present frame.

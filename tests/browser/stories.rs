@@ -418,7 +418,7 @@ async fn a_second_factor_is_turned_on_by_its_code_asked_for_and_turned_off_again
     visit.browser.fill(&field, &code()).await;
     let verify = visit.browser.find("#verify").await;
     visit.browser.click(&verify).await;
-    visit.into_frame().await;
+    visit.enter_frame().await;
     visit.open("/second-factor").await;
     pages::picture(&visit, 1_140, "alice-second-factor-on-wide-light").await;
     // A wrong code turns nothing off.

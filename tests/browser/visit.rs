@@ -58,11 +58,11 @@ impl<'a> Visit<'a> {
     pub async fn sign_in(&self, name: &str) {
         let password = if name == "admin" { ADMIN_PASSWORD } else { PASSWORD };
         assert!(self.try_sign_in(name, password).await, "{name}: {}", self.browser.text().await);
-        self.into_frame().await;
+        self.enter_frame().await;
     }
 
     /// Out of wherever it is, into the frame of the plugin.
-    pub async fn into_frame(&self) {
+    pub async fn enter_frame(&self) {
         self.browser.frame(None).await;
         let frame = self.browser.find("iframe").await;
         self.browser.frame(Some(&frame)).await;
@@ -77,7 +77,7 @@ impl<'a> Visit<'a> {
         let script = "const done = arguments[1]; const frame = document.querySelector('iframe'); \
                       frame.addEventListener('load', () => done(true), { once: true }); frame.src = arguments[0];";
         self.browser.run_until_called(script, json!([format!("{BASE}{path}")])).await;
-        self.into_frame().await;
+        self.enter_frame().await;
     }
 
     /// Opens a page of bursar's by itself, without CloudStack's UI around it.
@@ -91,7 +91,7 @@ impl<'a> Visit<'a> {
     pub async fn switch_dark(&self) {
         self.browser.frame(None).await;
         self.browser.click(&self.browser.find("#dark").await).await;
-        self.into_frame().await;
+        self.enter_frame().await;
     }
 
     /// Signs out in the UI.

@@ -241,7 +241,7 @@ async fn discovery(State(provider): State<Provider>) -> Response {
     match fault {
         Fault::ServerError => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Fault::NoSense => return ([(header::CONTENT_TYPE, "application/json")], "{").into_response(),
-        Fault::Silence => tokio::time::sleep(Duration::from_secs(3_600)).await,
+        Fault::Silence => tokio::time::sleep(Duration::from_hours(1)).await,
         Fault::TooLong => {
             return ([(header::CONTENT_TYPE, "application/json")], "x".repeat(2_000_000)).into_response();
         }
@@ -284,7 +284,7 @@ async fn authorize(State(provider): State<Provider>, Query(query): Query<HashMap
     }
     let code = bursar::random::RandomSource::hex(&bursar::random::SystemRandom, 16);
     provider.with(|inside| {
-        let person = inside.person.clone().expect("somebody is signed in at the provider");
+        let person = inside.person.clone().unwrap();
         let granted = Granted { nonce: get("nonce"), challenge: get("code_challenge"), redirect_uri, person };
         inside.codes.insert(code.clone(), granted);
     });

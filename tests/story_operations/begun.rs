@@ -188,7 +188,8 @@ async fn what_could_not_be_given_back_before_somebody_locked_the_account_comes_b
         assert_eq!((state(&cloud, "bob").await, calls(&cloud, "enableAccount")), (State::Locked, 1));
         cloud.standin.with(|world| world.enable_by_admin(bob));
         cloud.pass(HOUR);
-        assert_eq!(cloud.round().await.restored, ["ROOT/bob"]);
+        let report = cloud.round().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
         assert_eq!(limits(), before);
     })
     .await;

@@ -74,7 +74,7 @@ pub enum UserCommand {
     },
     /// Take mappings, e-mail rules and confirmed addresses in from a CSV file; all of it or nothing.
     Import {
-        /// The file, with the columns kind,issuer,who,account,account_id,role,user.
+        /// The file, with the columns `kind,issuer,who,account,account_id,role,user`.
         file: PathBuf,
         /// Say what would change, and change nothing.
         #[arg(long)]

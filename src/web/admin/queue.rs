@@ -65,6 +65,7 @@ struct Queue {
 }
 
 impl Queue {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand on by reference")]
     fn wrong(&self, kind: &str, id: &i64) -> Option<&str> {
         self.wrong.as_ref().filter(|wrong| wrong.field == format!("{kind}-{id}")).map(|wrong| wrong.text.as_str())
     }

@@ -107,29 +107,27 @@ pub(super) async fn ask(State(state): State<WebState>, form: AnyForm) -> Result<
     } else {
         None
     };
-    let wrong = match wrong {
-        Some(wrong) => wrong,
-        None => {
-            let today = Day::of(now, zone).ok_or_else(|| Failure::unexpected(&"the clock is in no calendar"))?;
-            let mut tx = app.store.begin().await?;
-            let address = match form.who.link() {
-                Some(link) => link_rows::find_link(&mut tx, link).await?.map(|link| link.recipient),
-                None => None,
-            };
-            let address = address.and_then(|text| EmailAddress::parse(&text).ok());
-            let (account, by) = (form.who.account(), form.who.author());
-            let asked =
-                links::ask_more_time(&mut tx, account, &by, (&reason, wished), address.as_ref(), today, now).await;
-            match asked {
-                Ok(_) => {
-                    tx.commit().await?;
-                    let to = format!("{}{SUSPENDED}?done=more-time", app.config.web.base_path);
-                    return Ok(Redirect::to(&to).into_response());
-                }
-                Err(NotAsked::Day) => own_words::MORE_DAY_WRONG.to_owned(),
-                Err(NotAsked::Store(error)) => return Err(error.into()),
-                Err(refused) => return Err(Failure::new(StatusCode::CONFLICT, "exists", refused.to_string())),
+    let wrong = if let Some(wrong) = wrong {
+        wrong
+    } else {
+        let today = Day::of(now, zone).ok_or_else(|| Failure::unexpected(&"the clock is in no calendar"))?;
+        let mut tx = app.store.begin().await?;
+        let address = match form.who.link() {
+            Some(link) => link_rows::find_link(&mut tx, link).await?.map(|link| link.recipient),
+            None => None,
+        };
+        let address = address.and_then(|text| EmailAddress::parse(&text).ok());
+        let (account, by) = (form.who.account(), form.who.author());
+        let asked = links::ask_more_time(&mut tx, account, &by, (&reason, wished), address.as_ref(), today, now).await;
+        match asked {
+            Ok(_) => {
+                tx.commit().await?;
+                let to = format!("{}{SUSPENDED}?done=more-time", app.config.web.base_path);
+                return Ok(Redirect::to(&to).into_response());
             }
+            Err(NotAsked::Day) => own_words::MORE_DAY_WRONG.to_owned(),
+            Err(NotAsked::Store(error)) => return Err(error.into()),
+            Err(refused) => return Err(Failure::new(StatusCode::CONFLICT, "exists", refused.to_string())),
         }
     };
     let mut page = build(&state, &form.who, None).await?;

@@ -24,7 +24,7 @@ const NUMBERS: [&str; 12] = [
 ];
 
 /// Forms of a session. The link of a mail is none: its own token opens it. An upload is no plain form; its token, origin and size
-/// are tested in tests/story_own/picture.rs.
+/// are tested in `tests/story_own/picture.rs`.
 /// Forms of people who are signed in. The one for pictures is sent in parts, and who is not suspended is led away before.
 fn forms() -> impl Iterator<Item = &'static Row> {
     let is_other = |row: &Row| {
