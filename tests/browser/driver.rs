@@ -98,7 +98,7 @@ impl Browser {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             session: String::new(),
             driver,
-            profile: profile,
+            profile,
         };
         let arguments = [
             "--headless=new".to_owned(),

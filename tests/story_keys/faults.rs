@@ -154,13 +154,14 @@ async fn a_secret_is_nowhere_in_the_store_neither_before_nor_after_its_look() {
 
 /// Whether a text stands anywhere in the database.
 async fn stored(cloud: &mut Cloud, text: &str) -> bool {
+    use sqlx::{Connection as _, Row as _};
+
     let Some(url) = cloud.database.url.clone() else {
         let file = |name: &str| std::fs::read(cloud.database.folder.path().join(name)).unwrap_or_default();
         return ["bursar.db", "bursar.db-wal"]
             .iter()
             .any(|name| file(name).windows(text.len()).any(|part| part == text.as_bytes()));
     };
-    use sqlx::{Connection as _, Row as _};
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
     for table in ["key_request", "audit", "notice", "admin_notice", "mail", "setting", "run"] {
         let sql = format!("select coalesce(string_agg(t::text, ' '), '') from {table} t");

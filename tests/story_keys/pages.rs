@@ -219,15 +219,15 @@ async fn whoever_may_only_look_sees_the_list_and_no_form() {
 
 /// Gives the signed-in session of alice another role.
 async fn cloud_role(cloud: &Cloud, role: &str) {
-    match &cloud.database.url {
-        Some(url) => crate::harness::run_sql_on(url, &format!("update web_session set role = '{role}'")).await,
-        None => {
-            use sqlx::{ConnectOptions as _, Executor as _};
-            let file = cloud.database.folder.path().join("bursar.db");
-            let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-            let sql = format!("update web_session set role = '{role}'");
-            connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
-        }
+    use sqlx::{ConnectOptions as _, Executor as _};
+
+    let sql = format!("update web_session set role = '{role}'");
+    if let Some(url) = &cloud.database.url {
+        crate::harness::run_sql_on(url, &sql).await;
+    } else {
+        let file = cloud.database.folder.path().join("bursar.db");
+        let mut connection = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
     }
 }
 

@@ -61,7 +61,7 @@ async fn ask(browser: &mut Browser<'_>, email: &str) -> Answer {
 }
 
 /// Somebody at a mail program: no cookies of anybody.
-async fn from_mail<'a>(place: &'a Place) -> Browser<'a> {
+fn from_mail(place: &Place) -> Browser<'_> {
     Browser { place, cookies: BTreeMap::new(), csrf: String::new() }
 }
 
@@ -86,7 +86,7 @@ async fn a_new_address_is_taken_once_it_was_confirmed_there_and_the_old_one_is_t
         let link = link(&sent, NEW);
 
         // A scanner follows the link; nothing happens.
-        let mut mail_program = from_mail(&place).await;
+        let mut mail_program = from_mail(&place);
         let page = mail_program.open(&link).await;
         page.says("Confirm this address");
         assert_eq!(page.headers["referrer-policy"], "no-referrer");
@@ -128,7 +128,7 @@ async fn a_link_ends_after_a_day_and_with_the_wish() {
     ask(&mut browser, NEW).await.is_done("asked");
     let first = link(&mails(&place).await, NEW);
     ask(&mut browser, "third@example.com").await.is_done("asked");
-    let mut mail_program = from_mail(&place).await;
+    let mut mail_program = from_mail(&place);
     let answer = mail_program.post(&first, &[]).await;
     assert_eq!(answer.status, 404, "a newer wish takes its place");
     answer.says("This link does not work");
@@ -156,7 +156,7 @@ async fn a_confirmed_address_waits_until_cloudstack_takes_it() {
     let mut browser = place.alice().await;
     ask(&mut browser, NEW).await.is_done("asked");
     let link = link(&mails(&place).await, NEW);
-    from_mail(&place).await.post(&link, &[]).await.says("confirmed");
+    from_mail(&place).post(&link, &[]).await.says("confirmed");
     place.fault("updateUser", FaultKind::CutBeforeAction);
     browser.open("/profile").await.says("is confirmed, and CloudStack takes it the next time");
     assert_eq!(place.person().email.as_deref(), Some("alice@example.com"));

@@ -11,7 +11,6 @@ use bursar::{
 use super::*;
 use crate::story_cli::run_sql;
 
-const DAY: Duration = Duration::from_hours(24);
 /// Everything in CloudStack that enforcement changes.
 const WRITES: [&str; 7] = [
     "disableAccount",
@@ -106,7 +105,7 @@ impl Four {
             }
             cloud.pass(HOUR);
             cloud.round().await;
-            cloud.pass(DAY - HOUR);
+            cloud.pass(Duration::from_hours(23));
             cloud.round().await;
         }
         let states = ["ann", "bob", "dora", "eve"].map(|name| belongings(&cloud, ids[name]).state.unwrap());
