@@ -70,8 +70,17 @@ impl Drop for Browser {
 }
 
 impl Browser {
-    /// Starts chromedriver and Chromium. `host` is found on loopback and no other name is found at all.
-    pub async fn start(programs: Programs, host: &str) -> Self {
+    /// Starts chromedriver and gives its port. It looks for a free port before it takes it, and another one may be quicker.
+    async fn start_driver(programs: Programs) -> (Child, u16) {
+        for _ in 0..3 {
+            if let Some(started) = Self::try_driver(programs).await {
+                return started;
+            }
+        }
+        panic!("chromedriver does not start");
+    }
+
+    async fn try_driver(programs: Programs) -> Option<(Child, u16)> {
         let mut driver = Command::new(programs.driver)
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -91,7 +100,18 @@ impl Browser {
                 }
             }
         });
-        let port = receiver.await.unwrap();
+        if let Ok(port) = receiver.await {
+            Some((driver, port))
+        } else {
+            let _ = driver.kill();
+            let _ = driver.wait();
+            None
+        }
+    }
+
+    /// Starts chromedriver and Chromium. `host` is found on loopback and no other name is found at all.
+    pub async fn start(programs: Programs, host: &str) -> Self {
+        let (driver, port) = Self::start_driver(programs).await;
         let profile = tempfile::tempdir().unwrap();
         let mut browser = Self {
             client: client(),

@@ -174,6 +174,10 @@ async fn what_could_not_be_given_back_before_somebody_locked_the_account_comes_b
         let limits = || cloud.standin.with(|world| world.limits_of(bob));
         let before = limits();
         let_locks_come_due(&cloud, &["bob"]).await;
+        // The restriction came first; the lock is warned of behind it.
+        cloud.round().await;
+        cloud.pass(3 * DAY);
+        cloud.catch_up().await;
         assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
         cloud.pay("bob", "500").await;
         let fault = Fault::once("listResourceLimits", FaultKind::Status(503));
