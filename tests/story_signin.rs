@@ -5,6 +5,7 @@ mod cloudstack;
 mod links;
 mod mapping;
 mod openid;
+mod rights;
 mod tables;
 
 use std::{sync::Arc, time::Duration};
