@@ -12,6 +12,7 @@ mod keyboard;
 mod pages;
 mod site;
 mod stories;
+mod strangers;
 mod visit;
 
 use std::process::{Command, Stdio};

@@ -19,7 +19,7 @@ const PAGE: &[&str] = &[
     "Balance Available Credit Limit",
     "To open it again, pay at least",
     "IBAN XX00",
-    "running vm",
+    "Running machines",
     "API keys",
     "keep running, and are charged",
     "Ask for more time",

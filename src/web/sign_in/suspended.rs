@@ -22,7 +22,6 @@ use crate::{
         enforcement as rows, links as link_rows, notify, policy, rating,
     },
     time::{Day, Timestamp},
-    usage::types::UsageType,
     web::{
         WebState,
         access::{AnyForm, Suspended},
@@ -30,6 +29,7 @@ use crate::{
         error::Failure,
         pages::{self, After, Frame},
         session::SUSPENDED,
+        spending,
         words::{self, sign_in as own_words},
     },
 };
@@ -245,12 +245,11 @@ async fn charges(
     }
     let mut sums: Vec<(i64, Money)> = sums.into_iter().filter(|(_, sum)| !sum.is_zero()).collect();
     sums.sort_by_key(|(usage_type, sum)| (std::cmp::Reverse(sum.as_micros()), *usage_type));
-    let name = |usage_type: i64| {
-        let known = i32::try_from(usage_type).ok().and_then(UsageType::from_id);
-        known.map_or_else(|| usage_type.to_string(), |known| known.slug.replace('-', " "))
-    };
-    let services =
-        sums.into_iter().take(SERVICES).map(|(usage_type, sum)| (name(usage_type), currency.format(sum))).collect();
+    let services = sums
+        .into_iter()
+        .take(SERVICES)
+        .map(|(usage_type, sum)| (spending::service(usage_type), currency.format(sum)))
+        .collect();
     Ok((services, chart::bars(&charges, days, tax, currency)?))
 }
 
