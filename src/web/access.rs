@@ -33,6 +33,8 @@ pub(super) struct Tenant<R: Right = See> {
 pub(super) struct OwnSession {
     /// The user; its id was told by CloudStack.
     pub(super) user: CloudId,
+    /// The account that the user belongs to, whichever account is looked at.
+    pub(super) home: Account,
     /// The session, whole.
     pub(super) session: ForwardedSession,
 }
@@ -48,6 +50,11 @@ impl<R: Right> Tenant<R> {
     /// The person's own account.
     pub(super) const fn account(&self) -> &Account {
         self.proof.account()
+    }
+
+    /// The account that the person's own user belongs to; [`Tenant::account`] is another one after a switch to a mapped account.
+    pub(super) const fn home(&self) -> &Account {
+        self.proof.home()
     }
 
     /// Whether the account's own person looks at a page: no administrator of the cloud, and no script.
@@ -70,11 +77,16 @@ impl<R: Right> Tenant<R> {
         self.proof.user()
     }
 
+    /// The person's own user, where that is a user of the account that is looked at.
+    pub(super) fn user_of_account(&self) -> Option<CloudId> {
+        self.user().filter(|_| self.home().id == self.account().id)
+    }
+
     /// The person's own CloudStack session; refused where nobody knows which person of the account it is.
     pub(super) fn own_session(&self) -> Result<OwnSession, Failure> {
         let session = self.proof.forwarded().ok_or_else(|| Failure::forbidden(words::sign_in::ONLY_IN_CLOUDSTACK))?;
         let user = self.user().ok_or_else(|| Failure::forbidden(words::WHO_OF_THEM))?;
-        Ok(OwnSession { user, session: session.clone() })
+        Ok(OwnSession { user, home: self.home().clone(), session: session.clone() })
     }
 
     /// What the person was let in with.

@@ -216,3 +216,51 @@ async fn a_user_that_was_disabled_meanwhile_is_told_so() {
     assert_eq!(answer.status, 401);
     assert!(place.has(admin, PASSWORD));
 }
+
+/// Found on a last read: a switch to a mapped account must not turn what is about the person against a user of the same name
+/// in that account's domain.
+#[tokio::test]
+async fn whoever_looks_at_another_account_still_changes_the_own_user_only() {
+    use ::bursar::{people::mapping, store::mapping::NewBinding, time::Clock as _};
+    on_each_database(|database| async {
+        let place = Place::open_with(database, &[], |world| {
+            let root = world.root_domain();
+            let twin = world.add_account(root, "twin", AccountKind::User);
+            world.add_user(twin, "acmeadmin", "another-password-altogether", "twin@example.com");
+        })
+        .await;
+        let twin = place.cloud.standin.with(|world| world.find_user(world.root_domain(), "acmeadmin").unwrap());
+        let (admin, account) = (place.admin(), place.cloud.account("twin").await);
+        let user = admin.to_string();
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        let binding = NewBinding {
+            issuer: mapping::CLOUDSTACK,
+            subject: &user,
+            cloud_user_id: Some(&user),
+            account: account.id,
+            role: "owner",
+            by: "test",
+            rule_id: None,
+            address_id: None,
+        };
+        mapping::map(&mut tx, &binding, place.cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut browser = place.acmeadmin().await;
+        browser.open("/you").await;
+        browser.post("/you/account", &[("account", &account.id.to_string())]).await.is_done("account");
+        browser.open("/").await.says("ROOT/twin");
+        browser.open("/profile").await.says("ROOT/acme/acmeadmin");
+        browser.open("/notifications").await.says("acmeadmin@example.com");
+        browser.open("/password").await;
+        browser.change("wrong", NEW, NEW).await.is_refused_with("2 more tries");
+        browser.change(PASSWORD, NEW, NEW).await.is_done("password");
+        assert!(place.has(admin, NEW));
+        let other = place.person_of(twin);
+        assert_eq!(
+            (other.wrong_passwords, other.state),
+            (0, State::Enabled),
+            "nobody tried a password on the other user"
+        );
+    })
+    .await;
+}

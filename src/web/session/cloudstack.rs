@@ -71,6 +71,7 @@ pub(super) async fn prove_again(
         hash: proof.hash.clone(),
         session: proof.session.clone(),
         account: proof.account.clone(),
+        home: proof.home.clone(),
         choices: Vec::new(),
     };
     match prove(state, forwarded, &proof.tied_to, Some(&held)).await {
@@ -104,7 +105,7 @@ async fn find(state: &WebState, own: Option<&str>, tied_to: &str) -> Result<Opti
     }
     let home = cloud::get_account(&mut tx, session.home_account_id).await?;
     let choices = choices(Some(&home), &ways, account.id);
-    Ok(Some(Held { hash: hash.to_owned(), session, account, choices }))
+    Ok(Some(Held { hash: hash.to_owned(), session, account, home, choices }))
 }
 
 /// What a CloudStack user was mapped to beside the own account; nothing where it is one of several.
@@ -203,7 +204,7 @@ async fn prove(
     sessions::put_session(&mut tx, &hash, &session).await?;
     tx.commit().await?;
     let choices = choices(Some(&person.account), &ways, account.id);
-    Ok((Held { hash, session, account, choices }, cookie))
+    Ok((Held { hash, session, account, home: person.account, choices }, cookie))
 }
 
 /// The account that the person looks at: the one last chosen, if the person still may, else the own one.

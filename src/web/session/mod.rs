@@ -99,6 +99,7 @@ pub(super) struct Proof {
     hash: String,
     session: WebSession,
     account: Account,
+    home: Account,
     role: Role,
     forwarded: Option<ForwardedSession>,
     tied_to: String,
@@ -114,6 +115,11 @@ impl Proof {
 
     pub(super) const fn account(&self) -> &Account {
         &self.account
+    }
+
+    /// The account that the person's own user belongs to: another one where the person switched to a mapped account.
+    pub(super) const fn home(&self) -> &Account {
+        &self.home
     }
 
     pub(super) const fn role(&self) -> Role {
@@ -133,7 +139,7 @@ impl Proof {
         Kind::of(&self.session.kind)
     }
 
-    /// The CloudStack user, where it is known who of the account it is.
+    /// The CloudStack user, a user of [`Proof::home`], where it is known who of that account it is.
     pub(super) fn user(&self) -> Option<CloudId> {
         self.session.cloud_user_id.parse().ok()
     }
@@ -320,6 +326,7 @@ struct Held {
     hash: String,
     session: WebSession,
     account: Account,
+    home: Account,
     choices: Vec<Choice>,
 }
 
@@ -330,6 +337,7 @@ impl Held {
             role: Role::from_str(&self.session.role),
             session: self.session,
             account: self.account,
+            home: self.home,
             forwarded,
             tied_to: tied_to.to_owned(),
             choices: self.choices,

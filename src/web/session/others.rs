@@ -94,7 +94,7 @@ async fn openid(state: &WebState, tx: &mut Tx, hash: &str, session: WebSession) 
     let choices = choices(None, &ways, way.account.id);
     let session =
         WebSession { role: way.role.clone(), cloud_user_id: way.cloud_user_id.clone().unwrap_or_default(), ..session };
-    Ok(Held { hash: hash.to_owned(), account: way.account.clone(), session, choices })
+    Ok(Held { hash: hash.to_owned(), account: way.account.clone(), home: way.account.clone(), session, choices })
 }
 
 async fn by_link(state: &WebState, tx: &mut Tx, hash: &str, session: WebSession) -> Result<Held, Failure> {
@@ -105,7 +105,7 @@ async fn by_link(state: &WebState, tx: &mut Tx, hash: &str, session: WebSession)
     };
     links::holds(tx, &link, state.app.clock.now()).await.map_err(of_dead)?;
     let account = present(tx, session.account_id).await?;
-    Ok(Held { hash: hash.to_owned(), session, account, choices: Vec::<Choice>::new() })
+    Ok(Held { hash: hash.to_owned(), session, home: account.clone(), account, choices: Vec::<Choice>::new() })
 }
 
 /// Why a link is of no use, as a page.

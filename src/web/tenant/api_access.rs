@@ -180,7 +180,8 @@ fn works(request: &KeyRequest) -> bool {
 
 /// A pair of a person's own user is that person's alone; one of a user made for it is any owner's.
 fn may_look<R: Right>(tenant: &Tenant<R>, request: &KeyRequest) -> bool {
-    let own = || tenant.user().is_some_and(|user| request.user_id.as_deref() == Some(user.to_string().as_str()));
+    let own =
+        || tenant.user_of_account().is_some_and(|user| request.user_id.as_deref() == Some(user.to_string().as_str()));
     Keys::is_with(tenant.role()) && (request.kind != "person" || own())
 }
 
@@ -291,7 +292,7 @@ pub(super) async fn file(
         key,
         account: tenant.account().id,
         requested_by: tenant.author(),
-        for_user: tenant.user().map(|user| user.to_string()),
+        for_user: tenant.user_of_account().map(|user| user.to_string()),
         replaces: replaces.map(KeyRequestId::new),
         purpose,
         days,
@@ -349,7 +350,7 @@ pub(super) async fn rotate(
 ) -> Result<Response, Failure> {
     let request = find_own(&state, &tenant, id).await?;
     let key = fields.key(&format!("key-rotate/{id}"))?;
-    let user = tenant.user().map(|user| user.to_string());
+    let user = tenant.user_of_account().map(|user| user.to_string());
     match state.keys.rotate(request.id, tenant.author(), key, user).await {
         Ok(_) => Ok(pages::done(&state, Page::ApiAccess, "rotated")),
         Err(error) => again(&state, &tenant, empty_form(&state), error).await,

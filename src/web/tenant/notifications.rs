@@ -63,7 +63,7 @@ pub(super) async fn page(
 ) -> Result<Response, Failure> {
     let user = who(&tenant)?;
     let mut tx = state.app.store.read().await?;
-    let wishes = notice_wishes::list_wishes(&mut tx, tenant.account().id).await?.remove(&user.to_string());
+    let wishes = notice_wishes::list_wishes(&mut tx, tenant.home().id).await?.remove(&user.to_string());
     tx.commit().await?;
     let wishes = wishes.unwrap_or_default();
     let percent = join(&wishes.percent);
@@ -88,7 +88,7 @@ async fn view<R: Right>(
     wrong: Option<Mistake>,
     saved: bool,
 ) -> Result<Notifications, Failure> {
-    let (app, account) = (&state.app, tenant.account());
+    let (app, account) = (&state.app, tenant.home());
     let mut tx = app.store.read().await?;
     let payer = cloud::get_payer(&mut tx, account.payer_id).await?;
     let policy = figures::policy_of(&mut tx, app, &payer).await?;
@@ -140,14 +140,14 @@ pub(super) async fn save(
     let wishes = Wishes { topics, percent };
     let now = state.app.clock.now();
     let mut tx = state.app.store.begin().await?;
-    let before = notice_wishes::list_wishes(&mut tx, tenant.account().id).await?.remove(&user.to_string());
-    notice_wishes::put_wishes(&mut tx, tenant.account().id, user, &wishes, language, now).await?;
+    let before = notice_wishes::list_wishes(&mut tx, tenant.home().id).await?.remove(&user.to_string());
+    notice_wishes::put_wishes(&mut tx, tenant.home().id, user, &wishes, language, now).await?;
     if before.as_ref() != Some(&wishes) {
         let line = AuditLine {
             at_ms: now.as_ms(),
             actor: tenant.author(),
             action: "notices.choose".to_owned(),
-            subject: tenant.account().full_name(),
+            subject: tenant.home().full_name(),
             before_state: before.as_ref().map(told),
             after_state: Some(told(&wishes)),
             ..AuditLine::default()

@@ -56,14 +56,13 @@ pub(in crate::web) fn links(base: &str) -> Router<WebState> {
 /// The person with the own session; refused where nobody knows which person of the account it is.
 pub(super) fn own<R: Right>(state: &WebState, tenant: &Tenant<R>) -> Result<Own, Failure> {
     let theirs = tenant.own_session()?;
-    let account = tenant.account();
     Ok(Own {
         store: state.app.store.clone(),
         sessions: state.sessions.clone(),
         session: theirs.session,
         user: theirs.user,
-        account: account.id,
-        domain_path: account.domain_path.clone(),
+        account: theirs.home.id,
+        domain_path: theirs.home.domain_path,
         author: tenant.author(),
         clock: state.app.clock.clone(),
         random: state.app.random.clone(),

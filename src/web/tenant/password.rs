@@ -90,7 +90,7 @@ fn rules(settings: &std::collections::BTreeMap<String, String>) -> Vec<String> {
 async fn build<R: Right>(state: &WebState, tenant: &Tenant<R>, user: &User) -> PasswordPage {
     let elsewhere = elsewhere(Source::of(user));
     let settings =
-        if elsewhere.is_none() { domain_settings(state, tenant.account(), "password.policy").await } else { None };
+        if elsewhere.is_none() { domain_settings(state, tenant.home(), "password.policy").await } else { None };
     PasswordPage {
         frame: Frame::around(state, tenant, Page::Password),
         said: None,

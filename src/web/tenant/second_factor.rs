@@ -87,7 +87,7 @@ async fn build<R: Right>(state: &WebState, tenant: &Tenant<R>, own: &Own, user: 
     let mut allowed = None;
     let mut providers = Vec::new();
     if standing == Standing::Off {
-        let settings = domain_settings(state, tenant.account(), "2fa").await;
+        let settings = domain_settings(state, tenant.home(), "2fa").await;
         let is_on = |name: &str| settings.as_ref().and_then(|all| all.get(name)).map(|v| v.trim() == "true");
         // Mandated is allowed (`AccountManagerImpl.enableTwoFactorAuthentication`).
         allowed = match (is_on("enable.user.2fa"), is_on("mandate.user.2fa")) {
@@ -151,7 +151,7 @@ pub(super) async fn begin(
         Ok(begun) => begun,
         Err(error) => return refused(&state, &tenant, &own, error).await,
     };
-    let issuer = domain_settings(&state, tenant.account(), "user.2fa.issuer")
+    let issuer = domain_settings(&state, tenant.home(), "user.2fa.issuer")
         .await
         .and_then(|settings| settings.get("user.2fa.issuer").cloned())
         .filter(|issuer| !issuer.is_empty())

@@ -99,7 +99,7 @@ async fn build<R: Right>(
     let user = own.read().await.map_err(|error| failed(state, error))?;
     let profile = profile::kept(own).await.map_err(|error| failed(state, error))?;
     let change = new_address::on_its_way(own).await.map_err(|error| failed(state, error))?;
-    let account = tenant.account();
+    let account = tenant.home();
     let mut tx = state.app.store.read().await?;
     let picture = profiles::find_picture_mark(&mut tx, &user.id.to_string()).await?;
     let standing = state.app.standing_of(&mut tx, account.payer_id).await?;
