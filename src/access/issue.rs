@@ -82,10 +82,11 @@ impl Pass<'_> {
     pub(super) async fn prepare(&self, id: KeyRequestId) -> Result<Preparation, Error> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
-        let request = people::get_key_request(&mut tx, id).await?;
-        if state_of(&request)? != KeyState::Approved || !keys::claim_request(&mut tx, id, now.plus(CLAIM), now).await? {
+        // Claimed first and read then: what was read before may be another pass's past by the time the claim holds.
+        if !keys::claim_request(&mut tx, id, now.plus(CLAIM), now).await? {
             return Ok(Preparation::Ended(Outcome::Overtaken));
         }
+        let request = people::get_key_request(&mut tx, id).await?;
         let account = cloud::get_account(&mut tx, request.account_id).await?;
         let days = u64::try_from(request.days).unwrap_or(0);
         let asked = now.plus(Duration::from_hours(days * 24));
@@ -329,6 +330,15 @@ mod tests {
     #[tokio::test]
     async fn two_passes_at_once_leave_no_pair_that_works_for_nobody() {
         assert_eq!(keep_after(&Place::new().await, KeyState::Issued).await, ("revoking".to_owned(), 3));
+    }
+
+    #[tokio::test]
+    async fn a_pair_that_is_kept_is_claimed_by_no_pass_that_comes_late() {
+        let place = Place::new().await;
+        let (id, now) = (place.approved("first").await, place.clock.now());
+        let mut tx = place.store.begin().await.unwrap();
+        assert!(people::put_key_pair(&mut tx, id, "EXAMPLE", b"", now, now).await.unwrap());
+        assert!(!keys::claim_request(&mut tx, id, now.plus(CLAIM), now).await.unwrap());
     }
 
     #[tokio::test]

@@ -166,7 +166,7 @@ pub async fn put_pair_id(tx: &mut Tx, id: KeyRequestId, pair_id: Option<&str>) -
     Ok(())
 }
 
-/// Takes a request for one pass; false where another pass has it.
+/// Takes an approved request for one pass; false where another pass has it, or has ended it.
 pub async fn claim_request(
     tx: &mut Tx,
     id: KeyRequestId,
@@ -175,7 +175,8 @@ pub async fn claim_request(
 ) -> Result<bool, StoreError> {
     Ok(exec!(
         tx,
-        "update key_request set claim_ends_ms = $1 where id = $2 and (claim_ends_ms is null or claim_ends_ms <= $3)",
+        "update key_request set claim_ends_ms = $1 \
+         where id = $2 and state = 'approved' and (claim_ends_ms is null or claim_ends_ms <= $3)",
         until,
         id,
         now
