@@ -16,16 +16,26 @@ use crate::{
         rules::codes::{Code, Worth},
     },
     money::Money,
-    people::leaving::{self, Step},
+    people::{
+        leaving::{self, Step},
+        mapping,
+    },
     secrets::token_hash,
     store::{
+        enforcement as holds,
         gateways::{self, NewGateway},
+        links::{self, NewLink},
+        mapping::NewBinding,
         people,
+        sessions::{self, WebSession},
     },
+    web::cookies::COOKIE,
 };
 
+const CALLERS: usize = 12;
+
 /// Who asks, in the order of the table's columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Caller {
     /// Nobody: no cookie, no token.
     Nobody,
@@ -33,8 +43,20 @@ pub(super) enum Caller {
     Owner,
     /// One of two users of an account; nobody knows which.
     Viewer,
+    /// dora, the only user of a domain administrator's account: of bursar's, an owner like any other.
+    DomainAdmin,
     /// The cloud's administrator.
     Admin,
+    /// Somebody of an OpenID issuer who is alice's account's owner.
+    IssuerOwner,
+    /// Likewise, who sees to its money.
+    IssuerFinance,
+    /// Likewise, who may look.
+    IssuerViewer,
+    /// Somebody of an OpenID issuer who administers the cloud.
+    IssuerAdmin,
+    /// Whoever has the link to the page of bob's account, which is suspended.
+    Link,
     /// A service token that may read.
     Read,
     /// A service token that may write.
@@ -42,7 +64,31 @@ pub(super) enum Caller {
 }
 
 impl Caller {
-    pub(super) const ALL: [Self; 6] = [Self::Nobody, Self::Owner, Self::Viewer, Self::Admin, Self::Read, Self::Write];
+    pub(super) const ALL: [Self; CALLERS] = [
+        Self::Nobody,
+        Self::Owner,
+        Self::Viewer,
+        Self::DomainAdmin,
+        Self::Admin,
+        Self::IssuerOwner,
+        Self::IssuerFinance,
+        Self::IssuerViewer,
+        Self::IssuerAdmin,
+        Self::Link,
+        Self::Read,
+        Self::Write,
+    ];
+
+    /// The role at the issuer's, for who comes by one.
+    const fn role_at_issuer(self) -> Option<&'static str> {
+        match self {
+            Self::IssuerOwner => Some("owner"),
+            Self::IssuerFinance => Some("finance"),
+            Self::IssuerViewer => Some("viewer"),
+            Self::IssuerAdmin => Some("cloud-admin"),
+            _ => None,
+        }
+    }
 }
 
 /// What a route answers to each caller. `{alice}` and `{root}` are the numbers of the tenant's and the administrator's
@@ -56,7 +102,7 @@ pub(super) struct Row {
     pub(super) path: &'static str,
     /// Fields of a form, or the JSON body of a call.
     pub(super) body: &'static str,
-    pub(super) expect: [u16; 6],
+    pub(super) expect: [u16; CALLERS],
 }
 
 const fn row(
@@ -64,28 +110,40 @@ const fn row(
     route: &'static str,
     path: &'static str,
     body: &'static str,
-    expect: [u16; 6],
+    expect: [u16; CALLERS],
 ) -> Row {
     Row { method, route, path, body, expect }
 }
 
-/// Open to everybody.
-const OPEN: [u16; 6] = [200, 200, 200, 200, 200, 200];
-/// A page for everybody who is signed in.
-const SEEN: [u16; 6] = [401, 200, 200, 200, 401, 401];
-/// A form of who may pay.
-const PAID: [u16; 6] = [401, 303, 403, 303, 401, 401];
-/// A page, and a form, about the one person: who is not known to be one stays out.
-const SEEN_ALONE: [u16; 6] = [401, 200, 403, 200, 401, 401];
-const DONE_ALONE: [u16; 6] = [401, 303, 403, 303, 401, 401];
-/// A page and a form of administrators.
-const ADMINS: [u16; 6] = [401, 403, 403, 200, 401, 401];
-const BY_ADMINS: [u16; 6] = [401, 403, 403, 303, 401, 401];
-/// A call that reads, and one that writes. A cookie opens none of them.
-const READ: [u16; 6] = [401, 401, 401, 401, 200, 403];
-const WRITTEN: [u16; 6] = [401, 401, 401, 401, 403, 200];
+/// What everybody is answered: nobody; the owner, viewer, domain administrator and administrator by a session of CloudStack; the
+/// owner, finance person, viewer and administrator by an issuer; the link's holder; the tokens that read and write.
+const fn columns(nobody: u16, cloudstack: [u16; 4], issuer: [u16; 4], link: u16, tokens: [u16; 2]) -> [u16; CALLERS] {
+    let [owner, viewer, domain, admin] = cloudstack;
+    let [issuer_owner, finance, issuer_viewer, issuer_admin] = issuer;
+    let [read, write] = tokens;
+    [nobody, owner, viewer, domain, admin, issuer_owner, finance, issuer_viewer, issuer_admin, link, read, write]
+}
 
-const fn with(expect: [u16; 6], allowed: u16) -> [u16; 6] {
+/// Open to everybody.
+const OPEN: [u16; CALLERS] = [200; CALLERS];
+/// A page for everybody who is signed in.
+const SEEN: [u16; CALLERS] = columns(401, [200; 4], [200; 4], 403, [401; 2]);
+/// A form of who may pay.
+const PAID: [u16; CALLERS] = columns(401, [303, 403, 303, 303], [303, 303, 403, 303], 403, [401; 2]);
+/// A form of who may act for the account: keys, and its end.
+const ACTED: [u16; CALLERS] = columns(401, [303, 403, 303, 303], [303, 403, 403, 303], 403, [401; 2]);
+/// A page, and a form, about the one user of CloudStack: in CloudStack's own session only, and who is not known to be one user
+/// stays out. These people of the issuer are none.
+const SEEN_AT_HOME: [u16; CALLERS] = columns(401, [200, 403, 200, 200], [403; 4], 403, [401; 2]);
+const DONE_AT_HOME: [u16; CALLERS] = columns(401, [303, 403, 303, 303], [403; 4], 403, [401; 2]);
+/// A page and a form of administrators.
+const ADMINS: [u16; CALLERS] = columns(401, [403, 403, 403, 200], [403, 403, 403, 200], 403, [401; 2]);
+const BY_ADMINS: [u16; CALLERS] = columns(401, [403, 403, 403, 303], [403, 403, 403, 303], 403, [401; 2]);
+/// A call that reads, and one that writes. A cookie opens none of them.
+const READ: [u16; CALLERS] = columns(401, [401; 4], [401; 4], 401, [200, 403]);
+const WRITTEN: [u16; CALLERS] = columns(401, [401; 4], [401; 4], 401, [403, 200]);
+
+const fn with(expect: [u16; CALLERS], allowed: u16) -> [u16; CALLERS] {
     let mut given = expect;
     let mut at = 0;
     while at < given.len() {
@@ -97,21 +155,33 @@ const fn with(expect: [u16; 6], allowed: u16) -> [u16; 6] {
     given
 }
 
-/// What is asked for is somebody else's.
-const NOT_THEIRS: [u16; 6] = DONE_BY_ALL;
-const DONE_BY_ALL: [u16; 6] = [401, 303, 303, 303, 401, 401];
-/// A link that nobody was sent.
-const DEAD_LINK: [u16; 6] = [410; 6];
+const fn with_link(expect: [u16; CALLERS], allowed: u16) -> [u16; CALLERS] {
+    let mut given = expect;
+    given[Caller::Link as usize] = allowed;
+    given
+}
 
+/// What is asked for is somebody else's.
+const NOT_THEIRS: [u16; CALLERS] = DONE_BY_ALL;
+const DONE_BY_ALL: [u16; CALLERS] = columns(401, [303; 4], [303; 4], 403, [401; 2]);
+/// With a link too.
+const DONE_BY_EACH: [u16; CALLERS] = with_link(DONE_BY_ALL, 303);
+/// A link that nobody was sent.
+const DEAD_LINK: [u16; CALLERS] = [410; CALLERS];
+
+/// An issuer that nothing asks here: the sessions of its people are put into the store, as its sign-in would.
+const ISSUER: &str = "https://issuer.example.com";
+const BOB: &str = "4c9bd1f4-4a15-4d5c-8c7f-4a5b70c5b9d1";
+const DORA: &str = "4c9bd1f4-4a15-4d5c-8c7f-4a5b70c5b9d5";
+const DORA_USER: &str = "4c9bd1f4-4a15-4d5c-8c7f-4a5b70c5b9d6";
 const CAROL: &str = "4c9bd1f4-4a15-4d5c-8c7f-4a5b70c5b9d3";
 const PROPOSAL: &str = "name=Pay&country=Chile&website=https://pay.example.com&details=cards";
 /// `{name}` is that of the caller's account.
 const LEAVING: &str = "reason=x&name={name}&understood=yes";
 
 pub(super) const ROWS: &[Row] = &[
-    //                                                                      nobody owner viewer admin read write
-    row("GET", "", "", "", [308, 308, 308, 308, 308, 308]),
-    row("GET", "/static/{name}", "/static/nothing.css", "", [404, 404, 404, 404, 404, 404]),
+    row("GET", "", "", "", [308; CALLERS]),
+    row("GET", "/static/{name}", "/static/nothing.css", "", [404; CALLERS]),
     // Tenants: every page is about the account of the session, and no address names another one.
     row("GET", "/", "/", "", SEEN),
     row("GET", "/usage", "/usage", "", SEEN),
@@ -133,53 +203,53 @@ pub(super) const ROWS: &[Row] = &[
     row("POST", "/payment-settings", "/payment-settings", "gateway={foreign}", with(PAID, 422)),
     row("POST", "/payment-settings", "/payment-settings", "gateway={none}", with(PAID, 422)),
     row("POST", "/payment-settings/propose", "/payment-settings/propose", PROPOSAL, PAID),
-    row("GET", "/notifications", "/notifications", "", SEEN_ALONE),
-    row("POST", "/notifications", "/notifications", "invoice=on", DONE_ALONE),
+    row("GET", "/notifications", "/notifications", "", SEEN_AT_HOME),
+    row("POST", "/notifications", "/notifications", "invoice=on", DONE_AT_HOME),
     row("GET", "/delete-request", "/delete-request", "", SEEN),
-    row("POST", "/delete-request", "/delete-request", LEAVING, PAID),
-    row("POST", "/delete-request/take-back", "/delete-request/take-back", "", PAID),
-    row("GET", "/profile", "/profile", "", SEEN_ALONE),
-    row("GET", "/profile/edit", "/profile/edit", "", SEEN_ALONE),
-    row("POST", "/profile/edit", "/profile/edit", "firstname=", with(DONE_ALONE, 422)),
-    row("POST", "/profile/address/give-up", "/profile/address/give-up", "", DONE_ALONE),
-    row("GET", "/profile/picture", "/profile/picture", "", with(SEEN_ALONE, 404)),
-    row("POST", "/profile/picture", "/profile/picture", "", [401, 400, 400, 400, 401, 401]),
-    row("POST", "/profile/picture/remove", "/profile/picture/remove", "", DONE_ALONE),
-    row("GET", "/password", "/password", "", SEEN_ALONE),
-    row("POST", "/password", "/password", "old=a&new=b&again=c", with(DONE_ALONE, 422)),
+    row("POST", "/delete-request", "/delete-request", LEAVING, ACTED),
+    row("POST", "/delete-request/take-back", "/delete-request/take-back", "", ACTED),
+    row("GET", "/profile", "/profile", "", SEEN_AT_HOME),
+    row("GET", "/profile/edit", "/profile/edit", "", SEEN_AT_HOME),
+    row("POST", "/profile/edit", "/profile/edit", "firstname=", with(DONE_AT_HOME, 422)),
+    row("POST", "/profile/address/give-up", "/profile/address/give-up", "", DONE_AT_HOME),
+    row("GET", "/profile/picture", "/profile/picture", "", with(SEEN_AT_HOME, 404)),
+    row("POST", "/profile/picture", "/profile/picture", "", columns(401, [400; 4], [400; 4], 403, [401; 2])),
+    row("POST", "/profile/picture/remove", "/profile/picture/remove", "", DONE_AT_HOME),
+    row("GET", "/password", "/password", "", SEEN_AT_HOME),
+    row("POST", "/password", "/password", "old=a&new=b&again=c", with(DONE_AT_HOME, 422)),
     // The cloud of these tests knows no second factors: who gets as far as 503 was let in.
-    row("GET", "/second-factor", "/second-factor", "", with(SEEN_ALONE, 503)),
-    row("POST", "/second-factor/begin", "/second-factor/begin", "provider=none", with(DONE_ALONE, 503)),
-    row("POST", "/second-factor/confirm", "/second-factor/confirm", "code=x", with(DONE_ALONE, 503)),
-    row("POST", "/second-factor/end", "/second-factor/end", "code=x&password=x", with(DONE_ALONE, 503)),
+    row("GET", "/second-factor", "/second-factor", "", with(SEEN_AT_HOME, 503)),
+    row("POST", "/second-factor/begin", "/second-factor/begin", "provider=none", with(DONE_AT_HOME, 503)),
+    row("POST", "/second-factor/confirm", "/second-factor/confirm", "code=x", with(DONE_AT_HOME, 503)),
+    row("POST", "/second-factor/end", "/second-factor/end", "code=x&password=x", with(DONE_AT_HOME, 503)),
     // The desk for keys is closed in these tests: who gets as far as 422 was let in. What another account has is as what nobody
     // has (the stories tell that with requests that are there).
     row("GET", "/api-access", "/api-access", "", SEEN),
-    row("POST", "/api-access", "/api-access", "purpose=x&days=5", with(PAID, 422)),
-    row("POST", "/api-access", "/api-access", "purpose=x&days=5&replaces={none}", with(PAID, 404)),
-    row("POST", "/api-access/{id}/secret", "/api-access/{none}/secret", "", with(PAID, 404)),
-    row("POST", "/api-access/{id}/rotate", "/api-access/{none}/rotate", "", with(PAID, 404)),
-    row("POST", "/api-access/{id}/revoke", "/api-access/{none}/revoke", "", with(PAID, 404)),
+    row("POST", "/api-access", "/api-access", "purpose=x&days=5", with(ACTED, 422)),
+    row("POST", "/api-access", "/api-access", "purpose=x&days=5&replaces={none}", with(ACTED, 404)),
+    row("POST", "/api-access/{id}/secret", "/api-access/{none}/secret", "", with(ACTED, 404)),
+    row("POST", "/api-access/{id}/rotate", "/api-access/{none}/rotate", "", with(ACTED, 404)),
+    row("POST", "/api-access/{id}/revoke", "/api-access/{none}/revoke", "", with(ACTED, 404)),
     row("GET", "/you", "/you", "", SEEN),
     row("POST", "/you/account", "/you/account", "account={root}", with(NOT_THEIRS, 403)),
     row("POST", "/you/account", "/you/account", "account={none}", with(NOT_THEIRS, 403)),
     // Only who is one of several asks to be known as one of them; these two have no address.
-    row("POST", "/you/user", "/you/user", "user={none}", [401, 403, 422, 403, 401, 401]),
-    row("POST", "/you/address", "/you/address", "", [401, 422, 403, 422, 401, 401]),
+    row("POST", "/you/user", "/you/user", "user={none}", columns(401, [403, 422, 403, 403], [403; 4], 403, [401; 2])),
+    row("POST", "/you/address", "/you/address", "", columns(401, [422, 403, 422, 422], [403; 4], 403, [401; 2])),
     // CloudStack lets these people in, so their accounts are open and there is nothing to see.
-    row("GET", "/suspended", "/suspended", "", [401, 303, 303, 303, 401, 401]),
-    row("POST", "/suspended/more-time", "/suspended/more-time", "reason=x", [401, 303, 303, 303, 401, 401]),
-    row("POST", "/sign-out", "/sign-out", "", [401, 303, 303, 303, 401, 401]),
+    row("GET", "/suspended", "/suspended", "", columns(401, [303; 4], [303; 4], 200, [401; 2])),
+    row("POST", "/suspended/more-time", "/suspended/more-time", "reason=x", DONE_BY_EACH),
+    row("POST", "/sign-out", "/sign-out", "", DONE_BY_EACH),
     // For strangers: they prove nothing here.
     row("GET", "/sign-in", "/sign-in", "", OPEN),
-    row("POST", "/sign-in/link", "/sign-in/link", "address=alice%40example.com", [303, 303, 303, 303, 303, 303]),
-    row("GET", "/sign-in/{name}", "/sign-in/none", "", [404, 404, 404, 404, 404, 404]),
-    row("GET", "/sign-in/{name}/callback", "/sign-in/none/callback", "", [400, 400, 400, 400, 400, 400]),
+    row("POST", "/sign-in/link", "/sign-in/link", "address=alice%40example.com", [303; CALLERS]),
+    row("GET", "/sign-in/{name}", "/sign-in/none", "", [404; CALLERS]),
+    row("GET", "/sign-in/{name}/callback", "/sign-in/none/callback", "", [400; CALLERS]),
     row("GET", "/link/{token}", "/link/none", "", DEAD_LINK),
     row("POST", "/link", "/link", "token=none", DEAD_LINK),
     // The link of a mail: whoever holds it, and nobody holds this one.
     row("GET", "/confirm-address/{token}", "/confirm-address/none", "", OPEN),
-    row("POST", "/confirm-address/{token}", "/confirm-address/none", "", [404, 404, 404, 404, 404, 404]),
+    row("POST", "/confirm-address/{token}", "/confirm-address/none", "", [404; CALLERS]),
     // Administrators.
     row("GET", "/admin/queue", "/admin/queue", "", ADMINS),
     row("POST", "/admin/queue/deletions/{id}/refuse", "/admin/queue/deletions/1/refuse", "message=x", BY_ADMINS),
@@ -272,7 +342,7 @@ pub(super) const ROWS: &[Row] = &[
     row("POST", "/api/v1/key-requests/{id}/revoke", "/api/v1/key-requests/1/revoke", "{}", with(WRITTEN, 409)),
     row("POST", "/api/v1/key-requests/{id}/secret", "/api/v1/key-requests/1/secret", "{}", with(WRITTEN, 409)),
     row("GET", "/healthz", "/healthz", "", OPEN),
-    row("GET", "/readyz", "/readyz", "", [503, 503, 503, 503, 503, 503]),
+    row("GET", "/readyz", "/readyz", "", [503; CALLERS]),
 ];
 
 /// The routes of a router, each with its methods, as the router itself tells them.
@@ -343,7 +413,7 @@ async fn every_route_has_a_row_and_every_row_its_route() {
 
 /// The callers at one place: their cookies, tokens of forms, and service tokens.
 pub(super) struct Callers {
-    cookies: HashMap<&'static str, (String, String)>,
+    cookies: HashMap<Caller, (String, String)>,
 }
 
 impl Callers {
@@ -353,7 +423,13 @@ impl Callers {
         place.clock.advance(Duration::from_secs(1));
         let number = place.cloud.calls().len();
         let mut cookies = HashMap::new();
-        for (name, caller) in [("owner", Caller::Owner), ("viewer", Caller::Viewer), ("admin", Caller::Admin)] {
+        let by_cloudstack = [
+            ("owner", Caller::Owner),
+            ("viewer", Caller::Viewer),
+            ("domain", Caller::DomainAdmin),
+            ("admin", Caller::Admin),
+        ];
+        for (name, caller) in by_cloudstack {
             place.as_caller(caller);
             // So many new sessions at one moment would be refused.
             place.clock.advance(Duration::from_millis(400));
@@ -361,21 +437,21 @@ impl Callers {
             let own = own_cookie(&place.open_page("/", &session).await).unwrap();
             let hash = token_hash(own.split_once('=').unwrap().1);
             let csrf = place.read_text(format!("select csrf from web_session where hash = '{hash}'")).await;
-            cookies.insert(name, (format!("{session}; {own}"), csrf));
+            cookies.insert(caller, (format!("{session}; {own}"), csrf));
+        }
+        for caller in Caller::ALL {
+            if caller.role_at_issuer().is_some() || caller == Caller::Link {
+                let token = format!("{caller:?}{number}");
+                let csrf = place.put_session_of(caller, &token).await;
+                cookies.insert(caller, (format!("{COOKIE}={token}"), csrf));
+            }
         }
         Self { cookies }
     }
 
     /// The cookies and the token of forms; empty for who has none.
     pub(super) fn session(&self, caller: Caller) -> (&str, &str) {
-        let name = match caller {
-            Caller::Owner => "owner",
-            Caller::Viewer => "viewer",
-            Caller::Admin => "admin",
-            Caller::Nobody | Caller::Read | Caller::Write => return ("", ""),
-        };
-        let (cookies, csrf) = &self.cookies[name];
-        (cookies, csrf)
+        self.cookies.get(&caller).map_or(("", ""), |(cookies, csrf)| (cookies, csrf))
     }
 }
 
@@ -412,6 +488,7 @@ impl Place {
             200,
             match caller {
                 Caller::Viewer => users(&[alice(), user(ADMIN, "bert", (ALICE, "alice"), 0, "User")]),
+                Caller::DomainAdmin => users(&[user(DORA_USER, "dora", (DORA, "dora"), 2, "DomainAdmin")]),
                 Caller::Admin => users(&[admin()]),
                 _ => users(&[alice()]),
             },
@@ -463,7 +540,12 @@ pub(super) struct Things {
 
 /// A place with what the table names.
 pub(super) async fn furnished() -> (Place, Things) {
-    let place = Place::open().await;
+    let place = Place::open_with(&[
+        ("BURSAR_WEB_PUBLIC_URL", "https://cloud.example.com"),
+        ("BURSAR_OIDC_CORP_ISSUER", ISSUER),
+        ("BURSAR_OIDC_CORP_CLIENT_ID", "bursar"),
+    ])
+    .await;
     for (name, scopes) in [("reader", "read"), ("writer", "write")] {
         let mut tx = place.app.store.begin().await.unwrap();
         people::insert_token(&mut tx, name, &token_hash(&format!("bursar_{name}")), scopes, "test", NOW).await.unwrap();
@@ -471,6 +553,7 @@ pub(super) async fn furnished() -> (Place, Things) {
     }
     let plan = place.put_plan().await;
     place.put_code().await;
+    place.put_people().await;
     let carol = put_account(&place.app, CAROL, "carol", 0, "User").await;
     let mut tx = place.app.store.begin().await.unwrap();
     let carol = cloud::get_account(&mut tx, carol).await.unwrap();
@@ -501,6 +584,84 @@ pub(super) async fn furnished() -> (Place, Things) {
 }
 
 impl Place {
+    /// dora's account; somebody of each role at the issuer; and bob's account, suspended, with a link to its page.
+    async fn put_people(&self) {
+        put_account(&self.app, DORA, "dora", 2, "DomainAdmin").await;
+        let mut tx = self.app.store.begin().await.unwrap();
+        for caller in Caller::ALL {
+            let Some(role) = caller.role_at_issuer() else { continue };
+            let binding = NewBinding {
+                issuer: ISSUER,
+                subject: role,
+                cloud_user_id: None,
+                account: if caller == Caller::IssuerAdmin { self.root } else { self.alice },
+                role,
+                by: "test",
+                rule_id: None,
+                address_id: None,
+            };
+            mapping::map(&mut tx, &binding, NOW).await.unwrap();
+        }
+        let seen = SeenAccount {
+            cloud_id: BOB.to_owned(),
+            name: "bob".to_owned(),
+            domain_id: ROOT.to_owned(),
+            domain_path: "ROOT".to_owned(),
+            account_type: 0,
+            role_type: "User".to_owned(),
+            state: "locked".to_owned(),
+        };
+        let (bob, _) = cloud::put_account(&mut tx, &seen, NOW).await.unwrap();
+        holds::place_hold(&mut tx, bob, "billing", "lock", "104.20 of 100.00 EUR were used", None, "enforce", NOW)
+            .await
+            .unwrap();
+        let link = NewLink {
+            purpose: "suspension",
+            account: bob,
+            cloud_user_id: "",
+            notice_id: None,
+            proof_hash: "",
+            recipient: "bob@example.com",
+            expires: NOW.plus(Duration::from_hours(240)),
+        };
+        links::insert_link(&mut tx, &link, NOW).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// The session of somebody whom an issuer or a link let in. Gives the token of its forms.
+    async fn put_session_of(&self, caller: Caller, token: &str) -> String {
+        let by_link = caller == Caller::Link;
+        let role = caller.role_at_issuer().unwrap_or("viewer");
+        let number = if by_link { "(select account_id from signed_link)" } else { "0" };
+        let bob: i64 = self.read_text(format!("select cast({number} as text)")).await.parse().unwrap();
+        let account = match caller {
+            Caller::Link => AccountId::new(bob),
+            Caller::IssuerAdmin => self.root,
+            _ => self.alice,
+        };
+        let now = crate::time::Clock::now(&self.clock);
+        let csrf = token_hash(&format!("{token} csrf"));
+        let session = WebSession {
+            kind: if by_link { "link" } else { "openid" }.to_owned(),
+            cloud_user_id: String::new(),
+            issuer: if by_link { String::new() } else { ISSUER.to_owned() },
+            subject: if by_link { String::new() } else { role.to_owned() },
+            link_id: by_link.then_some(1),
+            account_id: account,
+            home_account_id: account,
+            role: role.to_owned(),
+            username: format!("{caller:?}"),
+            proof_hash: String::new(),
+            csrf: csrf.clone(),
+            proven_ms: now.as_ms(),
+            expires_ms: now.plus(Duration::from_hours(1)).as_ms(),
+        };
+        let mut tx = self.app.store.begin().await.unwrap();
+        sessions::put_session(&mut tx, &token_hash(token), &session).await.unwrap();
+        tx.commit().await.unwrap();
+        csrf
+    }
+
     /// A code that gives something to everybody.
     async fn put_code(&self) {
         let terms = Code {
@@ -537,7 +698,14 @@ impl Place {
             .replace("{gateway}", &all.to_string())
             .replace("{foreign}", &foreign.to_string())
             .replace("{waiting}", &waiting.to_string())
-            .replace("{name}", if caller == Caller::Admin { "admin" } else { "alice" })
+            .replace(
+                "{name}",
+                match caller {
+                    Caller::Admin | Caller::IssuerAdmin => "admin",
+                    Caller::DomainAdmin => "dora",
+                    _ => "alice",
+                },
+            )
             .replace("{none}", "987654")
     }
 }
@@ -608,11 +776,9 @@ async fn every_caller_gets_what_the_table_says_and_who_is_refused_changes_nothin
                         row.route,
                         "/profile/address/give-up" | "/profile/picture/remove" | "/suspended/more-time"
                     );
-                    assert!(
-                        is_nothing_there || own.traces().await != before,
-                        "{caller:?} {} did nothing: a row that proves nothing",
-                        row.path
-                    );
+                    if !is_nothing_there && own.traces().await == before {
+                        wrong.push(format!("{caller:?} {} did nothing: a row that proves nothing", row.path));
+                    }
                 } else {
                     wrong.extend(look(&shared, &callers, caller, row, (prefix, things)).await);
                 }
