@@ -1,6 +1,7 @@
 //! Signing in: by CloudStack's session, by OpenID Connect, by a signed link; and who is mapped to which account (rules 18 to 22
 //! of the design). Over HTTP, with the stand-in's real sessions and a provider with keys of its own.
 
+mod check;
 mod cloudstack;
 mod links;
 mod mapping;
@@ -60,9 +61,19 @@ impl Place {
     }
 
     async fn open_with(database: Database, settings: &[(&str, &str)], build: impl FnOnce(&mut World)) -> Self {
+        Self::open_signing(database, Signs::Es256, settings, build).await
+    }
+
+    /// With a `corp` that signs so.
+    async fn open_signing(
+        database: Database,
+        signs: Signs,
+        settings: &[(&str, &str)],
+        build: impl FnOnce(&mut World),
+    ) -> Self {
         let at_once = |options: &mut bursar::standin::Options| options.job_delay_polls = 0;
         let mut cloud = Cloud::start_tuned(database, NOVEMBER, at_once, build).await;
-        let corp = Provider::start(&cloud.clock, Signs::Es256).await;
+        let corp = Provider::start(&cloud.clock, signs).await;
         let public = Provider::start(&cloud.clock, Signs::EdDsa).await;
         let mail = MailServer::start();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

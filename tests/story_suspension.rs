@@ -551,6 +551,34 @@ async fn a_stop_that_was_begun_is_not_driven_on_once_the_tenant_has_paid() {
 }
 
 #[tokio::test]
+async fn a_stop_that_was_begun_goes_no_further_once_somebody_else_locks_the_account_too() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        story.due_to_stop().await;
+        story.fault("suspendProject", FaultKind::CutBeforeAction);
+        let report = story.cloud.enforce().await;
+        assert!(report.stopped.is_empty() && story.state() == State::Disabled, "{report:?}");
+        // On a disabled account it changes nothing, and says what that person wants all the same.
+        story.cloud.standin.with(|world| world.lock_by_admin(story.bob.account));
+        let suspends = story.count("suspendProject");
+        story.cloud.enforce().await;
+        assert_eq!(story.outcome().await, "", "the lost call may still arrive");
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        let outcome = story.outcome().await;
+        assert!(outcome.contains("somebody else suspended the account too"), "{outcome}");
+        assert_eq!((story.count("suspendProject"), story.power(story.bob.in_project)), (suspends, Power::Running));
+        // Nobody opens it but who locked it; then what bursar stopped comes back.
+        assert_eq!((story.pay().await.restored.len(), story.state()), (0, State::Disabled));
+        story.cloud.standin.with(|world| world.enable_by_admin(story.bob.account));
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_start_lacks_room_for_is_tried_again_and_then_told() {
     on_each_database(|database| async {
         let story = Story::stopped(database, false).await;

@@ -89,6 +89,8 @@ pub(super) enum Drive {
     Conclude,
     /// To its end: a decision of this run wants it.
     GoOn,
+    /// What was sent is concluded, and nothing more is taken down: the intent ends as far as it came.
+    End,
 }
 
 /// How an intent ended.

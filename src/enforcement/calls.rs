@@ -243,6 +243,21 @@ impl Actor<'_> {
         })
     }
 
+    /// Waits for the end of every call of an intent that is open, and sends none. Gives what can not be found out now.
+    pub(super) async fn conclude_calls(&self, intent: &str, patience: Duration) -> Result<Option<String>, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let calls = rows::list_calls(&mut tx, intent).await?;
+        tx.commit().await?;
+        for call in calls.into_iter().filter(|call| call.state == "open") {
+            let job = Uuid::parse_str(&call.job_id).unwrap_or_default();
+            let waiting = Waiting { row: call.id, job, claimed: Timestamp::from_ms(call.claimed_ms) };
+            if let CallEnd::Unknown(why) = self.end_of(waiting, patience).await? {
+                return Ok(Some(format!("{} {}: {why}", call.command, call.target)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Writes the row of a call under the fence. None: another process has the lease.
     async fn claim(&self, intent: &str, act: &Act, before: Option<&str>) -> Result<Option<(i64, Uuid)>, Error> {
         let now = self.enforcer.clock.now();

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ids::{DecisionId, RunId},
-    policy::Rung,
+    policy::{Outcome, Rung},
     store::{
         Tx,
         enforcement::{self as rows, NewDecision},
@@ -33,6 +33,7 @@ pub(super) async fn store_plan<'p>(
     count_for_metrics(plan);
     crate::telemetry::metrics::intents_open(rows::list_open_intents(tx).await?.len() as u64);
     let newest = rows::list_newest_decisions(tx).await?;
+    let carried_out = rows::list_carried_out(tx).await?;
     let reached = policy_rows::list_reached(tx).await?;
     let mut decisions = Vec::new();
     for planned in &plan.accounts {
@@ -45,6 +46,8 @@ pub(super) async fn store_plan<'p>(
                 && row.rung == rung
                 && row.reason == reason
                 && (row.dry_run == 1) == only_rehearsed
+                // What it decided was done: to do it again is another decision, with figures of its own.
+                && !(carried_out.contains(&row.id) && leads_to_an_act(decision.outcome))
                 && Timestamp::from_ms(row.decided_ms).plus(DECISION_REPEATS_AFTER) > now
         });
         let id = match stored {
@@ -126,6 +129,10 @@ fn count_for_metrics(plan: &Plan) {
         .map(|row| row.standing.payer)
         .collect();
     crate::telemetry::metrics::payers_over_limit(over.len() as u64);
+}
+
+const fn leads_to_an_act(outcome: Outcome) -> bool {
+    outcome.step_down().is_some() || matches!(outcome, Outcome::Restore)
 }
 
 /// The figures behind a decision, as they are stored.

@@ -91,6 +91,10 @@ pub async fn follow_up<'p>(
                 match actor.end_stop(&intent, account).await? {
                     Some(done) => done,
                     None if outcome == Outcome::Wait => continue,
+                    // Somebody else wants it suspended too, so there is enough perhaps, and what that person means to run runs.
+                    None if is_held_by_others(actor, account).await? => {
+                        Box::pin(actor.advance(&intent, account, (Drive::End, patience))).await?
+                    }
                     // Disabled already, and to stay so: its projects and machines follow.
                     None => {
                         count_again(actor, row).await?;
@@ -127,6 +131,13 @@ pub(super) async fn end_what_leads_down(actor: &Actor<'_>, account: &Account) ->
         Done::No(why) | Done::Started(why) => why,
     };
     Ok(Some(format!("{}: an interrupted {}: {how}", account.full_name(), open.action)))
+}
+
+async fn is_held_by_others(actor: &Actor<'_>, account: &Account) -> Result<bool, Error> {
+    let mut tx = actor.enforcer.store.read().await?;
+    let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
+    tx.commit().await?;
+    Ok(holds.iter().any(|hold| hold.owner != "billing"))
 }
 
 /// What is still to be done to an account that goes down counts for the fuse of the day on which it is done.

@@ -77,6 +77,9 @@ impl Actor<'_> {
         if drive == Drive::Conclude && self.is_unfinished(intent, account, &read).await? {
             return Ok(Done::Started("its projects and machines are followed up".to_owned()));
         }
+        if drive == Drive::End {
+            return self.leave_the_rest(intent, account, &read, patience).await;
+        }
         if let Some(why) = self.suspend_projects(intent, account, patience).await? {
             return Ok(Done::Started(format!("{why}; the next run looks again")));
         }
@@ -118,6 +121,39 @@ impl Actor<'_> {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Ends a stop as far as it came: what was sent is concluded, and what it did not reach stays as it is.
+    async fn leave_the_rest(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        read: &cloudstack::Account,
+        patience: Duration,
+    ) -> Result<Done, Error> {
+        if let Some(why) = self.conclude_calls(&intent.id, patience).await? {
+            return Ok(Done::Started(format!("{why}; the next run looks again")));
+        }
+        let mut tx = self.enforcer.store.read().await?;
+        let notes = acting::list_project_notes(&mut tx, Some(account.id)).await?;
+        let calls = acting::list_calls(&mut tx, &intent.id).await?;
+        tx.commit().await?;
+        for note in notes.iter().filter(|note| note.state == "noted") {
+            let Ok(id) = note.project_id.parse() else { continue };
+            let was_asked = calls.iter().any(|call| call.command == "suspendProject" && call.target == note.project_id);
+            match self.client.get_project(id).await? {
+                None => self.put_project(note, "gone", "it is no longer in CloudStack", true).await?,
+                Some(read) if was_asked && read.state.as_deref() == Some("Suspended") => {
+                    self.put_project(note, "suspended", "", false).await?;
+                }
+                Some(_) => self.put_project(note, "left", "somebody else suspended the account too", true).await?,
+            }
+        }
+        let running = self.compare(intent, account, read).await?;
+        let words = self.stop_in_words(account, &running).await?;
+        let outcome = format!("{words}; left so, since somebody else suspended the account too");
+        self.finish(intent, account, End { worked: true, state_after: Some("disabled"), outcome: &outcome }).await?;
+        Ok(Done::Yes)
     }
 
     /// From here on the account is stopped by us, whatever comes: a restore knows it from the hold.

@@ -13,12 +13,12 @@ use std::{
 
 use openidconnect::{
     AccessTokenHash, AsyncHttpClient, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
-    CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier,
-    TokenResponse as _,
+    CsrfToken, HttpRequest, HttpResponse, IssuerUrl, JsonWebKey as _, JwsSigningAlgorithm as _, Nonce,
+    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope,
+    SignatureVerificationError, SubjectIdentifier, TokenResponse as _,
     core::{
-        CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdTokenClaims, CoreJwsSigningAlgorithm,
-        CoreProviderMetadata, CoreUserInfoClaims,
+        CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdTokenClaims, CoreJsonWebKey, CoreJsonWebKeyUse,
+        CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreUserInfoClaims,
     },
 };
 use url::Url;
@@ -26,6 +26,7 @@ use url::Url;
 use crate::{
     config,
     email::EmailAddress,
+    random::RandomSource,
     secrets::Secret,
     time::{Clock, Timestamp},
 };
@@ -106,6 +107,28 @@ pub struct Seal {
     pub verifier: Secret,
 }
 
+/// What an issuer said when nobody was to be signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// Keys of a kind that tokens are taken with.
+    pub keys: usize,
+    /// Scopes of the configuration that it does not offer; empty where it does not tell what it offers.
+    pub unknown_scopes: Vec<String>,
+    /// Whether it knows bursar.
+    pub client: ClientWord,
+}
+
+/// Whether an issuer knows bursar as its client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientWord {
+    /// It does.
+    Known,
+    /// It does not, or the secret is another one; with its word for it.
+    Refused(String),
+    /// It did not say.
+    Untold(String),
+}
+
 /// The issuers of the configuration, with what is known of them. Cheap to clone.
 #[derive(Clone)]
 pub struct Issuers {
@@ -165,6 +188,31 @@ impl Issuers {
             request = request.add_scope(Scope::new(scope.clone()));
         }
         Ok(request.url().0)
+    }
+
+    /// Whether somebody could sign in: discovery and keys are read, and a made-up code is handed in, which an issuer refuses
+    /// (RFC 6749, 5.2) as `invalid_grant` where it knows the client, and as `invalid_client` where it does not.
+    pub async fn look(&self, name: &str, redirect: &str, random: &dyn RandomSource) -> Result<Outlook, Error> {
+        let known = self.known(name)?;
+        let metadata = known.metadata(self.clock.now(), Duration::ZERO).await?;
+        let keys = metadata.jwks().keys().iter().filter(|key| signs(key)).count();
+        let offered = metadata.scopes_supported();
+        let unknown_scopes =
+            known.settings.scopes.iter().filter(|scope| {
+                offered.is_some_and(|offered| !offered.iter().any(|one| one.as_str() == scope.as_str()))
+            });
+        let unknown_scopes = unknown_scopes.cloned().collect();
+        let made_up = || Secret::new(random.hex(32));
+        let seal = Seal { state: made_up(), nonce: made_up(), verifier: made_up() };
+        let client = match known.exchange(metadata, redirect, &seal, made_up().expose()).await {
+            Err(Error::Refused(why)) if why == "invalid_grant" => ClientWord::Known,
+            Err(Error::Refused(why)) if matches!(why.as_str(), "invalid_client" | "unauthorized_client") => {
+                ClientWord::Refused(why)
+            }
+            Err(error) => ClientWord::Untold(error.to_string()),
+            Ok(_) => ClientWord::Untold("it took a code that was made up".to_owned()),
+        };
+        Ok(Outlook { keys, unknown_scopes, client })
     }
 
     /// Who came back with a code. `issuer` is what the answer itself names (RFC 9207), if it does.
@@ -287,7 +335,7 @@ impl Known {
         request.request_async(&carrier).await.map_err(|error| match error {
             RequestTokenError::Request(NoAnswer(why)) => Error::Silent(why),
             // The description is the issuer's free text: it may repeat the code.
-            RequestTokenError::ServerResponse(answer) => Error::Refused(bounded(&format!("{:?}", answer.error()))),
+            RequestTokenError::ServerResponse(answer) => Error::Refused(bounded(answer.error().as_ref())),
             RequestTokenError::Parse(..) => Error::Wrong("the token endpoint's answer can not be read".to_owned()),
             RequestTokenError::Other(why) => Error::Wrong(bounded(&why)),
         })
@@ -390,6 +438,16 @@ impl Unverified {
             Self::Wrong(why) => Error::Wrong(why),
         }
     }
+}
+
+/// Whether a key is of a kind that tokens are taken with.
+fn signs(key: &CoreJsonWebKey) -> bool {
+    ALGORITHMS.iter().any(|algorithm| match algorithm.key_type() {
+        Some(kind) => {
+            kind == *key.key_type() && key.key_use().is_none_or(|usage| *usage == CoreJsonWebKeyUse::Signature)
+        }
+        None => false,
+    })
 }
 
 fn name_of(claims: &CoreIdTokenClaims) -> String {

@@ -27,6 +27,8 @@ pub enum Area {
     Enforcement,
     /// Whether warnings reach anybody.
     Mail,
+    /// Whether OpenID issuers can sign people in.
+    SignIn,
     /// Accounts, people and roles.
     People,
 }
@@ -43,6 +45,7 @@ impl Area {
             Self::Usage => "Usage",
             Self::Enforcement => "Enforcement",
             Self::Mail => "Mail",
+            Self::SignIn => "Sign-in",
             Self::People => "Accounts and people",
         }
     }

@@ -1,6 +1,6 @@
 //! Decisions, notices, holds and intents.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{
@@ -177,6 +177,17 @@ pub async fn list_newest_decisions(tx: &mut Tx) -> Result<HashMap<i64, DecisionR
          where id in (select max(id) from decision group by account_id) order by account_id"
     )?;
     Ok(rows.into_iter().map(|row| (row.account_id, row)).collect())
+}
+
+/// The decisions, of the newest of every account, that led to an act which was done.
+pub async fn list_carried_out(tx: &mut Tx) -> Result<HashSet<i64>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64,),
+        "select distinct decision_id from intent where state = 'done' \
+           and decision_id in (select max(id) from decision group by account_id)"
+    )?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// The newest decisions of an account.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -18,8 +18,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD, engine::general_pur
 use bursar::time::{Clock as _, ManualClock};
 use ring::{
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+    },
 };
+use rsa::{pkcs8::EncodePrivateKey as _, rand_core::OsRng};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -29,8 +32,10 @@ pub const CLIENT: &str = "bursar-client";
 pub const SECRET: &str = "s3cret:with/odd+signs";
 
 /// How a provider signs.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signs {
+    /// As most issuers do; what OpenID Connect Core, 15.1, wants of each of them.
+    Rs256,
     Es256,
     EdDsa,
 }
@@ -64,6 +69,8 @@ pub enum Fault {
     AnswersForAnother,
     /// Says no.
     Denies,
+    /// Has no key to sign with.
+    NoKeys,
 }
 
 /// A person who signs in there.
@@ -107,13 +114,28 @@ struct Inside {
 }
 
 enum Key {
+    Rs256(Arc<RsaKeyPair>),
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
 }
 
+/// RSA keys take long to make, so they are made once and dealt out in turn: the next one is always another one.
+static RSA_KEYS: LazyLock<Mutex<Vec<Arc<RsaKeyPair>>>> = LazyLock::new(|| {
+    let make = || {
+        let key = rsa::RsaPrivateKey::new(&mut OsRng, 2048).unwrap().to_pkcs8_der().unwrap();
+        Arc::new(RsaKeyPair::from_pkcs8(key.as_bytes()).unwrap())
+    };
+    Mutex::new((0..2).map(|_| make()).collect())
+});
+
 fn key(signs: Signs) -> Key {
     let random = SystemRandom::new();
     match signs {
+        Signs::Rs256 => {
+            let mut keys = RSA_KEYS.lock().unwrap();
+            keys.rotate_left(1);
+            Key::Rs256(Arc::clone(&keys[0]))
+        }
         Signs::Es256 => {
             let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
             Key::Es256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap())
@@ -127,6 +149,7 @@ fn key(signs: Signs) -> Key {
 impl Key {
     fn name(&self) -> &'static str {
         match self {
+            Self::Rs256(_) => "RS256",
             Self::Es256(_) => "ES256",
             Self::EdDsa(_) => "EdDSA",
         }
@@ -135,6 +158,11 @@ impl Key {
     fn public(&self, kid: u32) -> Value {
         let kid = format!("key-{kid}");
         match self {
+            Self::Rs256(pair) => {
+                let public = ring::rsa::PublicKeyComponents::<Vec<u8>>::from(pair.public());
+                json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid,
+                    "n": B64.encode(&public.n), "e": B64.encode(&public.e) })
+            }
             Self::Es256(pair) => {
                 let point = pair.public_key().as_ref();
                 json!({ "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid,
@@ -149,6 +177,11 @@ impl Key {
 
     fn sign(&self, text: &str) -> Vec<u8> {
         match self {
+            Self::Rs256(pair) => {
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
+                signature
+            }
             Self::Es256(pair) => pair.sign(&SystemRandom::new(), text.as_bytes()).unwrap().as_ref().to_vec(),
             Self::EdDsa(pair) => pair.sign(text.as_bytes()).as_ref().to_vec(),
         }
@@ -253,15 +286,21 @@ async fn discovery(State(provider): State<Provider>) -> Response {
         "userinfo_endpoint": at("/userinfo"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256", "EdDSA", "HS256", "none"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-        "code_challenge_methods_supported": ["S256"],
+        "code_challenge_methods_supported": ["S256"], "scopes_supported": ["openid", "profile", "email"],
     }))
     .into_response()
 }
 
 async fn jwks(State(provider): State<Provider>) -> Json<Value> {
     let key = provider.with(|inside| inside.key.public(inside.kid));
-    // A key of a kind that nobody knows stands beside it: key sets of large issuers have such.
-    Json(json!({ "keys": [{ "kty": "odd", "kid": "odd" }, key] }))
+    // A key of a kind that nobody knows stands beside it, and one for another use: key sets of large issuers have such.
+    let mut other = key.clone();
+    (other["use"], other["kid"]) = (json!("enc"), json!("other"));
+    let odd = json!({ "kty": "odd", "kid": "odd" });
+    if provider.with(|inside| inside.fault) == Fault::NoKeys {
+        return Json(json!({ "keys": [odd, other] }));
+    }
+    Json(json!({ "keys": [odd, other, key] }))
 }
 
 /// The person is signed in there already, so the answer comes at once.
@@ -329,6 +368,9 @@ async fn token(
             .as_ref()
             .is_some_and(|granted| granted.challenge == challenge && granted.redirect_uri == get("redirect_uri"));
     provider.with(|inside| inside.exchanges.push(fits));
+    if !client_fits(&headers, &form) {
+        return (StatusCode::UNAUTHORIZED, Json(json!({ "error": "invalid_client" }))).into_response();
+    }
     let Some(granted) = granted.filter(|_| fits) else {
         return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant" }))).into_response();
     };
@@ -360,7 +402,7 @@ fn id_token(provider: &Provider, granted: &Granted, fault: Fault, access: &str) 
         "iss": provider.issuer, "sub": granted.person.sub, "aud": CLIENT, "exp": now + 300, "iat": now, "nonce": granted.nonce,
         "name": granted.person.name, "auth_time": now, "azp": CLIENT,
     });
-    if algorithm == "ES256" {
+    if algorithm != "EdDSA" {
         claims["at_hash"] = json!(half_hash(access, algorithm));
     }
     if let (Some(email), false) = (&granted.person.email, by_userinfo) {

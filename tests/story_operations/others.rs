@@ -67,3 +67,31 @@ async fn a_lock_without_an_event_after_somebody_enabled_the_account_is_not_built
     })
     .await;
 }
+
+#[tokio::test]
+async fn each_lock_of_an_account_that_somebody_enabled_has_a_decision_and_figures_of_its_own() {
+    on_each_database(|database| async {
+        let mut cloud = due(database, &["bob"]).await;
+        cloud.reconfigure("POLICY_ON_DRIFT", "suspend").await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        let bob = id_of(&cloud, "bob").await;
+        for _ in 0..3 {
+            cloud.standin.with(|world| world.enable_by_admin(bob));
+            cloud.pass(HOUR);
+            assert_eq!(cloud.round().await.locked, ["ROOT/bob"]);
+        }
+        let account = cloud.account("bob").await.id;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let intents = rows::list_intents(&mut tx, Some(account), 10).await.unwrap();
+        let decisions = rows::list_decisions(&mut tx, account, 10).await.unwrap();
+        assert_eq!(intents.len(), 4);
+        let mut sentences = std::collections::BTreeSet::new();
+        for intent in &intents {
+            let decision = decisions.iter().find(|row| row.id == intent.decision_id).unwrap();
+            assert!(decision.decided_ms <= intent.created_ms && intent.created_ms - decision.decided_ms < 60_000);
+            sentences.insert(&decision.sentence);
+        }
+        assert_eq!(sentences.len(), 4, "each tells what was used by then: {sentences:?}");
+    })
+    .await;
+}

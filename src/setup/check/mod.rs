@@ -9,6 +9,7 @@ mod mail;
 mod people;
 mod service;
 mod settings;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -19,7 +20,7 @@ pub use super::{
     mounts::{Mount, local_file_system},
     report::{Area, CheckReport, Line, Verdict},
 };
-use crate::{cloudstack::Error, config::Config, rating::PriceBook, time::Clock};
+use crate::{cloudstack::Error, config::Config, random::SystemRandom, rating::PriceBook, time::Clock};
 
 /// Most names in one line; the count says the rest.
 const NAMES_SHOWN: usize = 8;
@@ -30,8 +31,10 @@ pub async fn check(config: &Config, clock: Arc<dyn Clock>) -> CheckReport {
     configuration(config, &mut report);
     data::look(config, &mut report).await;
     prices(config, &mut report);
+    let by_issuers = Arc::clone(&clock);
     cloud::look(config, clock, &mut report).await;
     mail::look(config, &mut report).await;
+    sign_in::look(config, by_issuers, &SystemRandom, &mut report).await;
     report
 }
 
