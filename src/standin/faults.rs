@@ -38,6 +38,8 @@ pub enum FaultKind {
     DelayFor(Duration),
     /// The call is not done; this HTTP status with a short HTML body comes back (503, 429, 502, …).
     Status(u16),
+    /// The call is not done: the management server prepares for a shutdown and takes no new jobs (facts 1.6).
+    NoNewJobs,
     /// The connection is cut and nothing was done.
     CutBeforeAction,
     /// The call is done, but its connection is cut before the answer.

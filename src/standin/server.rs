@@ -197,6 +197,15 @@ async fn act(shared: &Shared, connection: &Connection, incoming: &Incoming, faul
             content_type: "text/html",
             body: format!("<html><body><h1>{status}</h1></body></html>"),
         },
+        Some(FaultKind::NoNewJobs) => Outgoing::Raw {
+            status: 503,
+            content_type: "application/json;charset=utf-8",
+            body: serde_json::json!({ format!("{}response", incoming.command().to_ascii_lowercase()): {
+                "uuidList": [], "errorcode": 503,
+                "errortext": "Maintenance or Shutdown has been initiated on this management server. Can not accept new jobs",
+            } })
+            .to_string(),
+        },
         Some(FaultKind::CutBeforeAction) => {
             connection.cut();
             Outgoing::Nothing

@@ -427,12 +427,16 @@ impl World {
 
     /// Locks an account the way an administrator does by hand, with its event.
     pub fn lock_by_admin(&mut self, account: CloudId) {
+        self.lock_by(self.admin, account);
+    }
+
+    /// Locks an account by hand in the name of any user, with its event.
+    pub fn lock_by(&mut self, user: CloudId, account: CloudId) {
         let about = self.about_account("ACCOUNT.DISABLE", account);
-        let admin = self.admin;
         if let Some(row) = self.accounts.get_mut(account).filter(|row| row.state == State::Enabled) {
             row.state = State::Locked;
         }
-        self.job_events(&about, admin, account, LOCK_SCHEDULED, Some(LOCK_STARTED));
+        self.job_events(&about, user, account, LOCK_SCHEDULED, Some(LOCK_STARTED));
     }
 
     /// Disables an account the way an administrator does by hand, with its event; its machines are stopped.
@@ -497,6 +501,13 @@ impl World {
     pub fn set_user_key_access(&mut self, user: CloudId, access: Option<bool>) {
         if let Some(user) = self.users.get_mut(user) {
             user.key_access = access;
+        }
+    }
+
+    /// Sets a user's address, as somebody who edits the user would.
+    pub fn set_user_email(&mut self, user: CloudId, email: &str) {
+        if let Some(user) = self.users.get_mut(user) {
+            user.email = Some(email.to_owned());
         }
     }
 
