@@ -152,6 +152,13 @@ impl Story {
         holds.into_iter().find(|hold| hold.owner == "billing").map(|hold| hold.rung)
     }
 
+    /// Who holds bob.
+    async fn holds(&self) -> Vec<String> {
+        let account = self.cloud.account("bob").await;
+        let mut tx = self.cloud.app.store.read().await.unwrap();
+        rows::list_holds(&mut tx, Some(account.id)).await.unwrap().into_iter().map(|hold| hold.owner).collect()
+    }
+
     /// How the newest action on bob ended, in words.
     async fn outcome(&self) -> String {
         let account = self.cloud.account("bob").await;
@@ -249,6 +256,7 @@ async fn a_restricted_account_that_somebody_locks_gets_its_limits_back_once_it_i
     on_each_database(|database| async {
         let story = Story::restricted(database).await;
         let restricted = story.limits(story.bob.account);
+        story.cloud.pass(HOUR);
         story.cloud.standin.with(|world| world.lock_by_admin(story.bob.account));
         story.cloud.pay("bob", "500").await;
         story.cloud.pass(HOUR);
@@ -256,6 +264,7 @@ async fn a_restricted_account_that_somebody_locks_gets_its_limits_back_once_it_i
         assert_eq!((report.restored.len(), story.state()), (0, State::Locked), "{report:?}");
         assert_eq!(story.limits(story.bob.account), restricted);
         assert_eq!(story.count("enableAccount"), 0, "not bursar's to open");
+        assert_eq!(story.holds().await, ["billing", "admin"], "the lock by hand is seen in the events");
         story.cloud.standin.with(|world| world.set_account_state(story.bob.account, State::Enabled));
         story.cloud.pass(HOUR);
         story.cloud.round().await;
@@ -496,6 +505,43 @@ async fn every_lost_answer_of_a_stop_and_its_restore_ends_the_same() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_cloud_that_takes_no_new_jobs_for_hours_counts_as_no_try_neither_way() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        story.due_to_stop().await;
+        let closed = |command: &str| {
+            let fault = Fault { command: Some(command.to_owned()), calls: 1_000, kind: FaultKind::NoNewJobs };
+            story.cloud.standin.with(|world| world.faults().push(fault));
+        };
+        closed("suspendProject");
+        for _ in 0..8 {
+            let report = story.cloud.enforce().await;
+            assert!(report.stopped.is_empty(), "{report:?}");
+            story.cloud.clock.advance(Duration::from_mins(5));
+        }
+        assert_eq!(story.power(story.bob.in_project), Power::Running);
+        story.cloud.standin.with(|world| world.faults().clear());
+        story.cloud.enforce().await;
+        assert_eq!(story.power(story.bob.in_project), Power::Stopped, "no project is forgotten");
+        // And the way back: the account opens, and what ran starts hours later.
+        closed("startVirtualMachine");
+        closed("activateProject");
+        story.pay().await;
+        for _ in 0..12 {
+            story.cloud.clock.advance(Duration::from_mins(10));
+            story.cloud.enforce().await;
+        }
+        assert_eq!((story.state(), story.power(story.bob.first)), (State::Enabled, Power::Stopped));
+        story.cloud.standin.with(|world| world.faults().clear());
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        story.cloud.enforce().await;
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Client, Error, Page, envelope::Entry, fields, params::Params};
+use super::{Client, Error, Page, User, envelope::Entry, fields, params::Params};
 use crate::{ids::CloudId, time::Timestamp};
 
 /// Which events to list; newest first.
@@ -64,6 +64,40 @@ pub struct Event {
 }
 
 impl Entry for Event {}
+
+/// A user of bursar's own, as events tell of it. A name alone does not: it is unique in its domain only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnUser {
+    /// The user's name.
+    pub username: String,
+    /// Its account's name.
+    pub account: Option<String>,
+    /// Its account's domain.
+    pub domain_id: Option<CloudId>,
+}
+
+impl OwnUser {
+    /// Of what CloudStack says about the user.
+    pub fn of(user: User) -> Self {
+        Self { username: user.username, account: user.account, domain_id: user.domain_id }
+    }
+
+    /// Whether it was this user who acted. None: the event does not tell, and its siblings do. `Scheduled` rows name the
+    /// account that was acted upon, those of the later states the account of who acted (recorded 204).
+    pub fn acted(&self, event: &Event) -> Option<bool> {
+        if event.username.as_deref() != Some(self.username.as_str()) {
+            return Some(false);
+        }
+        if event.state.as_deref() == Some("Scheduled") {
+            return None;
+        }
+        let same = |own: Option<&str>, theirs: Option<&str>| own.is_none() || theirs.is_none() || own == theirs;
+        let domains = (self.domain_id.map(|id| id.to_string()), event.domain_id.map(|id| id.to_string()));
+        Some(
+            same(self.account.as_deref(), event.account.as_deref()) && same(domains.0.as_deref(), domains.1.as_deref()),
+        )
+    }
+}
 
 impl Client {
     /// One page of events.

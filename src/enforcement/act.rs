@@ -8,7 +8,7 @@ use super::{
     tell,
 };
 use crate::{
-    cloudstack::{self, Client},
+    cloudstack::{self, Client, OwnUser},
     ids::{AccountId, CloudId, DecisionId, RunId},
     policy::Rung,
     store::{
@@ -49,6 +49,8 @@ pub struct Actor<'a> {
     pub(super) by_order: bool,
     /// The name of the user whose key the enforcer uses: its events are ours.
     pub(super) own_name: Option<String>,
+    /// The same with its account and domain: elsewhere somebody else may have the name.
+    pub(super) own: Option<OwnUser>,
 }
 
 /// The id of an account in CloudStack.
@@ -106,8 +108,9 @@ pub(super) struct End<'a> {
 impl<'a> Actor<'a> {
     /// Gets ready to act: finds out under which name CloudStack knows the enforcer.
     pub async fn new(enforcer: &'a Enforcer<'a>, client: &'a Client, run: RunId, fence: i64) -> Result<Self, Error> {
-        let own_name = client.own_user().await?.map(|user| user.username);
-        Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), by_order: false, own_name })
+        let own = client.own_user().await?.map(OwnUser::of);
+        let own_name = own.as_ref().map(|own| own.username.clone());
+        Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), by_order: false, own_name, own })
     }
 
     /// From now on a person's order is carried out, also while enforcement is paused.

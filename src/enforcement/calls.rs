@@ -61,6 +61,9 @@ pub(super) enum CallEnd {
     Ended(String),
     /// CloudStack declined it, and nothing was done.
     Refused(String),
+    /// CloudStack takes no changes at this moment (it prepares for maintenance, is busy, or does not accept the caller): nothing was
+    /// done, and it is no try.
+    NotNow(String),
     /// CloudStack does not know its job, and the request can not arrive any more.
     NeverWas,
     /// It can not be found out now; the next run looks again.
@@ -166,13 +169,14 @@ impl Actor<'_> {
         Ok(calls.into_iter().rev().find(|call| call.command == act.command() && call.target == target))
     }
 
-    /// How many calls of this command and target the intent has made.
+    /// How many calls of this command and target of the intent CloudStack has answered.
     pub(super) async fn count_calls(&self, intent: &str, act: &Act) -> Result<usize, Error> {
         let mut tx = self.enforcer.store.read().await?;
         let calls = rows::list_calls(&mut tx, intent).await?;
         tx.commit().await?;
         let target = act.target();
-        Ok(calls.iter().filter(|call| call.command == act.command() && call.target == target).count())
+        let answered = |call: &&CallRow| call.command == act.command() && call.target == target && call.state != "lost";
+        Ok(calls.iter().filter(answered).count())
     }
 
     /// Whether a further call may go out: not paused, and the lease still ours.
@@ -234,6 +238,11 @@ impl Actor<'_> {
                     self.close_call(row, "lost", &text).await?;
                     Step::End(CallEnd::Unknown(format!("the outcome is not known: {text}")))
                 }
+            }
+            Err(error @ (cloudstack::Error::Retry { .. } | cloudstack::Error::Unauthorized { .. })) => {
+                let why = error.to_string();
+                self.close_call(row, "lost", &why).await?;
+                Step::End(CallEnd::NotNow(why))
             }
             Err(error) => {
                 let why = error.to_string();
@@ -310,7 +319,7 @@ impl Actor<'_> {
             CallEnd::Ended(why) | CallEnd::Refused(why) => self.close_call(row, "failed", why).await?,
             CallEnd::NeverWas => self.close_call(row, "lost", "CloudStack knows no such job").await?,
             // The row stays open: the next run looks again.
-            CallEnd::Unknown(_) => {}
+            CallEnd::Unknown(_) | CallEnd::NotNow(_) => {}
         }
         Ok(end)
     }

@@ -9,6 +9,7 @@ use super::{
     switches,
 };
 use crate::{
+    cloudstack::OwnUser,
     store::{
         StoreError, Tx,
         cloud::{self, Account},
@@ -68,7 +69,7 @@ pub async fn find(enforcer: &Enforcer<'_>) -> Result<Differences, Error> {
     };
     let listed = client.list_accounts().await?;
     let present = guards::present_version(client).await?;
-    let own = client.own_user().await?.map(|user| user.username);
+    let own = client.own_user().await?.map(OwnUser::of);
     let mut tx = enforcer.store.read().await?;
     found.unconfirmed = marker::find_unconfirmed(&mut tx).await?;
     found.version =

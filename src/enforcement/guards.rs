@@ -13,7 +13,7 @@ use super::{
     switches,
 };
 use crate::{
-    cloudstack::{self, Client, EventFilter},
+    cloudstack::{self, Client, EventFilter, OwnUser},
     ids::{AccountId, PayerId},
     policy::Block,
     store::{
@@ -185,7 +185,7 @@ pub struct UnknownAct {
 pub(super) async fn unknown_acts(
     enforcer: &Enforcer<'_>,
     client: &Client,
-    own_name: &str,
+    own: &OwnUser,
     now: Timestamp,
 ) -> Result<Option<Vec<UnknownAct>>, Error> {
     let mut tx = enforcer.store.read().await?;
@@ -197,7 +197,7 @@ pub(super) async fn unknown_acts(
     tx.commit().await?;
     let mut unknown = Vec::new();
     for act in ACTS {
-        let Some(events) = own_events(client, act, own_name, since).await? else { return Ok(None) };
+        let Some(events) = own_events(client, act, own, since).await? else { return Ok(None) };
         for (cloud_id, at) in events {
             let account = accounts.get(&cloud_id);
             if account.is_some_and(|account| explained(&intents, account.id, at)) {
@@ -227,7 +227,7 @@ fn explained(intents: &[IntentSpan], account: AccountId, at: Timestamp) -> bool 
 async fn own_events(
     client: &Client,
     act: &str,
-    own_name: &str,
+    own: &OwnUser,
     since: Timestamp,
 ) -> Result<Option<Vec<(String, Timestamp)>>, Error> {
     let mut found = Vec::new();
@@ -246,8 +246,9 @@ async fn own_events(
         };
         let rows = events.rows();
         for event in events.items {
+            let ours = own.acted(&event) == Some(true);
             if let (Some(id), Some(at)) = (event.resource_id, event.created)
-                && event.username.as_deref() == Some(own_name)
+                && ours
                 && at >= since
             {
                 found.push((id.to_string(), at));
@@ -262,13 +263,9 @@ async fn own_events(
 }
 
 /// Looks for acts that the database does not know, and holds up enforcement where there are any. True: go on.
-pub(super) async fn own_acts_are_known(
-    enforcer: &Enforcer<'_>,
-    client: &Client,
-    own_name: &str,
-) -> Result<bool, Error> {
+pub(super) async fn own_acts_are_known(enforcer: &Enforcer<'_>, client: &Client, own: &OwnUser) -> Result<bool, Error> {
     let now = enforcer.clock.now();
-    let Some(unknown) = unknown_acts(enforcer, client, own_name, now).await? else { return Ok(true) };
+    let Some(unknown) = unknown_acts(enforcer, client, own, now).await? else { return Ok(true) };
     let mut tx = enforcer.store.begin().await?;
     let Some(first) = unknown.last() else {
         // Events that are written late are looked at once more; what was confirmed is not.
@@ -280,9 +277,10 @@ pub(super) async fn own_acts_are_known(
         return Ok(true);
     };
     let why = format!(
-        "CloudStack's log tells of {} acts by bursar's own user {own_name} that this database knows nothing of (the first: {} \
+        "CloudStack's log tells of {} acts by bursar's own user {} that this database knows nothing of (the first: {} \
          of {} at {}): it is older than the cloud, or somebody else uses bursar's keys",
         unknown.len(),
+        own.username,
         first.act,
         first.account,
         first.at

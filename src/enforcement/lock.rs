@@ -26,7 +26,7 @@ impl Actor<'_> {
         };
         let (ours, why) = match end {
             CallEnd::Unknown(why) => return Ok(Done::Started(format!("{why}; the next run looks again"))),
-            CallEnd::Refused(why) => return self.give_up(intent, account, None, &why).await,
+            CallEnd::Refused(why) | CallEnd::NotNow(why) => return self.give_up(intent, account, None, &why).await,
             CallEnd::Ended(why) => (true, why),
             CallEnd::NeverWas => (false, "CloudStack knows no such job".to_owned()),
         };

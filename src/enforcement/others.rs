@@ -8,7 +8,7 @@ use super::{
     switches,
 };
 use crate::{
-    cloudstack::{self, EventFilter},
+    cloudstack::{self, AccountState, EventFilter},
     ids::AccountId,
     store::{
         StoreError, Tx,
@@ -185,14 +185,26 @@ impl Actor<'_> {
         }))
     }
 
-    /// Somebody enabled the account: a lock by hand that was seen before has no object any more.
-    pub async fn forget_lock_by_others(&self, account: AccountId) -> Result<(), Error> {
-        let mut tx = self.enforcer.store.begin().await?;
-        let holds = rows::list_holds(&mut tx, Some(account)).await?;
-        if holds.iter().any(|hold| hold.owner == "admin" && hold.placed_by == OUTSIDE) {
-            rows::lift_hold(&mut tx, account, "admin", "bursar", self.enforcer.clock.now()).await?;
+    /// Somebody enabled an account again: a lock by hand that was seen before has no object any more. CloudStack is asked, since
+    /// what the last sync saw may be older than the lock.
+    pub async fn forget_locks_that_ended(&self) -> Result<(), Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let holds = rows::list_holds(&mut tx, None).await?;
+        let mut held = Vec::new();
+        for hold in holds.iter().filter(|hold| hold.owner == "admin" && hold.placed_by == OUTSIDE) {
+            if holds.iter().any(|other| other.account_id == hold.account_id && other.owner == "billing") {
+                held.push(cloud::get_account(&mut tx, hold.account_id).await?);
+            }
         }
         tx.commit().await?;
+        for account in held {
+            let read = self.read_back(&account).await?;
+            if read.is_some_and(|read| read.state == AccountState::Enabled) {
+                let mut tx = self.enforcer.store.begin().await?;
+                rows::lift_hold(&mut tx, account.id, "admin", "bursar", self.enforcer.clock.now()).await?;
+                tx.commit().await?;
+            }
+        }
         Ok(())
     }
 
@@ -223,8 +235,13 @@ impl Actor<'_> {
             read_at = read_at.or(events.server_date);
             for event in events.items {
                 let Some(id) = event.resource_id else { continue };
+                let acted = self.own.as_ref().map_or(Some(false), |own| own.acted(&event));
                 if event.created.is_none_or(|created| created >= since) {
-                    let username = event.username.unwrap_or_default();
+                    let Some(ours) = acted else { continue };
+                    let mut username = event.username.unwrap_or_default();
+                    if !ours && self.own_name.as_ref() == Some(&username) {
+                        username.push_str(" of another account");
+                    }
                     found.push(Event { cloud_id: id.to_string(), username, at: event.created });
                 }
             }

@@ -192,7 +192,7 @@ impl Actor<'_> {
                 return Ok(Done::Started(why));
             }
             match self.perform(&intent.id, &act, Some(read.state.as_str()), patience).await? {
-                CallEnd::Refused(why) => return self.give_up(intent, account, None, &why).await,
+                CallEnd::Refused(why) | CallEnd::NotNow(why) => return self.give_up(intent, account, None, &why).await,
                 CallEnd::Ended(_) | CallEnd::NeverWas | CallEnd::Unknown(_) => {}
             }
             // Synchronous: the state read back tells whether it happened.
@@ -292,7 +292,7 @@ impl Actor<'_> {
                 let why = format!("CloudStack refuses to set it back to {}: {why}", change.before_max);
                 self.put_limit(change, "left", Some(&why), true).await?;
             }
-            CallEnd::Refused(why) | CallEnd::Unknown(why) => {
+            CallEnd::Refused(why) | CallEnd::NotNow(why) | CallEnd::Unknown(why) => {
                 return Ok(Some(format!("the limit {} is not back yet: {why}", change.type_name)));
             }
             CallEnd::NeverWas => {}
@@ -324,7 +324,9 @@ impl Actor<'_> {
                 Some(_) => {
                     let act = Act::ActivateProject(id);
                     let why = match self.perform(&intent.id, &act, Some("Suspended"), patience).await? {
-                        CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::Unknown(why) => why,
+                        CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::NotNow(why) | CallEnd::Unknown(why) => {
+                            why
+                        }
                         CallEnd::NeverWas => "CloudStack knows no such job".to_owned(),
                     };
                     let active = self.client.get_project(id).await?.and_then(|read| read.state);

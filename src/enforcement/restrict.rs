@@ -254,6 +254,7 @@ impl Actor<'_> {
                 }
                 Ok(Some(why))
             }
+            CallEnd::NotNow(why) => Ok(Some(why)),
             CallEnd::NeverWas => Ok(Some("the outcome of a changed limit is not known yet".to_owned())),
         }
     }

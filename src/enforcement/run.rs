@@ -252,13 +252,14 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let mut actor = None;
     if let (true, None, Some(client)) = (acts, &switches.unconfirmed, enforcer.client) {
         let made = Actor::new(enforcer, client, run, fence).await?;
-        let known = match &made.own_name {
+        let known = match &made.own {
             Some(own) => guards::own_acts_are_known(enforcer, client, own).await?,
             None => true,
         };
         if known {
             report.recovered = recover::recover(&made).await?;
             made.note_locks_by_others().await?;
+            made.forget_locks_that_ended().await?;
             actor = Some(made);
         } else {
             switches = read_switches(enforcer).await?;
@@ -267,9 +268,12 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     report.unconfirmed.clone_from(&switches.unconfirmed);
     let now = enforcer.clock.now();
     let blocks = guards::gather(enforcer, report.paused, now).await?;
-    let mut tx = enforcer.store.begin().await?;
+    // Read as of one instant: charges that are being posted by another process count once, as what they are or as what they become.
+    let mut tx = enforcer.store.read().await?;
     // A rehearsal of an armed cloud counts the warnings that were really given: it tells what the run would do.
     let plan = plan::plan(&mut tx, settings, &blocks, &switches.arming, now).await?;
+    tx.commit().await?;
+    let mut tx = enforcer.store.begin().await?;
     let decisions = record::store_plan(&mut tx, &plan, run, settings.dry_run, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;
@@ -320,7 +324,6 @@ async fn give_back(
     for (planned, decision) in
         decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers)
     {
-        actor.forget_lock_by_others(planned.account.id).await?;
         if planned.standing.figures.available >= planned.opens_at {
             let done = actor.restore(planned, *decision).await?;
             report.note("", &planned.account.full_name(), &done);

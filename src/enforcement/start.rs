@@ -163,6 +163,12 @@ impl Actor<'_> {
                 CallEnd::Ended(why) if why.is_empty() => continue,
                 // It never arrived: the next look begins it anew.
                 CallEnd::NeverWas => continue,
+                CallEnd::NotNow(why) => {
+                    let mut tx = self.enforcer.store.begin().await?;
+                    acting::uncount_start(&mut tx, note.id).await?;
+                    tx.commit().await?;
+                    why
+                }
                 CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::Unknown(why) => why,
             };
             let why = format!("{} was not started: {why}", note.name);

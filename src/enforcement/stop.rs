@@ -49,7 +49,9 @@ impl Actor<'_> {
         if asked.is_none_or(|call| call.state == "open") {
             match self.perform(&intent.id, &disable, Some(&intent.state_before), patience).await? {
                 CallEnd::Unknown(why) => return Ok(Done::Started(format!("{why}; the next run looks again"))),
-                CallEnd::Refused(why) => return self.stop_given_up(intent, account, None, &why).await,
+                CallEnd::Refused(why) | CallEnd::NotNow(why) => {
+                    return self.stop_given_up(intent, account, None, &why).await;
+                }
                 CallEnd::Ended(_) | CallEnd::NeverWas => {}
             }
         }
@@ -209,7 +211,9 @@ impl Actor<'_> {
                     end = self.perform(&intent.id, &act, Some("Active"), patience).await?;
                 }
                 match end {
-                    CallEnd::Unknown(why) => return Ok(Some(format!("project {}: {why}", note.name))),
+                    CallEnd::Unknown(why) | CallEnd::NotNow(why) => {
+                        return Ok(Some(format!("project {}: {why}", note.name)));
+                    }
                     CallEnd::Refused(why) | CallEnd::Ended(why) => refused = why,
                     CallEnd::NeverWas => {}
                 }

@@ -337,6 +337,10 @@ fn note(standing: &mut Standing, taken: &Taken) {
         }
         // A locked account whose limits are raised is not free yet.
         Step::Lift if taken.before != State::Enabled => {}
+        // What comes back late after the account was opened does not open it once more.
+        Step::Lift if !standing.ours => {
+            standing.restoring.get_or_insert(0);
+        }
         Step::Lift | Step::Enable => {
             standing.ours = false;
             standing.freed = Some(taken.at);

@@ -299,6 +299,12 @@ pub async fn count_start(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Takes a start back that CloudStack never took.
+pub async fn uncount_start(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
+    exec!(tx, "update machine_note set starts = starts - 1 where id = $1 and starts > 0", id)?;
+    Ok(())
+}
+
 /// Notes a project that is about to be suspended. What is noted already stays.
 pub async fn note_project(tx: &mut Tx, note: &ProjectNote, now: Timestamp) -> Result<(), StoreError> {
     exec!(

@@ -95,3 +95,28 @@ async fn each_lock_of_an_account_that_somebody_enabled_has_a_decision_and_figure
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_user_of_the_same_name_in_another_domain_is_not_bursar() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob", "ann"]).await;
+        let own = {
+            let client = cloud.app.client(bursar::jobs::Role::Enforcer).unwrap();
+            client.own_user().await.unwrap().unwrap().username
+        };
+        // A customer's administrator makes a user of bursar's name, and locks and enables an account of the customer's with it.
+        let ann = id_of(&cloud, "ann").await;
+        cloud.standin.with(|world| {
+            let root = world.find_domain("ROOT").unwrap();
+            let domain = world.add_domain(root, "customer");
+            let account = world.add_account(domain, "boss", AccountKind::DomainAdmin);
+            let user = world.add_user(account, &own, "password-of-a-tenant", "boss@example.com");
+            world.lock_by(user, ann);
+        });
+        let report = cloud.enforce().await;
+        assert_eq!(report.unconfirmed, None, "{report:?}");
+        assert!(report.locked.contains(&"ROOT/bob".to_owned()) || report.plan.is_some(), "{report:?}");
+        assert!(holds(&cloud, "ann").await.is_empty());
+    })
+    .await;
+}
