@@ -267,8 +267,8 @@ async fn every_level_adds_up_to_the_ledger_and_the_files_say_what_the_page_says(
             let cut = records.windows(2).any(|pair| {
                 pair[0]["end"] == "2026-11-02T12:30:00Z"
                     && pair[1]["start"] == "2026-11-02T12:30:00Z"
-                    && pair[0]["price_line"].starts_with("0.10 EUR an hour")
-                    && pair[1]["price_line"].starts_with("0.13 EUR an hour")
+                    && pair[0]["price_line"].starts_with("0.10 EUR per hour")
+                    && pair[1]["price_line"].starts_with("0.13 EUR per hour")
                     && pair[1]["price_line"].ends_with("7.5 % discount")
             });
             two_prices += usize::from(cut);
@@ -284,7 +284,7 @@ async fn every_level_adds_up_to_the_ledger_and_the_files_say_what_the_page_says(
             .map(|row| row["price_line"].as_str())
             .collect();
         assert!(steps.contains(&"free, step 1"), "{steps:?}");
-        assert!(steps.contains(&"0.11 EUR a GB, step 2") && steps.contains(&"0.07 EUR a GB, step 3"), "{steps:?}");
+        assert!(steps.contains(&"0.11 EUR per GB, step 2") && steps.contains(&"0.07 EUR per GB, step 3"), "{steps:?}");
     })
     .await;
 }
@@ -401,7 +401,7 @@ async fn an_account_without_usage_has_pages_that_say_so() {
         }
         // Prices are set, and nothing was priced by them yet.
         let text = carol.page("/prices").await;
-        assert!(text.contains("Running machines") && text.contains("0.10 EUR an hour"), "{text}");
+        assert!(text.contains("Running machines") && text.contains("0.10 EUR per hour"), "{text}");
         std::fs::remove_file(cloud.database.folder.path().join("prices.toml")).unwrap();
         let text = carol.page("/prices?quote=1&cpu=1").await;
         assert!(text.contains("No prices are set yet"), "{text}");
@@ -441,7 +441,7 @@ async fn days_without_records_are_told_by_service_and_everything_still_adds_up()
         let id = &lines.iter().find(|row| row["resource"] == "alice-vm").unwrap()["id"];
         let text = alice.page(&format!("/usage/records?{span}&resource={id}&type=running-vm")).await;
         assert!(text.contains("Days summed up") && text.contains("<th scope=\"row\">2026-11-03</th>"), "{text}");
-        assert!(text.contains("0.10 EUR an hour") && text.contains("Later records"), "{text}");
+        assert!(text.contains("0.10 EUR per hour") && text.contains("Later records"), "{text}");
         let only_old = "period=dates&from=2026-11-01&to=2026-11-02";
         let text = alice.page(&format!("/usage/records?{only_old}&resource={id}&type=running-vm")).await;
         assert!(text.contains("Single records of this time are no longer kept"), "{text}");
@@ -452,7 +452,7 @@ async fn days_without_records_are_told_by_service_and_everything_still_adds_up()
         let (mut path, mut seen) = (format!("/usage/records?{span}&resource={id}&type=running-vm"), 0);
         for _ in 0..20 {
             let text = alice.page(&path).await;
-            seen += text.matches("0.10 EUR an hour").count();
+            seen += text.matches("0.10 EUR per hour").count();
             let Some((before, _)) = text.split_once("\" rel=\"next\">") else { break };
             path = before.rsplit_once(BASE).unwrap().1.replace("&#38;", "&");
         }
@@ -554,7 +554,7 @@ async fn prices_are_the_tenants_own_and_an_estimate_is_what_the_bill_would_say()
             "from 1 to 5 GB: 0.11 EUR",
             "beyond 5 GB: 0.07 EUR",
             // 0.13 less 7.5 %, and with a fifth on top.
-            "0.12025 EUR an hour",
+            "0.12025 EUR per hour",
             "0.1443 EUR",
             "from 2026-11-02 12:30 UTC",
             "Network connections of machines",
@@ -565,7 +565,7 @@ async fn prices_are_the_tenants_own_and_an_estimate_is_what_the_bill_would_say()
         // A machine for December, by hand: 744 h × 0.12025 + 20 × 0.0371 + 3.01 = 93.218, and a fifth on top.
         let asked = "quote=1&cpu=2&memory=4&disk=20&address=yes&month=2026-12";
         let text = alice.page(&format!("/prices?{asked}")).await;
-        assert!(text.contains("A month costs (2026-12): 111.86 EUR"), "{text}");
+        assert!(text.contains("Cost for 2026-12: 111.86 EUR"), "{text}");
         assert!(text.contains("93.22 EUR") && text.contains("18.64 EUR"), "{text}");
         assert!(text.contains("Free of charge: Machine, while it exists."), "{text}");
         cloud.limit("alice", "223.72").await;

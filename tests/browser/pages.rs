@@ -130,7 +130,7 @@ pub const ROWS: &[Row] = &[
         path: "/password",
         who: Who::Tenant,
         heading: "Change Password",
-        shows: &["Old password", "New password", "New password, once more"],
+        shows: &["Old password", "New password", "Confirm new password"],
     },
     Row {
         path: "/second-factor",

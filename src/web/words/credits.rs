@@ -26,10 +26,10 @@ words! {
     BY = "By";
     GAVE = "Gave";
     WAITS = "waits for a payment";
-    NOT_YOU = "Your role may look at this page, and redeem nothing.";
+    NOT_YOU = "With your role you can view this page but not redeem codes.";
     SLOWLY = "Too many codes were tried. Wait some minutes, then try again.";
     DONE = "The code was redeemed.";
-    DONE_WAITS = "The code is noted. It gives its credit with the next payment that is large enough.";
+    DONE_WAITS = "The code is saved; its credit is added with your next payment that is large enough.";
     CODE_WANTED = "Type a code.";
 }
 

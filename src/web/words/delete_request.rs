@@ -42,10 +42,10 @@ words! {
     LAST = "The last request";
     ENDED_BY = "Ended by";
     SAID = "What was said";
-    NOT_YOU = "Your role may not ask for this. The account's own users may.";
-    DONE_ASKED = "It was asked for. It can be taken back on this page.";
+    NOT_YOU = "Only owners of the account may ask for this.";
+    DONE_ASKED = "Your request was sent. It can be taken back on this page.";
     DONE_BACK = "Taken back: the account stays.";
-    DONE_NOTHING = "No request was waiting any more.";
+    DONE_NOTHING = "There was no open request.";
 }
 
 /// How a request ended.

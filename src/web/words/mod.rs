@@ -44,7 +44,7 @@ words! {
     MENU_ACCOUNT = "Account settings";
     MENU_ADMINISTRATION = "Administration";
     SKIP = "Skip to the page";
-    TABLE = "Table; it moves sideways where it is too wide";
+    TABLE = "Table, scrolls sideways";
     BACK_TO_OVERVIEW = "Back to the overview";
 
     TOTAL = "Total Credit Limit";
@@ -203,7 +203,8 @@ words! {
     TOO_BIG = "That is more than one request may hold.";
     TOO_SLOW = "This took too long and was given up.";
     UNEXPECTED = "Something went wrong that should not. The administrator finds it in the log by this number.";
-    WHO_OF_THEM = "Several people share this account, and CloudStack does not say which of them you are. This page is about one person, so it stays closed here.";
+    WHO_OF_THEM = "Several people share this account, and CloudStack does not say which of them you are. This page is about one person. Say who you are under Your sign-in, then open it again.";
+    ROLE_TELLS_NOBODY = "Your role in CloudStack may not call listUsers, so Billing can not tell who you are. Ask the administrator of your cloud.";
     NO_CONTROL_SIGNS = "Write it on one line, without control characters.";
     NOT_LIKE_THIS = "The request can not be understood.";
 }

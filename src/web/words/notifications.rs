@@ -18,6 +18,7 @@ words! {
     SAVE = "Save";
     SAVED = "Saved.";
     NOT_ARMED = "Notices are not switched on in this cloud yet. What you choose is kept and holds from then on.";
+    NO_USER = "Notices go to people whom CloudStack knows as users of the account, and you are not mapped to one. Ask the administrator of your cloud to map you to your CloudStack user.";
     BAD_PERCENT = "Write whole numbers from 1 to 100 with commas between, ten at most.";
 }
 
@@ -34,9 +35,11 @@ pub(in crate::web) const fn topic(topic: Topic) -> &'static str {
 /// What a topic brings.
 pub(in crate::web) const fn topic_what(topic: Topic) -> &'static str {
     match topic {
-        Topic::Maintenance => "Work on the cloud that is planned, and trouble that is known.",
+        Topic::Maintenance => {
+            "Planned work on the cloud, and known outages. Announcements come with a later version; your choice is kept."
+        }
         Topic::Invoice => "A reminder three days before the end of the month, with the amount so far.",
         Topic::Overdue => "A reminder every week while the account is over its credit.",
-        Topic::Credit => "So much of the credit is used, so little is left, so few days remain.",
+        Topic::Credit => "When much of your credit is used, little is left, or few days remain.",
     }
 }

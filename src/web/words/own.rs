@@ -24,11 +24,11 @@ words! {
     ADDRESS = "Address";
     IN_CLOUDSTACK = "In CloudStack";
     HERE_ONLY = "Kept by Billing only";
-    EMAIL_HINT = "A new address is taken once it is confirmed there: we write to it. Your old address is told.";
+    EMAIL_HINT = "We send a link to the new address; it takes effect once you confirm it there. Your old address is informed.";
     EMAIL_NOT_HERE = "This cloud's billing sends no mail, so a new address can not be confirmed here. Ask the administrator of this cloud.";
     EMAIL_WAITS = "waits for its confirmation";
     EMAIL_CONFIRMED = "is confirmed, and CloudStack takes it the next time that you open this page";
-    EMAIL_DROP = "Give the new address up";
+    EMAIL_DROP = "Cancel the change of address";
     FIRST_NAME_WANTED = "CloudStack wants a first name.";
     LAST_NAME_WANTED = "CloudStack wants a last name.";
     EMAIL_WRONG = "This is no address that mail can be sent to.";
@@ -67,12 +67,12 @@ words! {
     PASSWORD_WHAT = "The password of your user in CloudStack. You stay signed in, and API keys go on working.";
     PASSWORD_OLD = "Old password";
     PASSWORD_NEW = "New password";
-    PASSWORD_AGAIN = "New password, once more";
+    PASSWORD_AGAIN = "Confirm new password";
     PASSWORD_CHANGE = "Change password";
-    PASSWORD_RULES = "What this cloud wants of a password";
-    PASSWORD_COUNTED = "Your old password is proven by a sign-in of its own. CloudStack disables a user after several wrong passwords in a row, usually five, so only three are tried from here in a day.";
+    PASSWORD_RULES = "Password rules of this cloud";
+    PASSWORD_COUNTED = "We check your old password with a separate sign-in. CloudStack disables a user after several wrong passwords in a row, usually five, so only three attempts a day are possible here.";
     PASSWORD_DIRECTORY = "Your password is kept in your organisation's directory (LDAP), not in CloudStack. Change it there; the people who run the directory can help.";
-    PASSWORD_SSO = "You sign in through your organisation's single sign-on, so CloudStack has no password of yours. Change it where you sign in.";
+    PASSWORD_SSO = "You sign in through your organisation's single sign-on, so CloudStack has no password of yours. Change it in the account settings of that sign-in service; the people who run it can help.";
     PASSWORD_OLD_WANTED = "Type your present password.";
     PASSWORD_NEW_WANTED = "Type a new password.";
     PASSWORD_DIFFERENT = "The two are not the same.";
@@ -105,12 +105,14 @@ words! {
     FACTOR_SECRET = "Or type this secret";
     FACTOR_SECRET_PIN = "Your PIN";
     FACTOR_ONCE = "It is shown this once and kept nowhere here. Write it down in a safe place if you want to use it on another phone.";
+    FACTOR_ONCE_PIN = "This PIN is shown only once. You need it at every sign-in, so keep it in a safe place.";
     FACTOR_FIRST_CODE = "Give the code that the app shows now";
     FACTOR_FIRST_PIN = "Give the PIN to confirm it";
     FACTOR_CODE = "Code";
     FACTOR_CODE_HINT = "Six digits";
     FACTOR_CONFIRM = "Confirm";
     FACTOR_CONFIRM_WARNING = "A wrong code makes CloudStack undo the set-up, and you begin anew. The code counts for 30 seconds, and your phone's clock has to be right.";
+    FACTOR_CONFIRM_WARNING_PIN = "A wrong PIN makes CloudStack undo the set-up, and you begin anew.";
     FACTOR_UNFINISHED = "A second factor was begun and has not had its first code. If your app shows a code for it, give it here. If not, sign out of CloudStack and in again: that clears what was never confirmed, and you can begin anew.";
     FACTOR_MAYBE_UNFINISHED = "If you never gave a first code, it was not confirmed: signing out of CloudStack and in again clears it.";
     FACTOR_TURN_OFF = "Turn off";
@@ -168,7 +170,7 @@ pub(in crate::web) fn too_many_tries(until: &str) -> String {
 
 /// CloudStack's own words, where there is no better explanation.
 pub(in crate::web) fn refused(text: &str) -> String {
-    format!("CloudStack said no: {text}")
+    format!("CloudStack refused: {text}")
 }
 
 /// A rule with a number.
@@ -178,7 +180,7 @@ pub(in crate::web) fn at_least(number: u32, what: &str) -> String {
 
 /// The new password breaks a rule of the cloud.
 pub(in crate::web) fn breaks_rule(rule: &str) -> String {
-    format!("This cloud wants more of a password: {rule}.")
+    format!("The new password breaks a rule of this cloud: {rule}.")
 }
 
 /// What a form just did.

@@ -6,7 +6,7 @@ words! {
     BANK = "Bank transfer";
     BANK_WHAT = "Always possible. The administrator books what arrives.";
     BANK_ASK = "Ask the administrator of this cloud for the bank details.";
-    ONLY_BANK = "No gateway is approved yet, so it is bank transfer.";
+    ONLY_BANK = "No payment gateway is approved yet; please pay by bank transfer.";
     CHOOSE = "Save";
     SAVED = "Saved.";
     OWN = "My country's gateway";
@@ -27,7 +27,7 @@ words! {
     STATE = "State";
     WHEN = "When";
     MESSAGE = "What the administrator said";
-    NOT_YOU = "Your role may look at this page, and change nothing.";
+    NOT_YOU = "With your role you can view this page but not change anything.";
     TOO_MANY = "Five proposals wait already. An administrator has to look at them first.";
     NOT_THERE = "This gateway can not be chosen any more.";
 }

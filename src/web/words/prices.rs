@@ -21,7 +21,7 @@ words! {
     TAX_RATE = "Tax";
 
     ESTIMATE = "What would a machine cost?";
-    ESTIMATE_NOTE = "Worked out by the function that prices usage. Traffic, snapshots and backups come on top, by what is used.";
+    ESTIMATE_NOTE = "Calculated by the same rules as your bill. Traffic, snapshots and backups come on top, by what is used.";
     OFFERING = "Offering";
     ANY_OFFERING = "any: by CPUs and memory";
     CPU = "CPUs";
@@ -31,16 +31,16 @@ words! {
     HOURS = "Hours it runs in the month";
     HOURS_HINT = "Empty: the whole month. It exists all month in any case, and so do its disk and its address.";
     MONTH = "Month";
-    ESTIMATE_BUTTON = "Work it out";
+    ESTIMATE_BUTTON = "Calculate";
     ITEM = "Item";
     QUANTITY = "Quantity";
     PRICE_EACH = "Price";
     NET = "Net";
     TAX = "Tax";
     GROSS = "With tax";
-    RESULT = "A month costs";
+    RESULT = "Cost for";
     IS_FREE = "Free of charge:";
-    IS_UNPRICED = "Without a price, at some time at least, and not in the sum:";
+    IS_UNPRICED = "No price for at least part of the month, not included in the total:";
     SHARE = "Share of your total credit";
     NO_CREDIT = "no credit";
     DAYS_LEFT = "Days left with this machine added";
@@ -64,13 +64,13 @@ words! {
 /// What a price is for.
 pub(in crate::web) const fn unit(unit: Unit) -> &'static str {
     match unit {
-        Unit::Hour => "an hour",
-        Unit::Month => "a month",
-        Unit::GibHour => "a GiB and hour",
-        Unit::GibMonth => "a GiB and month",
-        Unit::Gb => "a GB",
-        Unit::Gib => "a GiB",
-        Unit::Million => "a million requests",
+        Unit::Hour => "per hour",
+        Unit::Month => "per month",
+        Unit::GibHour => "per GiB-hour",
+        Unit::GibMonth => "per GiB-month",
+        Unit::Gb => "per GB",
+        Unit::Gib => "per GiB",
+        Unit::Million => "per million requests",
     }
 }
 

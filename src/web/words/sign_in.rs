@@ -19,10 +19,10 @@ words! {
     ISSUER_MISSING = "There is no sign-in service of this name.";
     ISSUER_GONE = "Signing in this way is no longer possible here.";
     BEGIN_ANEW = "This sign-in is too old, was used already, or began in another browser. Begin anew.";
-    MAPPING_GONE = "You are not mapped to this account any more. Sign in again.";
+    MAPPING_GONE = "You no longer have access to this account. Sign in again.";
     PROVE_AGAIN = "It is a while since you signed in, so nothing was changed. Sign in again, then repeat it.";
     ONLY_IN_CLOUDSTACK = "This page acts on your CloudStack user, so it needs CloudStack's own session: sign in to CloudStack and open Billing there.";
-    WAITING_TITLE = "You are signed in, but nobody has said for which account";
+    WAITING_TITLE = "You are signed in, but no account has been assigned to you yet";
     WAITING = "The administrator of your cloud was told, and decides. Come back later and sign in again.";
     REFUSED = "The administrator of your cloud decided that you have no access.";
 
@@ -33,7 +33,7 @@ words! {
     LINK_CONFIRM = "The address is mine";
     LINK_USER = "This link says which person of the account you are. Press the button only if you asked for it, in this browser.";
     LINK_IT_IS_ME = "It is me";
-    LINK_ENDED = "This link does not hold any more. Ask for a new one.";
+    LINK_ENDED = "This link is no longer valid. Ask for a new one.";
     LINK_OPEN = "The account is open again: sign in to CloudStack as ever.";
     LINK_OTHER_BROWSER = "This link holds only in the browser in which it was asked for, while you are signed in to CloudStack there. Nothing was changed.";
     LINK_ONLY = "Your link opens one page, the one about your suspended account, and nothing else.";
@@ -44,8 +44,8 @@ words! {
     BY_CLOUDSTACK = "CloudStack";
     ROLE = "What you may do";
     ROLE_OWNER = "everything for this account";
-    ROLE_FINANCE = "look, and see to the money";
-    ROLE_VIEWER = "look";
+    ROLE_FINANCE = "view everything; redeem codes and choose how to pay";
+    ROLE_VIEWER = "view only";
     ROLE_ADMIN = "administer the cloud's billing";
     ACCOUNT_SHOWN = "Account";
     SWITCH = "Show";
@@ -69,7 +69,7 @@ words! {
     SWITCHED = "You see the other account now.";
 
     MAIL_USER_HEADLINE = "Which person of the account are you?";
-    MAIL_USER_TEXT = "Somebody who is signed in to CloudStack for this account says to be you. If it was you, open the link in the same browser, within an hour. If it was not you, do nothing, and tell the administrator of your cloud.";
+    MAIL_USER_TEXT = "Somebody who is signed in to CloudStack for this account claims to be you. If it was you, open the link in the same browser, within an hour. If it was not you, do nothing, and tell the administrator of your cloud.";
     MAIL_ADDRESS_HEADLINE = "Confirm your address";
     MAIL_ADDRESS_TEXT = "You asked to confirm this address. Open the link in the same browser, within an hour. If it was not you, do nothing.";
     MAIL_OPEN = "Open";
@@ -78,10 +78,10 @@ words! {
     REASON_TITLE = "Why";
     STATE_LOCKED = "The account is locked.";
     STATE_DISABLED = "The account is disabled and its machines are stopped.";
-    STATE_BY_ADMIN = "The administrator of your cloud suspended it. Please ask there.";
+    STATE_BY_ADMIN = "The administrator of your cloud suspended this account. Please contact them.";
     WHAT_OPENS = "To open it again, pay at least";
     WHAT_OPENS_NOTHING = "Enough is available: it opens by itself within minutes.";
-    WHAT_OPENS_ADMIN = "Paying alone does not open it: the administrator of your cloud holds it too.";
+    WHAT_OPENS_ADMIN = "Paying alone does not reopen it: the administrator of your cloud has suspended it too.";
     NEEDED = "Needed to open it again";
     BEHIND = "What it is made of";
     BEHIND_WHAT = "the dearest services of the last 30 days, with tax";
@@ -103,9 +103,9 @@ words! {
     IS_KEPT = "is kept, and what is stored is charged";
     NEXT_TITLE = "What happens next";
     NEXT_NOTHING = "No further step is announced.";
-    LEFT_ALONE = "Nothing further is taken until";
+    LEFT_ALONE = "No further step will be taken before";
     MORE_TITLE = "Ask for more time";
-    MORE_WHAT = "The administrator of your cloud reads it and answers. What was taken stays as it is until the account is paid.";
+    MORE_WHAT = "The administrator of your cloud reads it and answers. Restrictions already in place stay until the account is paid.";
     MORE_REASON = "What should the administrator know?";
     MORE_DAY = "Until which day? (year-month-day; may stay empty)";
     MORE_ASK = "Ask for more time";

@@ -43,7 +43,7 @@ words! {
     NO_RECORDS_LEFT = "Single records of this time are no longer kept.";
     BY_DAY = "Cost by day";
     BY_MONTH = "Cost by month";
-    ADDED_UP = "Added up";
+    ADDED_UP = "Cumulative";
     AS_TABLE = "As a table";
     HISTORY = "The last thirteen months";
     MONTH = "Month";
@@ -61,8 +61,8 @@ words! {
     ESTIMATE_TAG = "Estimate";
     ESTIMATE_NOTE = "An estimate by what is there now. It is not booked, it is not part of the figures above or of your balance, and nothing is suspended by it.";
     ESTIMATE_SINCE = "Since the figures end";
-    ESTIMATE_DAY = "A day, if nothing changes";
-    THINGS = "Things";
+    ESTIMATE_DAY = "Per day, if nothing changes";
+    THINGS = "Resources";
     ESTIMATE_ERROR = "Estimates were off by, on average";
     NO_ESTIMATE = "There is no estimate yet.";
     NOTHING_LIVE = "Nothing is there that costs by time.";
@@ -70,10 +70,10 @@ words! {
     LISTS_READ = "Looked at CloudStack";
     NET_NOTE = "net";
 
-    NO_MACHINE = "Not of a VM";
+    NO_MACHINE = "Not part of a VM";
     NO_TAG = "Without this tag";
     NO_PROJECT = "Outside of projects";
-    OTHER = "Not told by single records: corrections that wait, or usage that changed since";
+    OTHER = "Not broken down: pending corrections, or usage that has changed since";
     NOT_RATED_YET = "not priced yet";
     FREE = "free";
     WITHOUT_PRICE = "no price is set: not charged";
