@@ -178,6 +178,7 @@ impl Answer {
 }
 
 /// A browser: cookies, and the token of the page that it has open.
+#[derive(Clone)]
 struct Browser<'a> {
     place: &'a Place,
     cookies: BTreeMap<String, String>,

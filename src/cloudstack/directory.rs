@@ -202,6 +202,9 @@ pub struct User {
     /// `Admin`, `ResourceAdmin`, `DomainAdmin` or `User`.
     #[serde(default, rename = "roletype", deserialize_with = "fields::text")]
     pub role_type: Option<String>,
+    /// Its account's role, by name.
+    #[serde(default, rename = "rolename", deserialize_with = "fields::text")]
+    pub role_name: Option<String>,
     /// Its domain.
     #[serde(default, rename = "domainid", deserialize_with = "fields::id")]
     pub domain_id: Option<CloudId>,

@@ -157,8 +157,19 @@ async fn accounts_of(
     address: &EmailAddress,
     settings: &MailSettings,
 ) -> Result<BTreeSet<AccountId>, StoreError> {
-    let confirmed = mapping::list_confirmed_with(tx, &address.person()).await?;
-    let mut accounts: BTreeSet<AccountId> = confirmed.into_iter().map(|row| row.account_id).collect();
+    let mut accounts = BTreeSet::new();
+    for row in mapping::list_confirmed_with(tx, &address.person()).await? {
+        // Whoever left the account, or never was a user of it, may still read mail there.
+        let counts = if row.cloud_user_id.is_empty() {
+            row.how != "mail" || people_of(tx, row.account_id, settings).await?.iter().any(|one| one == address)
+        } else {
+            let user = mapping::find_cloud_user(tx, &row.cloud_user_id).await?;
+            user.is_some_and(|user| user.account_id == row.account_id && user.state == "enabled")
+        };
+        if counts {
+            accounts.insert(row.account_id);
+        }
+    }
     let named: Vec<_> = settings.recipients.iter().filter(|(.., known)| known.person() == address.person()).collect();
     if !named.is_empty() {
         for account in cloud::list_accounts(tx).await? {

@@ -29,6 +29,8 @@ pub const LINK_WORKS_FOR: Duration = Duration::from_hours(24);
 const TOKEN_BYTES: usize = 32;
 /// How many changes a person may ask for in a day: each writes to somebody who may not want it.
 const MOST_A_DAY: i64 = 5;
+/// A confirmed change that CloudStack has not taken after so long has no meaning any more.
+const COUNTS_FOR: Duration = Duration::from_hours(7 * 24);
 /// After so long a change that was being carried out is looked at again: whoever did it has crashed.
 const CARRIED_OUT_WITHIN: Duration = Duration::from_mins(2);
 
@@ -169,6 +171,20 @@ pub async fn take_over(
     if change.state != "confirmed" && !stuck {
         return Ok(TakenOver::Nothing);
     }
+    // Somebody entered a third address meanwhile, or it was confirmed so long ago that nobody expects it any more.
+    let Ok(user) = own.read().await else { return Ok(TakenOver::Later) };
+    let present = user.email.as_deref().unwrap_or_default();
+    let is_meant = present == change.old_email || present == change.new_email;
+    let is_fresh = change.confirmed_ms.is_none_or(|confirmed| confirmed.plus(COUNTS_FOR) > now);
+    if !is_meant || !is_fresh {
+        let mut tx = own.store.begin().await?;
+        if profiles::move_email_change(&mut tx, change.id, &change.state, "dropped", now).await? {
+            let word = if is_meant { "dropped: confirmed too long ago" } else { "dropped: changed meanwhile" };
+            runs::write_audit(&mut tx, &line(&own.id(), own.author.clone(), word, now)).await?;
+        }
+        tx.commit().await?;
+        return Ok(TakenOver::Nothing);
+    }
     if !stuck {
         let mut tx = own.store.begin().await?;
         let mine = profiles::move_email_change(&mut tx, change.id, "confirmed", "applying", now).await?;
@@ -182,14 +198,13 @@ pub async fn take_over(
     let mut tx = own.store.begin().await?;
     let (to, word) =
         if ended.is_ok() { ("applied", "changed in CloudStack") } else { ("confirmed", "not changed yet") };
-    profiles::move_email_change(&mut tx, change.id, "applying", to, now).await?;
-    if ended.is_ok() {
+    let mine = profiles::move_email_change(&mut tx, change.id, "applying", to, now).await?;
+    // Where another window was faster, it has told and kept it.
+    if mine && ended.is_ok() {
         keep_confirmed(&mut tx, own, &change, now).await?;
-    }
-    if ended.is_ok()
-        && let Some(mail) = told(&change)?
-    {
-        notify::insert_mail(&mut tx, &mail, now).await?;
+        if let Some(mail) = told(&change)? {
+            notify::insert_mail(&mut tx, &mail, now).await?;
+        }
     }
     runs::write_audit(&mut tx, &line(&own.id(), own.author.clone(), word, now)).await?;
     tx.commit().await?;

@@ -53,6 +53,8 @@ pub struct Way {
     pub role: String,
     /// The CloudStack user that the person is, where it is one.
     pub cloud_user_id: Option<String>,
+    /// Whether an address brought it about, and no administrator.
+    pub by_address: bool,
 }
 
 /// Why no rule took a person in, as it stands in the queue.
@@ -99,7 +101,8 @@ pub async fn ways(tx: &mut Tx, issuer: &str, subject: &str) -> Result<Vec<Way>, 
     let mut ways = Vec::new();
     for binding in rows::list_bindings_of(tx, issuer, subject).await?.into_iter().take(MOST_ACCOUNTS) {
         if let Some(account) = standing(tx, &binding).await? {
-            ways.push(Way { account, role: binding.role, cloud_user_id: binding.cloud_user_id });
+            let by_address = binding.rule_id.is_some() || binding.address_id.is_some();
+            ways.push(Way { account, role: binding.role, cloud_user_id: binding.cloud_user_id, by_address });
         }
     }
     Ok(ways)
@@ -187,7 +190,7 @@ async fn by_address(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut taken = false;
-    let bound: Vec<AccountId> =
+    let mut bound: Vec<AccountId> =
         rows::list_bindings_of(tx, issuer, subject).await?.into_iter().map(|binding| binding.account_id).collect();
     for rule in rows::list_email_rules_for(tx, issuer, email).await? {
         if bound.contains(&rule.account_id) {
@@ -209,10 +212,17 @@ async fn by_address(
             address_id: None,
         };
         bind(tx, &binding, now).await?;
+        bound.push(rule.account_id);
     }
-    for address in rows::list_confirmed_with(tx, email).await? {
-        // An address of the account in general tells nobody apart.
-        if address.cloud_user_id.is_empty() || bound.contains(&address.account_id) {
+    let confirmed = rows::list_confirmed_with(tx, email).await?;
+    for address in &confirmed {
+        // An address of the account in general tells nobody apart, nor does one that several of its users share.
+        let is_shared = confirmed.iter().any(|other| {
+            other.account_id == address.account_id
+                && !other.cloud_user_id.is_empty()
+                && other.cloud_user_id != address.cloud_user_id
+        });
+        if address.cloud_user_id.is_empty() || is_shared || bound.contains(&address.account_id) {
             continue;
         }
         let user = rows::find_cloud_user(tx, &address.cloud_user_id).await?;
@@ -240,6 +250,7 @@ async fn by_address(
             address_id: Some(address.id),
         };
         bind(tx, &binding, now).await?;
+        bound.push(address.account_id);
     }
     Ok(taken)
 }
@@ -292,14 +303,30 @@ pub async fn map(tx: &mut Tx, new: &NewBinding<'_>, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Takes a mapping away; its sessions end. False: there is none.
+/// Takes a mapping away; its sessions end. False: there is none. Refused where the person would be back with the next sign-in:
+/// what an address brought about goes with its rule or its confirmation.
 pub async fn unmap(
     tx: &mut Tx,
     (issuer, subject): (&str, &str),
     account: &Account,
     by: &str,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<bool, Error> {
+    let bindings = rows::list_bindings_of(tx, issuer, subject).await?;
+    let binding = bindings.into_iter().find(|binding| binding.account_id == account.id);
+    // Nobody comes back to an account that is gone.
+    if let Some(binding) = binding.filter(|_| account.gone_ms.is_none()) {
+        let why = match (binding.rule_id, binding.address_id) {
+            (Some(rule), _) => Some(format!("e-mail rule {rule}: `bursar user rules drop {rule}` takes both away")),
+            (None, Some(address)) => {
+                Some(format!("confirmed address {address}: `bursar user unconfirm {address}` takes both away"))
+            }
+            (None, None) => None,
+        };
+        if let Some(why) = why {
+            return Err(Error::Refused(format!("the person would be back with the next sign-in, by {why}")));
+        }
+    }
     if !rows::delete_binding(tx, issuer, subject, account.id).await? {
         return Ok(false);
     }

@@ -153,13 +153,14 @@ impl Own {
         let (most, counts_for) = what.limit();
         let now = self.now();
         let mut tx = self.store.begin().await?;
-        if let Some(Tried { wrong, last_ms, .. }) = profiles::find_tried(&mut tx, &self.id(), what.word()).await?
-            && wrong >= most
-            && last_ms.plus(counts_for) > now
-        {
-            return Err(OwnError::TooManyTries { until: last_ms.plus(counts_for) });
-        }
+        let tried = profiles::find_tried(&mut tx, &self.id(), what.word()).await?;
+        // Counting takes the row's lock, so the count it gives is right whoever else tries: looking first would not be.
         let wrong = profiles::count_wrong(&mut tx, &self.id(), what.word(), now.minus(counts_for), now).await?;
+        if wrong > most {
+            // Rolled back: what was refused is no try.
+            let last = tried.map_or(now, |Tried { last_ms, .. }| last_ms);
+            return Err(OwnError::TooManyTries { until: last.plus(counts_for) });
+        }
         tx.commit().await?;
         Ok(most - wrong)
     }

@@ -225,11 +225,13 @@ pub async fn list_confirmed_addresses(
     )
 }
 
-/// Moves a change from one state to the next; false where somebody else was faster.
+/// Moves a change from one state to the next; false where somebody else was faster. From when it is being carried out, its
+/// confirmation counts anew.
 pub async fn move_email_change(tx: &mut Tx, id: i64, from: &str, to: &str, now: Timestamp) -> Result<bool, StoreError> {
     Ok(exec!(
         tx,
-        "update email_change set state = $1, ended_ms = case when $1 in ('applied', 'dropped') then $2 else ended_ms end \
+        "update email_change set state = $1, ended_ms = case when $1 in ('applied', 'dropped') then $2 else ended_ms end, \
+           confirmed_ms = case when $1 = 'applying' then $2 else confirmed_ms end \
          where id = $3 and state = $4",
         to,
         now,

@@ -50,7 +50,7 @@ pub struct KnownUser {
     pub account_id: AccountId,
     /// The user.
     pub cloud_user_id: String,
-    /// openid, mail.
+    /// openid (by a mapping that an administrator made), address (by one that an address made), mail.
     pub how: String,
 }
 
@@ -62,7 +62,8 @@ pub async fn put_session(tx: &mut Tx, hash: &str, session: &WebSession) -> Resul
            username, proof_hash, csrf, proven_ms, expires_ms) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) on conflict (hash) do update set \
            account_id = excluded.account_id, role = excluded.role, username = excluded.username, \
-           proof_hash = excluded.proof_hash, proven_ms = excluded.proven_ms, expires_ms = excluded.expires_ms",
+           proof_hash = excluded.proof_hash, csrf = excluded.csrf, \
+           proven_ms = excluded.proven_ms, expires_ms = excluded.expires_ms",
         hash,
         &session.kind,
         &session.cloud_user_id,
@@ -93,9 +94,21 @@ pub async fn find_session(tx: &mut Tx, hash: &str, now: Timestamp) -> Result<Opt
     )
 }
 
-/// Lets a session look at another account, in a role.
-pub async fn put_session_account(tx: &mut Tx, hash: &str, account: AccountId, role: &str) -> Result<(), StoreError> {
-    exec!(tx, "update web_session set account_id = $1, role = $2 where hash = $3", account, role, hash)?;
+/// Lets a session look at another account, in a role. Pages that are open about the former one have the former token.
+pub async fn put_session_account(
+    tx: &mut Tx,
+    hash: &str,
+    (account, role): (AccountId, &str),
+    csrf: &str,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update web_session set account_id = $1, role = $2, csrf = $3 where hash = $4",
+        account,
+        role,
+        csrf,
+        hash
+    )?;
     Ok(())
 }
 

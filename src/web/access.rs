@@ -11,7 +11,7 @@ use axum::{
 use super::{
     WebState,
     error::Failure,
-    pages::{self, Visitor},
+    pages::{self, InCloudStack, Visitor},
     rights::{Right, Role, See},
     session::{Choice, Kind, Proof, prove_again},
     words,
@@ -208,6 +208,10 @@ impl<R: Right> Visitor for Tenant<R> {
     fn signs_out(&self) -> bool {
         self.proof.kind() != Kind::CloudStack
     }
+
+    fn standing_in_cloudstack(&self) -> InCloudStack {
+        in_cloudstack(&self.proof)
+    }
 }
 
 impl<R: Right> FromRequestParts<WebState> for Tenant<R> {
@@ -225,6 +229,7 @@ pub(super) struct CloudAdmin {
     csrf: String,
     choices: Vec<Choice>,
     signs_out: bool,
+    in_cloudstack: InCloudStack,
 }
 
 impl CloudAdmin {
@@ -238,6 +243,7 @@ impl CloudAdmin {
             csrf: proof.csrf().to_owned(),
             choices: proof.choices().to_vec(),
             signs_out: proof.kind() != Kind::CloudStack,
+            in_cloudstack: in_cloudstack(proof),
         })
     }
 
@@ -267,6 +273,10 @@ impl Visitor for CloudAdmin {
     fn signs_out(&self) -> bool {
         self.signs_out
     }
+
+    fn standing_in_cloudstack(&self) -> InCloudStack {
+        self.in_cloudstack
+    }
 }
 
 impl FromRequestParts<WebState> for CloudAdmin {
@@ -274,6 +284,14 @@ impl FromRequestParts<WebState> for CloudAdmin {
 
     async fn from_request_parts(parts: &mut Parts, _: &WebState) -> Result<Self, Failure> {
         Self::of(&proof(parts)?)
+    }
+}
+
+fn in_cloudstack(proof: &Proof) -> InCloudStack {
+    match (proof.kind(), proof.user()) {
+        (Kind::CloudStack, Some(_)) => InCloudStack::SignedIn,
+        (_, Some(_)) => InCloudStack::Known,
+        (_, None) => InCloudStack::Unknown,
     }
 }
 

@@ -64,6 +64,28 @@ impl Jar {
     }
 }
 
+impl Jar {
+    /// What ties bursar's session to CloudStack's: to the one there is, or to the whole of several, since any change of them may
+    /// be another person's; empty where there is none.
+    pub(super) fn tied_to(&self, forwarded: &Result<ForwardedSession, NoSession>) -> String {
+        match forwarded {
+            Ok(session) => proof_hash(session),
+            Err(NoSession::Missing) => String::new(),
+            Err(NoSession::Several) => {
+                let mut halves: Vec<&(String, String)> =
+                    self.0.iter().filter(|(name, _)| matches!(name.as_str(), "JSESSIONID" | "sessionkey")).collect();
+                halves.sort_unstable();
+                let mut hash = blake3::Hasher::new_derive_key("bursar 2026 several CloudStack sessions");
+                for text in halves.iter().flat_map(|(name, value)| [name, value]) {
+                    hash.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+                    hash.update(text.as_bytes());
+                }
+                hash.finalize().to_hex().to_string()
+            }
+        }
+    }
+}
+
 /// What ties bursar's session to CloudStack's: neither half can be read back from it.
 pub(super) fn proof_hash(session: &ForwardedSession) -> String {
     let mut hash = blake3::Hasher::new_derive_key("bursar 2026 proof of a CloudStack session");
@@ -101,6 +123,20 @@ mod tests {
             jar("JSESSIONID=a; sessionkey=b; SERVERID=s1; account=x").cloudstack(&["SERVERID".to_owned()]).unwrap();
         let names: Vec<&str> = session.extra_cookies.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["SERVERID"]);
+    }
+
+    #[test]
+    fn several_sessions_tie_as_one_does_and_none_ties_nothing() {
+        let tied = |text: &str| {
+            let jar = jar(text);
+            jar.tied_to(&jar.cloudstack(&[]))
+        };
+        assert_eq!(tied("other=c; JSESSIONID=a"), "");
+        let several = tied("JSESSIONID=a; sessionkey=b; sessionkey=c");
+        assert_eq!(several, tied("sessionkey=c; JSESSIONID=a; sessionkey=b; other=x"));
+        assert_ne!(several, tied("JSESSIONID=a; sessionkey=b; sessionkey=d"));
+        assert_ne!(several, tied("JSESSIONID=a; sessionkey=b"));
+        assert!(!several.is_empty());
     }
 
     #[test]

@@ -35,6 +35,19 @@ pub(super) trait Visitor {
     fn signs_out(&self) -> bool {
         false
     }
+    /// What is known of the person as a user of CloudStack.
+    fn standing_in_cloudstack(&self) -> InCloudStack;
+}
+
+/// What is known of a person as a user of CloudStack: that decides on the pages about the own user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InCloudStack {
+    /// Signed in there, and it is known which user it is.
+    SignedIn,
+    /// It is known which user it is, by another way.
+    Known,
+    /// One of several users of an account, or none.
+    Unknown,
 }
 
 macro_rules! menu {
@@ -88,14 +101,19 @@ menu! {
     Queue "/admin/queue" QUEUE;
     /// Who is mapped to which account.
     People "/admin/people" PEOPLE;
-    /// Who somebody is, and by which way signed in. Not in the menu: the name at its foot leads there.
+    /// Who somebody is, and by which way signed in. The name at the menu's foot leads there; in the menu only
+    /// where the pages about the own user are not.
     You "/you" YOU;
 }
 
 /// The groups of the menu. An administrator has the tenant's pages for the own account too.
 const BILLING: &[Page] = &[Page::Overview, Page::Usage, Page::Prices, Page::Credits, Page::PaymentSettings];
 const ACCOUNT: &[Page] =
-    &[Page::Profile, Page::Password, Page::SecondFactor, Page::Notifications, Page::ApiAccess, Page::DeleteRequest];
+    &[Page::Profile, Page::Password, Page::SecondFactor, Page::ApiAccess, Page::Notifications, Page::DeleteRequest];
+/// Without a session of CloudStack's own, what changes the own user is out of reach.
+const ACCOUNT_FROM_ELSEWHERE: &[Page] = &[Page::You, Page::ApiAccess, Page::Notifications, Page::DeleteRequest];
+/// Who is nobody in particular finds the way to be known instead.
+const ACCOUNT_OF_SOMEBODY: &[Page] = &[Page::You, Page::ApiAccess, Page::DeleteRequest];
 const ADMINISTRATION: &[Page] = &[Page::Accounts, Page::Queue, Page::People, Page::Enforcement];
 
 /// A part of the menu.
@@ -147,7 +165,14 @@ impl Frame {
     pub(super) fn around(state: &WebState, visitor: &impl Visitor, here: Page) -> Self {
         let mut menu = vec![
             Group { title: words::MENU_BILLING, pages: BILLING },
-            Group { title: words::MENU_ACCOUNT, pages: ACCOUNT },
+            Group {
+                title: words::MENU_ACCOUNT,
+                pages: match visitor.standing_in_cloudstack() {
+                    InCloudStack::SignedIn => ACCOUNT,
+                    InCloudStack::Known => ACCOUNT_FROM_ELSEWHERE,
+                    InCloudStack::Unknown => ACCOUNT_OF_SOMEBODY,
+                },
+            },
         ];
         if visitor.administers() {
             menu.push(Group { title: words::MENU_ADMINISTRATION, pages: ADMINISTRATION });

@@ -202,3 +202,32 @@ async fn without_mail_the_page_says_that_an_address_can_not_be_changed_here() {
     browser.open("/profile").await;
     assert_eq!(place.person().email.as_deref(), Some("alice@example.com"));
 }
+
+#[tokio::test]
+async fn a_confirmed_address_is_dropped_where_a_third_one_stands_meanwhile_or_nobody_came_for_a_week() {
+    on_each_database(|database| async {
+        let place = with_mail(database).await;
+        let confirmed = async |new: &str| {
+            let mut browser = place.alice().await;
+            ask(&mut browser, new).await.is_done("asked");
+            let link = link(&mails(&place).await, new);
+            let mut mail_program = from_mail(&place);
+            mail_program.open(&link).await;
+            mail_program.post(&link, &[]).await;
+        };
+        confirmed(NEW).await;
+        place.cloud.standin.with(|world| world.set_user_email(place.alice, "third@example.com"));
+        let mut browser = place.alice().await;
+        browser.open("/profile").await;
+        assert_eq!(place.person().email.as_deref(), Some("third@example.com"));
+        confirmed("late@example.com").await;
+        place.cloud.clock.advance(Duration::from_hours(8 * 24));
+        let mut browser = place.alice().await;
+        browser.open("/profile").await;
+        assert_eq!(place.person().email.as_deref(), Some("third@example.com"));
+        let audit = place.audit(place.alice).await;
+        assert!(audit.iter().any(|(_, after)| after == "dropped: changed meanwhile"), "{audit:?}");
+        assert!(audit.iter().any(|(_, after)| after == "dropped: confirmed too long ago"), "{audit:?}");
+    })
+    .await;
+}

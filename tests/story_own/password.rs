@@ -39,7 +39,7 @@ async fn a_password_is_changed_in_the_own_session_which_goes_on() {
         let place = Place::open(database).await;
         let mut browser = place.alice().await;
         let page = browser.open("/password").await;
-        page.says("Change Password").says("Old password").says("New password, once more");
+        page.says("Change Password").says("Old password").says("Confirm new password");
         speaks_plainly(&page.text);
         browser.change(PASSWORD, NEW, NEW).await.is_done("password");
         assert!(place.has(place.alice, NEW));
@@ -92,14 +92,14 @@ async fn the_rules_of_the_cloud_are_shown_before_and_told_after() {
     browser
         .open("/password")
         .await
-        .says("What this cloud wants of a password")
+        .says("Password rules of this cloud")
         .says("at least 12 characters")
         .says("at least 2 digits")
         .says("your user name must not be in it");
     browser
         .change(PASSWORD, "short-12", "short-12")
         .await
-        .is_refused_with("wants more of a password: at least 12 characters.");
+        .is_refused_with("breaks a rule of this cloud: at least 12 characters.");
     browser.change(PASSWORD, "no-digits-in-it", "no-digits-in-it").await.is_refused_with("at least 2 digits.");
     browser
         .change(PASSWORD, "my-alice-1234", "my-alice-1234")
@@ -140,7 +140,7 @@ async fn the_old_password_of_a_domain_admin_is_looked_at_too_and_the_user_is_nev
         let admin = place.admin();
         let mut browser = place.acmeadmin().await;
         let page = browser.open("/password").await;
-        page.says("only three are tried from here in a day");
+        page.says("only three attempts a day are possible here");
         speaks_plainly(&page.text);
         for left in ["2 more tries", "One more try", "No more tries"] {
             browser.change("wrong", NEW, NEW).await.is_refused_with(left).says("disables the user in the end");
@@ -164,6 +164,24 @@ async fn the_old_password_of_a_domain_admin_is_looked_at_too_and_the_user_is_nev
         let calls = place.cloud.standin.calls();
         let login = calls.iter().find(|call| call.command == "login").unwrap();
         assert_eq!(login.parameters.get("domain").map(String::as_str), Some("/acme"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tries_at_the_same_moment_count_too() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let admin = place.admin();
+        let mut browser = place.acmeadmin().await;
+        browser.open("/password").await;
+        let tries: Vec<_> = (0..8).map(|_| browser.clone()).collect();
+        let tries = tries.into_iter().map(|mut browser| async move { browser.change("wrong", NEW, NEW).await.status });
+        for status in futures_util::future::join_all(tries).await {
+            assert_eq!(status, 422);
+        }
+        let person = place.person_of(admin);
+        assert_eq!((person.wrong_passwords, person.state), (3, State::Enabled));
     })
     .await;
 }

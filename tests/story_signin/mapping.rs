@@ -46,7 +46,7 @@ async fn rule_22_an_address_lets_in_only_by_a_trusted_issuer_verified_and_confir
         // The public issuer's word about addresses does not count, whatever it says.
         let (browser, page) = place.signs_in("public", Person::new("eve", "finance@corp.example.com")).await;
         assert_eq!((page.status, browser.cookie("bursar_session")), (403, None), "{}", page.text);
-        assert!(page.says("nobody has said for which account"), "{}", page.text);
+        assert!(page.says("no account has been assigned to you yet"), "{}", page.text);
         // Trusted, but the address was never verified.
         let unverified = Person { email_verified: false, ..Person::new("mallory", "finance@corp.example.com") };
         assert_eq!(place.signs_in("corp", unverified).await.1.status, 403);
@@ -60,7 +60,7 @@ async fn rule_22_an_address_lets_in_only_by_a_trusted_issuer_verified_and_confir
 
         let (mut browser, page) = place.signs_in("corp", Person::new("fin", "FINANCE@corp.example.com")).await;
         assert!(page.says("ROOT/alice"), "{}", page.text);
-        assert!(browser.open(&place.at("/you")).await.says("see to the money"));
+        assert!(browser.open(&place.at("/you")).await.says("redeem codes and choose how to pay"));
         // Once an administrator says that alice's address is hers, whoever has it at corp is her.
         let alice = place.user("alice").await;
         place.confirm("alice", &alice, "alice@example.com").await;
@@ -218,11 +218,13 @@ async fn one_person_with_several_accounts_chooses_and_stays_with_the_choice() {
             assert_eq!(page.status, 403, "{account}");
         }
         let page = browser.send(&to, &[("csrf", &csrf), ("account", &bob.to_string())]).await;
-        assert!(page.says("You see the other account now") && page.says("<dd>look</dd>"), "{}", page.text);
-        assert!(
-            browser.open(&place.at("/")).await.says("<h1>ROOT/bob")
-                || browser.open(&place.at("/")).await.says("ROOT/bob")
-        );
+        assert!(page.says("You see the other account now") && page.says("<dd>view only</dd>"), "{}", page.text);
+        // A page that was open about the first account reaches nothing of the second.
+        let stale = [("csrf", csrf.as_str()), ("nonce", "0123456789abcdef0123456789abcdef"), ("code", "X")];
+        for form in ["/you/account", "/credits", "/payment-settings", "/api-access", "/delete-request"] {
+            assert_eq!(browser.send(&place.at(form), &stale).await.status, 403, "{form}");
+        }
+        assert!(browser.open(&place.at("/you")).await.says("<dd>ROOT/bob</dd>"));
         // The next sign-in remembers it.
         let (mut browser, _) = place.signs_in("corp", ann()).await;
         assert!(browser.open(&place.at("/you")).await.says("<dd>ROOT/bob</dd>"));
@@ -236,7 +238,7 @@ async fn one_person_with_several_accounts_chooses_and_stays_with_the_choice() {
         assert!(page.says("<dd>ROOT/alice</dd>") && page.says("everything for this account"), "{}", page.text);
         let csrf = page.hidden("csrf");
         let page = browser.send(&to, &[("csrf", &csrf), ("account", &bob.to_string())]).await;
-        assert!(page.says("<dd>ROOT/bob</dd>") && page.says("see to the money"), "{}", page.text);
+        assert!(page.says("<dd>ROOT/bob</dd>") && page.says("redeem codes and choose how to pay"), "{}", page.text);
         place.cloud.clock.advance(2 * MINUTE);
         let page = browser.open(&place.at("/you")).await;
         assert!(page.says("<dd>ROOT/bob</dd>"), "proven anew, and still there: {}", page.text);
@@ -325,6 +327,99 @@ async fn a_mapping_ends_with_its_user() {
         place.meet().await;
         assert_eq!(place.signs_in("corp", Person::new("sa", "sa@corp.example.com")).await.1.status, 403);
         assert_eq!(place.orphans().await, pairs(&[("sa", "user-gone")]), "the sync found sam back where he was");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_address_brought_about_is_not_taken_away_for_a_moment_only() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let rule = place.rule(&place.corp, "desk@corp.example.com", "alice", "owner").await;
+        let bob = place.user("bob").await;
+        place.confirm("bob", &bob, "bob@corp.example.com").await;
+        for (sub, address, account) in
+            [("desk", "desk@corp.example.com", "alice"), ("bo", "bob@corp.example.com", "bob")]
+        {
+            let person = || Person::new(sub, address);
+            assert_eq!(place.signs_in("corp", person()).await.1.status, 200, "{sub}");
+            let account = place.cloud.account(account).await;
+            let mut tx = place.cloud.app.store.begin().await.unwrap();
+            let now = place.cloud.clock.now();
+            let refused = people::unmap(&mut tx, (&place.corp.issuer, sub), &account, "test", now).await.unwrap_err();
+            drop(tx);
+            let says = if sub == "desk" { format!("user rules drop {rule}") } else { "user unconfirm".to_owned() };
+            assert!(refused.to_string().contains(&says), "{refused}");
+            assert_eq!(place.signs_in("corp", person()).await.1.status, 200, "{sub} is still mapped");
+        }
+        // What an administrator mapped goes at once.
+        place.map(&place.corp, "ann", "alice", "owner").await;
+        let alice = place.cloud.account("alice").await;
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        let now = place.cloud.clock.now();
+        assert!(people::unmap(&mut tx, (&place.corp.issuer, "ann"), &alice, "test", now).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(place.signs_in("corp", Person::new("ann", "ann@corp.example.com")).await.1.status, 403);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_address_that_two_users_of_an_account_share_says_who_nobody_is() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        for user in ["sara", "sam"] {
+            let user = place.user(user).await;
+            place.confirm("shop", &user, "desk@shop.example.com").await;
+        }
+        for sub in ["one", "two"] {
+            assert_eq!(place.signs_in("corp", Person::new(sub, "desk@shop.example.com")).await.1.status, 403, "{sub}");
+        }
+        // A rule that says viewer stays one, whatever else the address is.
+        place.rule(&place.corp, "alice@corp.example.com", "alice", "viewer").await;
+        let alice = place.user("alice").await;
+        place.confirm("alice", &alice, "alice@corp.example.com").await;
+        let (mut browser, page) = place.signs_in("corp", Person::new("al", "alice@corp.example.com")).await;
+        assert_eq!(page.status, 200);
+        assert!(browser.open(&place.at("/you")).await.says("<dd>view only</dd>"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_address_makes_an_administrator_of_somebody_whom_the_configuration_names() {
+    on_each_database(|database| async {
+        // sara administers by the configuration; sam could have confirmed any address.
+        let place = Place::open(database).await;
+        let sara = place.user("sara").await;
+        let place = {
+            let Place { mut cloud, url, mail, corp, public, sessions } = place;
+            cloud.env.insert("BURSAR_WEB_ADMINS".to_owned(), sara.clone());
+            cloud.restart().await;
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let moved = format!("http://{}", listener.local_addr().unwrap());
+            drop(url);
+            cloud.env.insert("BURSAR_WEB_PUBLIC_URL".to_owned(), moved.clone());
+            cloud.restart().await;
+            let place = Place { cloud, url: moved, mail, corp, public, sessions };
+            place.serve(listener);
+            place
+        };
+        place.confirm("shop", &sara, "sara@shop.example.com").await;
+        let mut browser = Browser::default();
+        place.cloudstack(&mut browser, "sam").await;
+        assert!(browser.open(&place.at("/you")).await.says("one of ROOT/shop"));
+        place.signs_in_by(&mut browser, "corp", Person::new("sa", "sara@shop.example.com")).await;
+        let you = browser.open(&place.at("/you")).await;
+        assert!(you.says("<strong>sara</strong>") && !you.says("/admin/accounts"), "{}", you.text);
+        assert_eq!(browser.open(&place.at("/admin/accounts")).await.status, 403);
+        // An administrator's own mapping to the user does.
+        place.map_as(&place.corp.issuer, "sa2", "shop", "owner", Some(&sara)).await;
+        let mut browser = Browser::default();
+        place.cloudstack(&mut browser, "sara").await;
+        browser.open(&place.at("/you")).await;
+        place.signs_in_by(&mut browser, "corp", Person::new("sa2", "x@shop.example.com")).await;
+        assert_eq!(browser.open(&place.at("/admin/accounts")).await.status, 200);
     })
     .await;
 }

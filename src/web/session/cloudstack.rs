@@ -18,8 +18,11 @@ use crate::{
 };
 use axum::http::HeaderValue;
 
-/// CloudStack's account type of root administrators.
-const ROOT_ADMIN: i64 = 1;
+/// CloudStack's account type of everybody with a role of type Admin, however narrow (facts 4.6).
+const ADMIN_TYPE: i64 = 1;
+/// The one of these roles that may do everything. Others of the type, such as "Read-Only Admin - Default", administer nothing
+/// here, unless `[web] admins` names the user.
+const ROOT_ADMIN_ROLE: &str = "Root Admin";
 
 pub(super) async fn enter(
     state: &WebState,
@@ -147,12 +150,20 @@ async fn prove(
         Ok(users) => users,
         Err(error) => {
             let failure = match &error {
-                cloudstack::Error::Retry { .. } | cloudstack::Error::Malformed { .. } => {
+                cloudstack::Error::Configuration { .. } => Failure::unexpected(&error),
+                cloudstack::Error::Unauthorized { .. } | cloudstack::Error::SecondFactor { .. } => {
+                    Failure::sign_in(words::SIGN_IN_AGAIN)
+                }
+                // Signing in again would not help.
+                cloudstack::Error::NotAllowed { .. } => {
+                    tracing::warn!(%error, "a role may not call listUsers, so its people can not be recognised");
+                    Failure::forbidden(words::ROLE_TELLS_NOBODY)
+                }
+                // Silent, or failed inside (530): nothing is known of the session.
+                _ => {
                     tracing::warn!(%error, "CloudStack did not tell whose session it is");
                     return Err(Unproven::Silent);
                 }
-                cloudstack::Error::Configuration { .. } => Failure::unexpected(&error),
-                _ => Failure::sign_in(words::SIGN_IN_AGAIN),
             };
             if let Some(held) = held {
                 end(state, &held.hash).await.map_err(Unproven::Refused)?;
@@ -174,17 +185,21 @@ async fn prove(
     let user = person.user.map(|id| id.to_string()).unwrap_or_default();
     let kept =
         held.filter(|held| held.session.cloud_user_id == user && held.session.home_account_id == person.account.id);
-    let (hash, csrf, cookie) = if let Some(held) = kept {
-        (held.hash.clone(), held.session.csrf.clone(), None)
+    let (hash, kept_csrf, cookie) = if let Some(held) = kept {
+        (held.hash.clone(), Some(&held.session).map(|session| (session.account_id, session.csrf.clone())), None)
     } else {
         if let Some(held) = held {
             sessions::end_session(&mut tx, &held.hash).await?;
         }
         let token = state.app.random.hex(TOKEN_BYTES);
-        (token_hash(&token), state.app.random.hex(TOKEN_BYTES), Some(cookie(state, &token)?))
+        (token_hash(&token), None, Some(cookie(state, &token)?))
     };
     let ways = ways_of(&mut tx, &user).await?;
     let (account, role) = chosen(&mut tx, &user, &person, &ways).await?;
+    // A page that is open about one account must not reach another.
+    let csrf = kept_csrf
+        .and_then(|(looked_at, csrf)| (looked_at == account.id).then_some(csrf))
+        .unwrap_or_else(|| state.app.random.hex(TOKEN_BYTES));
     let session = WebSession {
         kind: "cloudstack".to_owned(),
         issuer: if user.is_empty() { String::new() } else { CLOUDSTACK.to_owned() },
@@ -259,18 +274,27 @@ async fn identify(
     if account.gone_ms.is_some() {
         return Err(Failure::forbidden(words::ACCOUNT_GONE));
     }
-    let exact = match people.as_slice() {
-        [only] => Some(*only),
-        several => sessions::find_known_user(tx, tied_to, now)
-            .await?
-            .filter(|known| known.account_id == account.id)
-            .and_then(|known| several.iter().find(|user| user.id.to_string() == known.cloud_user_id).copied()),
+    let (exact, how) = match people.as_slice() {
+        [only] => (Some(*only), None),
+        several => {
+            let known = sessions::find_known_user(tx, tied_to, now).await?;
+            let known = known.filter(|known| known.account_id == account.id);
+            let user = known
+                .as_ref()
+                .and_then(|known| several.iter().find(|user| user.id.to_string() == known.cloud_user_id).copied());
+            (user, known.map(|known| known.how))
+        }
     };
-    // The role hangs on the account, so it holds for each of its users.
-    let is_root_admin = first.account_type == Some(ROOT_ADMIN) && first.role_type.as_deref() == Some("Admin");
+    let how = how.as_deref();
+    // The role hangs on the account; who acts in it has to be known all the same (rule 20), so that two approvals are two people's.
+    let is_root_admin = first.account_type == Some(ADMIN_TYPE)
+        && first.role_type.as_deref() == Some("Admin")
+        && first.role_name.as_deref() == Some(ROOT_ADMIN_ROLE);
+    // An address makes nobody an administrator who was not one without it (rule 22).
+    let by_address = people.len() > 1 && how != Some("openid");
     let role = match exact {
-        _ if is_root_admin => Role::CloudAdmin,
-        Some(user) if config.web.admins.contains(&user.id) => Role::CloudAdmin,
+        Some(_) if is_root_admin => Role::CloudAdmin,
+        Some(user) if !by_address && config.web.admins.contains(&user.id) => Role::CloudAdmin,
         Some(_) => Role::Owner,
         None => Role::Viewer,
     };

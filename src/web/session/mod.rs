@@ -25,7 +25,7 @@ use axum::{
 pub(super) use self::others::{begin_by_link, begin_by_openid, of_dead as link_failure, sign_out_cookie};
 use super::{
     WebState,
-    cookies::{COOKIE, Jar, NoSession, proof_hash},
+    cookies::{COOKIE, Jar, NoSession},
     error::Failure,
     limits::Limit,
     rights::Role,
@@ -284,7 +284,7 @@ async fn enter(
 ) -> Result<(Proof, Option<HeaderValue>), Turned> {
     let forwarded = jar.cloudstack(&state.app.config.web.trusted_affinity_cookies);
     let own = jar.own().map(token_hash);
-    let tied_to = forwarded.as_ref().map(proof_hash).unwrap_or_default();
+    let tied_to = jar.tied_to(&forwarded);
     let whose = if tied_to.is_empty() { own.as_deref().unwrap_or_default() } else { &tied_to };
     if !state.desk.limits.take(Limit::Pages, whose, state.app.clock.now()) {
         return Err(Failure::too_many().into());
@@ -384,7 +384,8 @@ pub(super) async fn switch(state: &WebState, proof: &Proof, account: AccountId) 
     };
     cloud::get_account(&mut tx, account).await?;
     sessions::put_choice(&mut tx, issuer, subject, account, now).await?;
-    sessions::put_session_account(&mut tx, &proof.hash, account, &role).await?;
+    let csrf = state.app.random.hex(TOKEN_BYTES);
+    sessions::put_session_account(&mut tx, &proof.hash, (account, &role), &csrf).await?;
     Ok(tx.commit().await?)
 }
 

@@ -38,6 +38,13 @@ fn is_suspended(state: &str) -> bool {
     state != "enabled"
 }
 
+/// Replicas' clocks differ by less.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(2);
+
+fn is_of_the_future(session: &WebSession, now: Timestamp) -> bool {
+    Timestamp::from_ms(session.proven_ms) > now.plus(CLOCKS_DIFFER)
+}
+
 /// Lets somebody in whose session CloudStack has no part in. None: there is none such.
 pub(super) async fn enter(
     state: &WebState,
@@ -49,8 +56,10 @@ pub(super) async fn enter(
     let mut tx = state.app.store.read().await?;
     let found = sessions::find_session(&mut tx, hash, state.app.clock.now()).await?;
     let Some(session) = found.filter(|session| session.kind != "cloudstack") else { return Ok(None) };
-    if !tied_to.is_empty() && session.proof_hash != tied_to {
-        // Somebody signed in to CloudStack in this browser since: who that is, only CloudStack can tell.
+    let now = state.app.clock.now();
+    // Somebody signed in to CloudStack in this browser since: who that is, only CloudStack can tell. Or the clock went back behind
+    // the sign-in, and nobody can say how old it is.
+    if (!tied_to.is_empty() && session.proof_hash != tied_to) || is_of_the_future(&session, now) {
         drop(tx);
         end(state, hash).await?;
         return Ok(None);

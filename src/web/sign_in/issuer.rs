@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use crate::{
     store::sessions::{self, Attempt, KnownUser},
     web::{
         WebState,
-        cookies::{Jar, SIGN_IN_COOKIE, proof_hash},
+        cookies::{Jar, SIGN_IN_COOKIE},
         error::Failure,
         limits::Limit,
         session::{Errand, SUSPENDED, begin_by_openid, set_cookie},
@@ -175,7 +175,7 @@ pub(super) async fn finish(
         .map_err(|error| failure(&name, &error))?;
     let settings = state.issuers.find(&name).ok_or_else(anew)?;
     let forwarded = jar.cloudstack(&state.app.config.web.trusted_affinity_cookies);
-    let tied_to = forwarded.as_ref().map(proof_hash).unwrap_or_default();
+    let tied_to = jar.tied_to(&forwarded);
     let now = state.app.clock.now();
     let mut tx = state.app.store.begin().await?;
     let prefix = &state.app.config.access.user_prefix;
@@ -188,7 +188,6 @@ pub(super) async fn finish(
         SignedIn::Refused => return Err(Failure::forbidden(words::sign_in::REFUSED)),
     };
     let base = &state.app.config.web.base_path;
-    let used = set_cookie(&state, SIGN_IN_COOKIE, "", "/sign-in", "; Max-Age=0")?;
     // Somebody of an account with several people, whom CloudStack let in a moment ago: it is known now who (rule 20), and the
     // session stays CloudStack's.
     if let Some(own) = jar.own() {
@@ -198,26 +197,23 @@ pub(super) async fn finish(
             session.filter(|s| s.kind == "cloudstack" && s.cloud_user_id.is_empty() && s.proof_hash == tied_to);
         let found = session.and_then(|session| {
             let way = ways.iter().find(|way| way.account.id == session.home_account_id)?;
-            Some((way.account.id, way.cloud_user_id.clone()?))
+            Some((way.account.id, way.cloud_user_id.clone()?, way.by_address))
         });
-        if let Some((account_id, cloud_user_id)) = found {
-            let known = KnownUser { account_id, cloud_user_id, how: "openid".to_owned() };
+        if let Some((account_id, cloud_user_id, by_address)) = found {
+            let how = if by_address { "address" } else { "openid" }.to_owned();
+            let known = KnownUser { account_id, cloud_user_id, how };
             sessions::put_known_user(&mut tx, &tied_to, &known, now, now.plus(KNOWN_FOR)).await?;
             sessions::end_session(&mut tx, &hash).await?;
             tx.commit().await?;
             let to = Redirect::to(&format!("{base}{}", attempt.return_to));
-            return Ok(([(header::SET_COOKIE, used)], to).into_response());
+            return Ok(to.into_response());
         }
     }
     let (cookie, suspended) = begin_by_openid(&state, &mut tx, &claims, &ways, (jar.own(), &tied_to)).await?;
     tx.commit().await?;
     let to = if suspended { SUSPENDED } else { &attempt.return_to };
-    let mut response = Redirect::to(&format!("{base}{to}")).into_response();
-    let cookies: [HeaderValue; 2] = [cookie, used];
-    for cookie in cookies {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
-    Ok(response)
+    // The browser's cookie stays for its other sign-ins: what came back is used, and it is good for nothing else.
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&format!("{base}{to}"))).into_response())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     web::{
         WebState,
         access::StrangersForm,
-        cookies::{Jar, proof_hash},
+        cookies::Jar,
         error::Failure,
         limits::Limit,
         pages::{self, Frame, Page},
@@ -64,7 +64,7 @@ pub(super) async fn redeem(
     }
     let jar = Jar::read(&headers);
     let forwarded = jar.cloudstack(&state.app.config.web.trusted_affinity_cookies);
-    let tied_to = forwarded.as_ref().map(proof_hash).unwrap_or_default();
+    let tied_to = jar.tied_to(&forwarded);
     let mut tx = state.app.store.begin().await?;
     let link = people::find(&mut tx, form.0.get("token"), now).await.map_err(link_failure)?;
     // Whoever else gets the mail, or is talked into opening it, says nothing about the session that asked for it.

@@ -23,6 +23,7 @@ use crate::{
         error::Failure,
         pages::{self, After, Frame, Page},
         rights::{Own, Right},
+        session::Kind,
         words::{self, notifications as text},
     },
 };
@@ -76,7 +77,11 @@ fn join(percent: &BTreeSet<u32>) -> String {
 
 /// Notices go to a person, so it must be known which one it is.
 fn who<R: Right>(tenant: &Tenant<R>) -> Result<CloudId, Failure> {
-    tenant.user().ok_or_else(|| Failure::forbidden(words::WHO_OF_THEM))
+    let why = match tenant.proof().kind() {
+        Kind::CloudStack => words::WHO_OF_THEM,
+        Kind::OpenId | Kind::Link => words::notifications::NO_USER,
+    };
+    tenant.user().ok_or_else(|| Failure::forbidden(why))
 }
 
 async fn view<R: Right>(

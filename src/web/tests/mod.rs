@@ -82,7 +82,7 @@ fn user(id: &str, name: &str, account: (&str, &str), account_type: i64, role_typ
     json!({
         "id": id, "username": name, "firstname": "Alice", "lastname": "Tester", "email": "alice@example.com",
         "created": "2026-11-22T17:32:32+0000", "state": "enabled", "account": account.1, "accounttype": account_type,
-        "usersource": "native", "roletype": role_type, "rolename": role_type, "domainid": ROOT, "domain": "ROOT",
+        "usersource": "native", "roletype": role_type, "rolename": if role_type == "Admin" { "Root Admin" } else { role_type }, "domainid": ROOT, "domain": "ROOT",
         "accountid": account.0, "is2faenabled": false,
     })
 }

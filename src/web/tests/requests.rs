@@ -165,7 +165,7 @@ async fn one_of_several_people_can_choose_no_notices_and_ask_for_nothing() {
     let (cookies, _) = place.sign_in("/").await;
     assert_eq!(place.open_page("/notifications", &cookies).await.status(), 403);
     let text = place.page_text("/delete-request", &cookies).await;
-    assert!(text.contains("Your role may not ask for this.") && !text.contains("<form"), "{text}");
+    assert!(text.contains("Only owners of the account may ask for this.") && !text.contains("<form"), "{text}");
     for path in
         ["/credits", "/payment-settings", "/payment-settings/propose", "/delete-request", "/delete-request/take-back"]
     {
@@ -178,7 +178,7 @@ async fn one_of_several_people_can_choose_no_notices_and_ask_for_nothing() {
 async fn a_gateway_is_proposed_answered_and_chosen() {
     let place = Place::open().await;
     let (cookies, csrf, nonce) = place.alice_at("/payment-settings").await;
-    assert!(place.page_text("/payment-settings", &cookies).await.contains("so it is bank transfer"));
+    assert!(place.page_text("/payment-settings", &cookies).await.contains("please pay by bank transfer"));
     let propose = |website: &'static str| {
         let fields = [
             ("csrf", csrf.clone()),

@@ -178,3 +178,42 @@ async fn health_tells_alive_and_ready_apart() {
     let home = get(BASE).await.unwrap();
     assert_eq!(home.headers()["location"], format!("{BASE}/"));
 }
+
+#[tokio::test]
+async fn a_role_of_type_admin_that_is_not_the_root_administrators_administers_nothing() {
+    let place = Place::open().await;
+    for role in ["Read-Only Admin - Default", "Support Admin - Default", "bursar-service"] {
+        let mut auditor = admin();
+        auditor["rolename"] = json!(role);
+        place.cloud.answer(200, users(&[auditor]));
+        let session = format!("JSESSIONID={0}; sessionkey={0}", role.replace(' ', ""));
+        let page = place.open_page("/", &session).await;
+        let own = own_cookie(&page).unwrap();
+        assert!(!page.text().await.unwrap().contains("/admin/accounts"), "{role}");
+        assert_eq!(place.open_page("/admin/accounts", &format!("{session}; {own}")).await.status(), 403, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_root_administrators_looks_on_until_it_is_known_who() {
+    let place = Place::open().await;
+    let second = user(ALICE_USER, "root2", (ADMIN, "admin"), 1, "Admin");
+    place.cloud.answer(200, users(&[admin(), second]));
+    let (cookies, text) = place.sign_in("/").await;
+    assert!(text.contains("one of ROOT/admin") && !text.contains("/admin/accounts"), "{text}");
+    assert_eq!(place.open_page("/admin/accounts", &cookies).await.status(), 403);
+}
+
+#[tokio::test]
+async fn a_cloud_that_fails_inside_signs_nobody_out_and_a_role_without_the_call_is_told_so() {
+    let place = Place::open().await;
+    let (cookies, _) = place.sign_in("/").await;
+    place.clock.advance(Duration::from_mins(2));
+    place.cloud.answer(530, refused(530));
+    assert_eq!(place.open_page("/", &cookies).await.status(), 200, "what was proven before is still shown");
+    assert_eq!(place.open_page("/", "JSESSIONID=x; sessionkey=y").await.status(), 503);
+    place.cloud.answer(432, refused(432));
+    let page = place.open_page("/", &cookies).await;
+    assert_eq!(page.status(), 403);
+    assert!(page.text().await.unwrap().contains("may not call listUsers"));
+}
