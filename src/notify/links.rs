@@ -5,14 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{letter::Letter, sender::Sender, settings::MailSettings, words};
+use super::{letter::Letter, recipients::Recipient, sender::Sender, settings::MailSettings, words};
 use crate::{
     email::EmailAddress,
     ids::{AccountId, MailId},
     random::RandomSource,
     secrets::token_hash,
     store::{
-        StoreError, Tx, cloud,
+        StoreError, Tx, cloud, leaving,
         links::{self as rows, NewLink},
         mapping,
         notify::{self as mails, Mail, NoticeToMail},
@@ -28,23 +28,47 @@ const MARKER_BYTES: usize = 16;
 const WISHES_AT_ONCE: i64 = 100;
 /// An address gets no further link for the same account within so long.
 const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_mins(10);
+/// How the events begin that tell of a request to delete the account; its number follows.
+const ASKED: &str = "deletion-asked-";
 
 /// A link that a letter holds, before its mail has a number.
 pub(super) struct Offer {
     account: AccountId,
     notice: Option<i64>,
+    what: What,
     label: String,
     marker: String,
 }
 
+/// What a link does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// Opens the page of the suspended account.
+    Page,
+    /// Takes a request to delete the account back, until an instant.
+    Undo { request: i64, until: Timestamp },
+}
+
 impl Offer {
-    fn new(account: AccountId, notice: Option<i64>, label: String, random: &dyn RandomSource) -> Self {
-        Self { account, notice, label, marker: format!("link-{}", random.hex(MARKER_BYTES)) }
+    fn new(
+        account: AccountId,
+        notice: Option<i64>,
+        what: What,
+        label: impl Into<String>,
+        random: &dyn RandomSource,
+    ) -> Self {
+        let marker = format!("link-{}", random.hex(MARKER_BYTES));
+        Self { account, notice, what, label: label.into(), marker }
     }
 
     /// Label and address, the marker in place of the token.
     pub(super) fn shown(&self, pages: &str) -> (String, String) {
         (self.label.clone(), address(pages, &self.marker))
+    }
+
+    /// Whether it takes a request back.
+    pub(super) const fn is_undo(&self) -> bool {
+        matches!(self.what, What::Undo { .. })
     }
 }
 
@@ -52,9 +76,57 @@ fn address(pages: &str, marker: &str) -> String {
     format!("{pages}link/{marker}")
 }
 
-/// The links that a notice has besides the pages': one for each account that is suspended, since nobody gets to the pages then.
+/// A notice, and what can be done by links about it when its letter is made.
+pub(super) struct About {
+    pub(super) notice: NoticeToMail,
+    /// Nobody of the account gets to the pages.
+    pub(super) suspended: bool,
+    undo: Option<Undo>,
+}
+
+/// A request to delete the account that can be taken back.
+struct Undo {
+    request: i64,
+    until: Timestamp,
+    /// Users of the account who may not.
+    lesser: BTreeSet<String>,
+}
+
+/// Looks what can be done by links about a notice.
+pub(super) async fn look(tx: &mut Tx, notice: &NoticeToMail, now: Timestamp) -> Result<About, StoreError> {
+    // A step that was just taken may not be read back from CloudStack yet.
+    let suspended = matches!(words::kind_of(&notice.event), "locked" | "stopped")
+        || rows::find_suspended_since(tx, notice.account_id).await?.is_some();
+    let asked = notice.event.strip_prefix(ASKED).and_then(|number| number.parse::<i64>().ok());
+    let request = match asked {
+        Some(id) => leaving::find(tx, id).await?,
+        None => None,
+    };
+    let open = request.filter(|request| {
+        request.account_id == notice.account_id && request.state == "waiting" && request.due_ms > now
+    });
+    let undo = match open {
+        Some(request) => Some(Undo {
+            request: request.id,
+            until: request.due_ms,
+            lesser: leaving::list_lesser_users(tx, notice.account_id).await?,
+        }),
+        None => None,
+    };
+    Ok(About { notice: notice.clone(), suspended, undo })
+}
+
+impl About {
+    /// Whether somebody may take the request back that the notice is about, if it is about one.
+    pub(super) fn is_theirs_to_undo(&self, recipient: &Recipient) -> bool {
+        self.undo.as_ref().is_some_and(|undo| recipient.is_more_than(&undo.lesser))
+    }
+}
+
+/// The links that a letter has besides the pages': one that takes a request back, and one for each account that is suspended,
+/// since nobody gets to the pages then. `about` says of each notice whether the reader may take its request back.
 pub(super) fn offers(
-    about: &[&NoticeToMail],
+    about: &[(&About, bool)],
     accounts: &[String],
     settings: &MailSettings,
     random: &dyn RandomSource,
@@ -62,14 +134,16 @@ pub(super) fn offers(
     if settings.pages.is_none() {
         return Vec::new();
     }
-    let suspends = |notice: &&&NoticeToMail| matches!(words::kind_of(&notice.event), "locked" | "stopped");
     let label = |account: &String| if accounts.len() == 1 { words::WHY.to_owned() } else { words::why_of(account) };
-    about
-        .iter()
-        .zip(accounts)
-        .filter(|(notice, _)| suspends(notice))
-        .map(|(notice, account)| Offer::new(notice.account_id, Some(notice.id), label(account), random))
-        .collect()
+    let undo = about.iter().filter(|(_, may)| *may).filter_map(|(about, _)| {
+        let undo = about.undo.as_ref()?;
+        let what = What::Undo { request: undo.request, until: undo.until };
+        Some(Offer::new(about.notice.account_id, Some(about.notice.id), what, words::UNDO, random))
+    });
+    let pages = about.iter().zip(accounts).filter(|((about, _), _)| about.suspended).map(|((about, _), account)| {
+        Offer::new(about.notice.account_id, Some(about.notice.id), What::Page, label(account), random)
+    });
+    undo.chain(pages).collect()
 }
 
 /// Notes the links of a mail that went into the outbox.
@@ -82,14 +156,19 @@ pub(super) async fn keep(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     for offer in offers {
+        let (purpose, expires, delete_request) = match offer.what {
+            What::Page => ("suspension", now.plus(settings.link_lasts), None),
+            What::Undo { request, until } => ("deletion", until, Some(request)),
+        };
         let link = NewLink {
-            purpose: "suspension",
+            purpose,
             account: offer.account,
             cloud_user_id: "",
             notice_id: offer.notice,
             proof_hash: "",
             recipient: recipient.as_str(),
-            expires: now.plus(settings.link_lasts),
+            expires,
+            delete_request,
         };
         let id = rows::insert_link(tx, &link, now).await?;
         rows::insert_marker(tx, mail, id, &offer.marker).await?;
@@ -135,7 +214,7 @@ pub(super) async fn answer_wishes(
                 continue;
             }
             let name = cloud::get_account(tx, id).await?.full_name();
-            offers.push(Offer::new(id, None, words::why_of(&name), random));
+            offers.push(Offer::new(id, None, What::Page, words::why_of(&name), random));
             names.push(name);
         }
         if offers.is_empty() {

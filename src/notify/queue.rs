@@ -5,7 +5,14 @@ use std::{
     time::Duration,
 };
 
-use super::{digest, letter::Letter, links, recipients::Recipients, settings::MailSettings, words};
+use super::{
+    digest,
+    letter::Letter,
+    links::{self, About, Offer},
+    recipients::Recipients,
+    settings::MailSettings,
+    words,
+};
 use crate::{
     email::EmailAddress,
     random::RandomSource,
@@ -190,8 +197,13 @@ async fn event(
     (done, unaddressed): (&mut Queued, &mut BTreeSet<(i64, String)>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut people: BTreeMap<String, (EmailAddress, Vec<&NoticeToMail>, Vec<String>)> = BTreeMap::new();
+    let mut looked = Vec::with_capacity(notices.len());
     for notice in notices {
+        looked.push(links::look(tx, notice, now).await?);
+    }
+    let mut people: BTreeMap<String, (EmailAddress, Vec<(&About, bool)>, Vec<String>)> = BTreeMap::new();
+    for about in &looked {
+        let notice = &about.notice;
         let (account, addresses) = recipients.of(tx, notice.account_id, settings).await?;
         if addresses.is_empty() {
             if rows::put_notice_unaddressed(tx, notice.id, now).await? {
@@ -203,23 +215,18 @@ async fn event(
         }
         let noticed = notice_wishes::list_events(tx, notice.account_id, notice.epoch_id).await?;
         for (person, recipient) in addresses.iter().filter(|(_, recipient)| recipient.wants(&notice.event, &noticed)) {
-            let (_, about, accounts) =
+            let (_, abouts, accounts) =
                 people.entry(person.clone()).or_insert_with(|| (recipient.address.clone(), Vec::new(), Vec::new()));
-            about.push(notice);
+            abouts.push((about, about.is_theirs_to_undo(recipient)));
             accounts.push(account.clone());
         }
         // Also where nobody wants it: it is settled.
         rows::put_notice_queued(tx, notice.id, now).await?;
     }
-    for (person, (address, about, accounts)) in people {
+    for (person, (address, abouts, accounts)) in people {
+        let Some((letter, offers)) = letter(&abouts, &accounts, settings, random) else { continue };
+        let about: Vec<&NoticeToMail> = abouts.iter().map(|(about, _)| &about.notice).collect();
         let Some(first) = about.first() else { continue };
-        let mut letter = Letter::notice(first, &accounts, settings);
-        let offers = links::offers(&about, &accounts, settings, random);
-        if !offers.is_empty() {
-            // CloudStack lets nobody in: a link to the pages inside of it would lead nowhere.
-            letter.links =
-                settings.pages.iter().flat_map(|pages| offers.iter().map(|offer| offer.shown(pages))).collect();
-        }
         let ids: Vec<String> = about.iter().map(|notice| notice.account_id.to_string()).collect();
         let key = format!("{}/{}/{}/{}/{person}", first.payer_id, first.epoch_id, first.event, ids.join("+"));
         if let Some(id) = rows::insert_mail(tx, &mail(&letter, key, &address, settings, random)?, now).await? {
@@ -231,6 +238,30 @@ async fn event(
         }
     }
     Ok(())
+}
+
+/// The letter to one person, with the links that it holds besides the pages'. `abouts` says of each notice whether its request is
+/// the person's to take back.
+fn letter(
+    abouts: &[(&About, bool)],
+    accounts: &[String],
+    settings: &MailSettings,
+    random: &dyn RandomSource,
+) -> Option<(Letter, Vec<Offer>)> {
+    let (first, _) = abouts.first()?;
+    let mut letter = Letter::notice(&first.notice, accounts, settings);
+    let offers = links::offers(abouts, accounts, settings, random);
+    if offers.iter().any(Offer::is_undo) {
+        letter.paragraphs.push(words::UNDO_TEXT.to_owned());
+    }
+    let mut shown: Vec<_> =
+        settings.pages.iter().flat_map(|pages| offers.iter().map(|offer| offer.shown(pages))).collect();
+    // Where CloudStack lets nobody in, a link to the pages inside of it would lead nowhere.
+    if !abouts.iter().all(|(about, _)| about.suspended) {
+        shown.append(&mut letter.links);
+    }
+    letter.links = shown;
+    Some((letter, offers))
 }
 
 async fn admin_notices(

@@ -16,6 +16,8 @@ pub(super) struct Recipient {
     pub(super) address: EmailAddress,
     /// What each user behind the address said; several may share one. Empty: nobody could say anything.
     wishes: Vec<Wishes>,
+    /// CloudStack's ids of the users behind the address; empty: the configuration names it alone.
+    users: Vec<String>,
 }
 
 impl Recipient {
@@ -25,6 +27,11 @@ impl Recipient {
             return Wishes::default().wants(event, noticed);
         }
         self.wishes.iter().any(|wishes| wishes.wants(event, noticed))
+    }
+
+    /// Whether one of the users behind the address is none of `others`.
+    pub(super) fn is_more_than(&self, others: &BTreeSet<String>) -> bool {
+        self.users.iter().any(|user| !others.contains(user))
     }
 }
 
@@ -59,7 +66,7 @@ async fn look_up(
     let mut addresses = BTreeMap::new();
     for (domain_path, name, address) in &settings.recipients {
         if *domain_path == account.domain_path && *name == account.name {
-            let recipient = Recipient { address: address.clone(), wishes: Vec::new() };
+            let recipient = Recipient { address: address.clone(), wishes: Vec::new(), users: Vec::new() };
             addresses.insert(address.person(), recipient);
         }
     }
@@ -73,11 +80,13 @@ async fn look_up(
             && address.looks_deliverable()
         {
             let wishes = said.remove(&person.cloud_id).unwrap_or_default();
-            addresses
-                .entry(address.person())
-                .or_insert_with(|| Recipient { address, wishes: Vec::new() })
-                .wishes
-                .push(wishes);
+            let recipient = addresses.entry(address.person()).or_insert_with(|| Recipient {
+                address,
+                wishes: Vec::new(),
+                users: Vec::new(),
+            });
+            recipient.wishes.push(wishes);
+            recipient.users.push(person.cloud_id);
         }
     }
     Ok((account.full_name(), addresses))

@@ -122,9 +122,9 @@ pub(super) fn headline(event: &str, date: Option<&str>) -> String {
         "used" | "own" => format!("{behind} % of your credit is used"),
         "overdue" => "Payment is overdue".to_owned(),
         "invoice" => "Your month so far".to_owned(),
-        "deletion-asked" => on(
-            "The deletion of your account was asked for; it can be taken back until then, and is due",
-            "The deletion of your account was asked for",
+        "deletion-asked" => date.map_or_else(
+            || "Deletion of your account was requested".to_owned(),
+            |date| format!("Deletion of your account was requested; undo until {date}"),
         ),
         "deletion-taken-back" => "Your account stays: the request to delete it was taken back".to_owned(),
         "deletion-refused" => "Your account stays: the request to delete it was refused".to_owned(),
@@ -299,3 +299,8 @@ pub(super) fn address_changed(username: &str, new: &str) -> Vec<String> {
         "If that was not you, change your password and tell the administrator of your cloud.".to_owned(),
     ]
 }
+
+/// The label of the link that takes a request to delete the account back, and what stands before it.
+pub(super) const UNDO: &str = "Take the request back: the account stays";
+pub(super) const UNDO_TEXT: &str = "The link below takes the request back, without signing in and also while the account is \
+     suspended. It works until that date. Whoever has it can do that, so do not pass it on.";

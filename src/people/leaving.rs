@@ -11,6 +11,7 @@ use crate::{
         cloud::{self, Account},
         enforcement as notices,
         leaving::{self as rows, DeleteRequest},
+        links::{self as link_rows, SignedLink},
         notify,
         runs::{self, AuditLine},
     },
@@ -72,13 +73,93 @@ pub async fn take_back(tx: &mut Tx, account: &Account, step: Step<'_>) -> Result
     let Some(open) = rows::find_newest(tx, account.id).await?.filter(|request| request.state == "waiting") else {
         return Ok(false);
     };
-    if !rows::end(tx, open.id, "withdrawn", step.author, None, step.now).await? {
+    let sentence = format!("{} took back the request to delete the account {}.", step.author, account.full_name());
+    withdraw(tx, account, open.id, (step.author, &sentence), step).await
+}
+
+async fn withdraw(
+    tx: &mut Tx,
+    account: &Account,
+    request: i64,
+    (by, sentence): (&str, &str),
+    step: Step<'_>,
+) -> Result<bool, StoreError> {
+    if !rows::end(tx, request, "withdrawn", by, None, step.now).await? {
         return Ok(false);
     }
-    let sentence = format!("{} took back the request to delete the account {}.", step.author, account.full_name());
-    tell(tx, account, &format!("deletion-taken-back-{}", open.id), &sentence, None, step.now).await?;
+    tell(tx, account, &format!("deletion-taken-back-{request}"), sentence, None, step.now).await?;
     audit(tx, account, "account.delete-take-back", None, step).await?;
     Ok(true)
+}
+
+/// What the signed link of a request can still do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undo {
+    /// It takes the request back.
+    Open,
+    /// Nothing: the request was taken back.
+    TakenBack,
+    /// Nothing: an administrator refused the request.
+    Refused,
+    /// Nothing: the account is deleted.
+    Done,
+    /// Nothing: the waiting time is over.
+    Over,
+}
+
+/// The request that a link is about.
+#[derive(Debug, Clone)]
+pub struct Linked {
+    /// The account.
+    pub account: Account,
+    /// The request.
+    pub request: DeleteRequest,
+    /// What the link can still do.
+    pub undo: Undo,
+}
+
+/// What a link is about that takes a request back. It ends with its request, and with the waiting time.
+pub async fn of_link(tx: &mut Tx, link: &SignedLink, now: Timestamp) -> Result<Linked, StoreError> {
+    let request = match link.delete_request_id {
+        Some(id) => rows::find(tx, id).await?.filter(|request| request.account_id == link.account_id),
+        None => None,
+    };
+    let request = request
+        .ok_or_else(|| StoreError::Nonsense(format!("link {} takes back a request that is not there", link.id)))?;
+    let account = cloud::get_account(tx, request.account_id).await?;
+    let undo = match request.state.as_str() {
+        "withdrawn" => Undo::TakenBack,
+        "refused" => Undo::Refused,
+        "done" => Undo::Done,
+        _ if account.gone_ms.is_some() => Undo::Done,
+        _ if request.due_ms <= now || link.expires_ms <= now => Undo::Over,
+        _ => Undo::Open,
+    };
+    Ok(Linked { account, request, undo })
+}
+
+/// Takes a request back by its signed link, whatever state the account is in. Gives what the link was about before, and whether
+/// it was taken back by this. Used twice, it is taken back once.
+pub async fn take_back_by_link(
+    tx: &mut Tx,
+    link: &SignedLink,
+    now: Timestamp,
+    zone: chrono_tz::Tz,
+) -> Result<(Linked, bool), StoreError> {
+    let linked = of_link(tx, link, now).await?;
+    if linked.undo != Undo::Open {
+        return Ok((linked, false));
+    }
+    let author = format!("link {}", link.id);
+    let by = format!("the link that was sent to {}", link.recipient);
+    let sentence = format!("The request to delete the account {} was taken back by {by}.", linked.account.full_name());
+    let step = Step { author: &author, now, zone };
+    if !withdraw(tx, &linked.account, linked.request.id, (&by, &sentence), step).await? {
+        // Somebody was faster.
+        return Ok((of_link(tx, link, now).await?, false));
+    }
+    link_rows::use_link(tx, link.id, false, now).await?;
+    Ok((linked, true))
 }
 
 /// An administrator refuses a request, with a message for the tenant. False: it waits no longer.

@@ -3,7 +3,8 @@
 //!
 //! Promises: a link does one thing for one account; only the hash of its token is kept; one that opens the page of a
 //! suspended account holds until it expires, is taken back, or the account opens, and not for a later suspension; one that
-//! proves something holds once.
+//! proves something holds once; one that takes a request to delete the account back ends with the request
+//! ([`super::leaving`]).
 
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ use crate::{
     time::{Day, Timestamp},
 };
 
+/// The purpose of a link that takes a request to delete its account back.
+pub const DELETION: &str = "deletion";
 /// How long a link that proves something holds.
 pub const PROOF_LASTS: Duration = Duration::from_hours(1);
 /// The length of a token in letters.
@@ -61,7 +64,14 @@ pub async fn find(tx: &mut Tx, token: &str, now: Timestamp) -> Result<SignedLink
 
 /// Whether a link holds now. A session that it opened is asked the same with each request.
 pub async fn holds(tx: &mut Tx, link: &SignedLink, now: Timestamp) -> Result<(), Dead> {
-    if link.revoked_by.is_some() || link.expires_ms <= now {
+    if link.revoked_by.is_some() {
+        return Err(Dead::Ended);
+    }
+    // It says itself what became of its request, however late.
+    if link.purpose == DELETION {
+        return Ok(());
+    }
+    if link.expires_ms <= now {
         return Err(Dead::Ended);
     }
     if link.purpose != "suspension" {

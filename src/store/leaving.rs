@@ -1,5 +1,7 @@
 //! Requests of tenants that their account be deleted.
 
+use std::collections::BTreeSet;
+
 use super::{StoreError, Tx, all, exec, maybe};
 use crate::{ids::AccountId, time::Timestamp};
 
@@ -117,4 +119,16 @@ pub async fn put_told(tx: &mut Tx, id: i64, now: Timestamp) -> Result<bool, Stor
         id,
         now
     )? == 1)
+}
+
+/// The CloudStack users of an account who may not take a request back: an administrator gave them a lesser role than CloudStack
+/// does.
+pub async fn list_lesser_users(tx: &mut Tx, account: AccountId) -> Result<BTreeSet<String>, StoreError> {
+    let rows = all!(
+        tx,
+        (String,),
+        "select subject from portal_user where issuer = 'cloudstack' and account_id = $1 and role not in ('owner', 'cloud-admin')",
+        account
+    )?;
+    Ok(rows.into_iter().map(|(subject,)| subject).collect())
 }

@@ -11,7 +11,7 @@ use crate::{
 pub struct SignedLink {
     /// Its number.
     pub id: i64,
-    /// suspension, address, user.
+    /// suspension, address, user, deletion.
     pub purpose: String,
     /// The account.
     pub account_id: AccountId,
@@ -34,12 +34,14 @@ pub struct SignedLink {
     pub uses: i64,
     /// Who took it back.
     pub revoked_by: Option<String>,
+    /// The request to delete the account that it takes back.
+    pub delete_request_id: Option<i64>,
 }
 
 /// A link to be made.
 #[derive(Debug, Clone)]
 pub struct NewLink<'a> {
-    /// suspension, address, user.
+    /// suspension, address, user, deletion.
     pub purpose: &'a str,
     /// The account.
     pub account: AccountId,
@@ -53,6 +55,8 @@ pub struct NewLink<'a> {
     pub recipient: &'a str,
     /// When it ends.
     pub expires: Timestamp,
+    /// The request to delete the account that it takes back.
+    pub delete_request: Option<i64>,
 }
 
 /// Where in a mail the token of a link goes.
@@ -105,8 +109,8 @@ pub async fn insert_link(tx: &mut Tx, link: &NewLink<'_>, now: Timestamp) -> Res
     scalar!(
         tx,
         i64,
-        "insert into signed_link (purpose, account_id, cloud_user_id, notice_id, proof_hash, recipient, made_ms, expires_ms, uses) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, 0) returning id",
+        "insert into signed_link (purpose, account_id, cloud_user_id, notice_id, proof_hash, recipient, made_ms, expires_ms, uses, \
+           delete_request_id) values ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9) returning id",
         link.purpose,
         link.account,
         link.cloud_user_id,
@@ -114,7 +118,8 @@ pub async fn insert_link(tx: &mut Tx, link: &NewLink<'_>, now: Timestamp) -> Res
         link.proof_hash,
         link.recipient,
         now,
-        link.expires
+        link.expires,
+        link.delete_request
     )
 }
 
@@ -141,7 +146,8 @@ pub async fn find_by_token(tx: &mut Tx, hash: &str) -> Result<Option<SignedLink>
         tx,
         SignedLink,
         "select l.id, l.purpose, l.account_id, l.cloud_user_id, l.notice_id, l.proof_hash, l.recipient, l.made_ms, l.expires_ms, \
-           l.used_ms, l.uses, l.revoked_by from signed_link l join signed_link_token t on t.link_id = l.id where t.hash = $1",
+           l.used_ms, l.uses, l.revoked_by, l.delete_request_id \
+         from signed_link l join signed_link_token t on t.link_id = l.id where t.hash = $1",
         hash
     )
 }
@@ -152,7 +158,7 @@ pub async fn find_link(tx: &mut Tx, id: i64) -> Result<Option<SignedLink>, Store
         tx,
         SignedLink,
         "select id, purpose, account_id, cloud_user_id, notice_id, proof_hash, recipient, made_ms, expires_ms, used_ms, uses, \
-           revoked_by from signed_link where id = $1",
+           revoked_by, delete_request_id from signed_link where id = $1",
         id
     )
 }
@@ -168,7 +174,8 @@ pub async fn use_link(tx: &mut Tx, id: i64, once: bool, now: Timestamp) -> Resul
     )? == 1)
 }
 
-/// Links to pages of suspended accounts that have not ended or been taken back, newest first.
+/// Links to pages of suspended accounts, and such as take a request to delete an account back, that have not ended or been taken
+/// back, newest first.
 pub async fn list_open_links(
     tx: &mut Tx,
     account: Option<AccountId>,
@@ -179,8 +186,10 @@ pub async fn list_open_links(
         tx,
         SignedLink,
         "select id, purpose, account_id, cloud_user_id, notice_id, proof_hash, recipient, made_ms, expires_ms, used_ms, uses, \
-           revoked_by from signed_link where purpose = 'suspension' and revoked_ms is null and expires_ms > $1 \
-           and ($2 is null or account_id = $2) order by id desc limit $3",
+           revoked_by, delete_request_id from signed_link where purpose in ('suspension', 'deletion') and revoked_ms is null \
+           and expires_ms > $1 and ($2 is null or account_id = $2) \
+           and (delete_request_id is null \
+             or delete_request_id in (select id from delete_request where state = 'waiting')) order by id desc limit $3",
         now,
         account,
         limit

@@ -42,6 +42,7 @@ async fn lock_bob(cloud: &Cloud) {
         proof_hash: "",
         recipient: "bob@example.com",
         expires: now.plus(Duration::from_hours(24)),
+        delete_request: None,
     };
     let id = links::insert_link(&mut tx, &link, now).await.unwrap();
     links::insert_token(&mut tx, id, &token_hash(TOKEN), now).await.unwrap();

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
+use super::deletion;
 use crate::{
     people::links as people,
     store::sessions::{self, KnownUser},
@@ -44,6 +45,9 @@ pub(super) async fn look(State(state): State<WebState>, Path(token): Path<String
     }
     let mut tx = state.app.store.read().await?;
     let link = people::find(&mut tx, &token, now).await.map_err(link_failure)?;
+    if link.purpose == people::DELETION {
+        return deletion::look(&state, &mut tx, &link, &token).await;
+    }
     let (what, button) = match link.purpose.as_str() {
         "suspension" => (words::sign_in::LINK_SUSPENSION, words::sign_in::LINK_OPEN_PAGE),
         "address" => (words::sign_in::LINK_ADDRESS, words::sign_in::LINK_CONFIRM),
@@ -67,6 +71,9 @@ pub(super) async fn redeem(
     let tied_to = jar.tied_to(&forwarded);
     let mut tx = state.app.store.begin().await?;
     let link = people::find(&mut tx, form.0.get("token"), now).await.map_err(link_failure)?;
+    if link.purpose == people::DELETION {
+        return deletion::take_back(&state, tx, &link, form.0.get("token")).await;
+    }
     // Whoever else gets the mail, or is talked into opening it, says nothing about the session that asked for it.
     if !link.proof_hash.is_empty() && link.proof_hash != tied_to {
         return Err(Failure::forbidden(words::sign_in::LINK_OTHER_BROWSER));

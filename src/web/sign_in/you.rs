@@ -202,6 +202,7 @@ fn note<'a>(
         proof_hash: tied_to,
         recipient: address.as_str(),
         expires: state.app.clock.now().plus(PROOF_LASTS),
+        delete_request: None,
     };
     Note {
         key: format!("{kind}/{}", state.app.random.uuid()),

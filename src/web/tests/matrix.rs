@@ -623,6 +623,7 @@ impl Place {
             proof_hash: "",
             recipient: "bob@example.com",
             expires: NOW.plus(Duration::from_hours(240)),
+            delete_request: None,
         };
         links::insert_link(&mut tx, &link, NOW).await.unwrap();
         tx.commit().await.unwrap();
