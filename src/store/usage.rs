@@ -434,3 +434,39 @@ pub async fn list_wrong_day_counts(tx: &mut Tx) -> Result<Vec<(i64, i64, i64)>, 
          where raw_count <> stored order by day"
     )
 }
+
+/// What an account had when usage was last known of it: per usage type how many different resources, in the newest window that
+/// has records of it; and when that window began. Where other accounts have windows that are more than `stale` newer, the
+/// account has nothing any more. None: nothing is known of any account. CloudStack's types with dates of their own (25, 27) are
+/// in no window.
+pub async fn count_in_newest_window(
+    tx: &mut Tx,
+    account: AccountId,
+    stale: std::time::Duration,
+) -> Result<Option<(Timestamp, HashMap<i64, i64>)>, StoreError> {
+    let newest = maybe!(
+        tx,
+        (Timestamp,),
+        "select start_ms from usage_record where usage_type not in (25, 27) and standing = 0 order by start_ms desc limit 1"
+    )?;
+    let Some((newest,)) = newest else { return Ok(None) };
+    let own = maybe!(
+        tx,
+        (Timestamp,),
+        "select start_ms from usage_record where account_id = $1 and usage_type not in (25, 27) and standing = 0 \
+         order by start_ms desc limit 1",
+        account
+    )?;
+    let Some((own,)) = own.filter(|(own,)| *own >= newest.minus(stale)) else {
+        return Ok(Some((newest, HashMap::new())));
+    };
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select usage_type, count(distinct resource_id) from usage_record \
+         where account_id = $1 and start_ms >= $2 and usage_type not in (25, 27) and standing = 0 group by usage_type",
+        account,
+        own
+    )?;
+    Ok(Some((own, rows.into_iter().collect())))
+}

@@ -1,6 +1,9 @@
 //! Account Delete Request: what would go, what is open, the request, and the way back.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use askama::Template;
 use axum::{
@@ -15,17 +18,20 @@ use super::{
 };
 use crate::{
     ids::AccountId,
+    jobs::mail,
+    notify,
     people::{
         leaving::{self, Step},
+        own::Source,
         second_factor as factor,
     },
     secrets::Secret,
     store::{
         Tx, cloud,
         leaving::{self as rows, DeleteRequest},
-        live, people,
+        live, people, usage,
     },
-    time::Timestamp,
+    time::{Day, Timestamp},
     web::{
         WebState,
         access::{Fields, Mistake, Tenant, TenantForm},
@@ -42,6 +48,12 @@ const NAMED: usize = 20;
 const MAX_REASON: usize = 500;
 /// Requests for keys looked through.
 const KEYS_READ: i64 = 200;
+/// CloudStack's usage types of snapshots, and of templates and ISO images.
+const SNAPSHOTS: [i64; 1] = [9];
+const TEMPLATES: [i64; 2] = [7, 8];
+const DAY_SECONDS: u64 = 86_400;
+/// Usage that is so much older than the newest of the cloud is of things that are gone.
+const STALE: Duration = Duration::from_hours(48);
 
 /// Things of one kind.
 struct Things {
@@ -58,6 +70,52 @@ impl Things {
         names.truncate(NAMED);
         Self { title, count, more: (count > names.len()).then(|| text::more(count - names.len())), names }
     }
+}
+
+/// What the form asks for as the second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Factor {
+    /// Nothing: the person has none here.
+    Nothing,
+    /// Password and code.
+    Both,
+    /// A code alone, in the session that the person is in.
+    Code,
+    /// It can not be told: password and code, if there is one.
+    Unknown,
+}
+
+impl Factor {
+    const fn is_asked(self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    const fn wants_password(self) -> bool {
+        matches!(self, Self::Both | Self::Unknown)
+    }
+
+    const fn is_known(self) -> bool {
+        !matches!(self, Self::Unknown)
+    }
+
+    const fn title(self) -> &'static str {
+        if self.is_known() { text::FACTOR_ON } else { text::FACTOR }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Code => text::FACTOR_ON_SSO,
+            Self::Both => text::FACTOR_ON_WHAT,
+            Self::Nothing | Self::Unknown => text::FACTOR_WHAT,
+        }
+    }
+}
+
+/// How many there are that only usage tells of, and when.
+struct Counted {
+    snapshots: i64,
+    templates: i64,
+    of: String,
 }
 
 struct RequestView {
@@ -82,9 +140,13 @@ struct DeletePage {
     last: Option<RequestView>,
     inventory: Vec<Things>,
     read_at: Option<String>,
+    counted: Option<Counted>,
     balance: String,
     owed: bool,
     left: bool,
+    /// How long one waits.
+    wait: String,
+    factor: Factor,
     reason: String,
     wrong: Option<Mistake>,
 }
@@ -122,6 +184,7 @@ async fn view<R: Right>(
     let mut tx = app.store.read().await?;
     let standing = figures::standing_of(&mut tx, app, account).await?;
     let (inventory, read_at) = inventory(&mut tx, account.id).await?;
+    let counted = usage::count_in_newest_window(&mut tx, account.id, STALE).await?;
     let newest = rows::find_newest(&mut tx, account.id).await?;
     tx.commit().await?;
     let open = standing.figures.money.minus(standing.figures.accrued)?;
@@ -138,12 +201,15 @@ async fn view<R: Right>(
         Some(request) if request.state == "waiting" => (Some(shown(request)), None),
         other => (None, other.map(shown)),
     };
+    let may_ask = Leave::is_with(tenant.role());
+    let factor = if may_ask && waiting.is_none() { factor_of(state, tenant).await } else { Factor::Nothing };
+    let wait = app.config.web.delete_wait;
     Ok(DeletePage {
         frame: Frame::around(state, tenant, Page::DeleteRequest),
         account: account.full_name(),
         name: account.name.clone(),
         said,
-        may_ask: Leave::is_with(tenant.role()),
+        may_ask,
         waiting,
         last,
         inventory,
@@ -151,9 +217,42 @@ async fn view<R: Right>(
         balance: app.config.billing.currency.format(open),
         owed: open.is_negative(),
         left: open.is_positive(),
+        counted: counted.map(|(at, counts)| Counted::of(at, &counts, zone)),
+        wait: text::waiting_time(
+            wait.as_secs() / DAY_SECONDS,
+            &now.plus(wait).display_in(zone),
+            notify::can_confirm(&mail::settings(app)),
+        ),
+        factor,
         reason,
         wrong,
     })
+}
+
+/// What the form has to ask for. Read in CloudStack's own session, where there is one; what is asked for does not rest on it
+/// ([`proven`]).
+async fn factor_of<R: Right>(state: &WebState, tenant: &Tenant<R>) -> Factor {
+    if tenant.proof().forwarded().is_none() {
+        return Factor::Nothing;
+    }
+    let Ok(own) = own(state, tenant) else { return Factor::Unknown };
+    match own.read().await {
+        Ok(user) if user.is_2fa_enabled != Some(true) => Factor::Nothing,
+        Ok(user) if Source::of(&user) == Source::SingleSignOn => Factor::Code,
+        Ok(_) => Factor::Both,
+        Err(error) => {
+            tracing::debug!(%error, "whether a person has a second factor can not be read");
+            Factor::Unknown
+        }
+    }
+}
+
+impl Counted {
+    fn of(at: Timestamp, counts: &HashMap<i64, i64>, zone: chrono_tz::Tz) -> Self {
+        let sum = |types: &[i64]| types.iter().filter_map(|usage_type| counts.get(usage_type)).sum();
+        let day = Day::of(at, zone).and_then(Day::date).map_or_else(|| at.display_in(zone), |date| date.to_string());
+        Self { snapshots: sum(&SNAPSHOTS), templates: sum(&TEMPLATES), of: text::counted_on(&day) }
+    }
 }
 
 /// What is known to be in the account, and when CloudStack's lists were last read to their end.
@@ -232,7 +331,8 @@ async fn proven(state: &WebState, tenant: &Tenant<Leave>, fields: &Fields) -> Re
     }
     let code: String = fields.get("code").split_whitespace().collect();
     if code.is_empty() {
-        return Ok(Some(Mistake::new("code", text::CODE_WANTED)));
+        let alone = Source::of(&user) == Source::SingleSignOn;
+        return Ok(Some(Mistake::new("code", if alone { text::CODE_WANTED_ALONE } else { text::CODE_WANTED })));
     }
     let (password, code) = (Secret::new(fields.exact("password")), Secret::new(code));
     match to_the_end(async move { factor::prove(&own, &password, &code).await }).await? {
