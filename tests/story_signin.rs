@@ -3,6 +3,7 @@
 
 mod check;
 mod cloudstack;
+mod deletions;
 mod links;
 mod mapping;
 mod openid;

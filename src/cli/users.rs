@@ -383,6 +383,7 @@ async fn links(context: &Context, app: &App, command: LinkCommand) -> anyhow::Re
                         [
                             link.id.to_string(),
                             name(&names, link.account_id),
+                            link.purpose.clone(),
                             link.recipient.clone(),
                             link.made_ms.display_in(zone),
                             link.expires_ms.display_in(zone),
@@ -390,7 +391,7 @@ async fn links(context: &Context, app: &App, command: LinkCommand) -> anyhow::Re
                         ]
                     })
                     .collect();
-                output::table(["id", "account", "sent to", "made", "holds until", "used"], lines)
+                output::table(["id", "account", "for", "sent to", "made", "holds until", "used"], lines)
             })
         }
         LinkCommand::Revoke { account, id } => {

@@ -2,10 +2,19 @@
 
 use std::time::Duration;
 
-use super::{letter::plain, sender::pause, words};
+use super::{
+    letter::{Letter, plain},
+    sender::pause,
+    words,
+};
 use crate::{
     config::{Config, Sources},
+    email::EmailAddress,
+    ids::AccountId,
     jobs::mail::settings_of,
+    random::SystemRandom,
+    store::notify::NoticeToMail,
+    time::Timestamp,
 };
 
 #[test]
@@ -48,4 +57,27 @@ fn a_promise_is_made_only_of_what_waits_for_its_warning() {
     for kind in ["warning-restrict", "warning-lock", "warning-stop"] {
         assert!(words::consequences(kind).concat().contains("API keys stop working too"), "{kind}");
     }
+}
+
+#[test]
+fn the_subject_of_a_deletion_says_until_when_and_is_not_cut() {
+    let settings = settings_of(&Config::load(&Sources::none()).unwrap());
+    let until = Timestamp::from_seconds(1_793_491_200);
+    let notice = NoticeToMail {
+        id: 1,
+        payer_id: 1,
+        account_id: AccountId::new(1),
+        epoch_id: 0,
+        event: "deletion-asked-12".to_owned(),
+        sentence: "It was asked for.".to_owned(),
+        acts_at_ms: Some(until),
+        no_address_ms: None,
+    };
+    let accounts = ["ROOT/acme/an-account-of-thirty-characters".to_owned()];
+    let letter = Letter::notice(&notice, &accounts, &settings);
+    let date = until.display_in(settings.zone);
+    assert_eq!(letter.headline, format!("Deletion of your account was requested; undo until {date}"));
+    let to = EmailAddress::parse("alice@example.com").unwrap();
+    let mail = letter.to_mail("key".to_owned(), &to, &settings, &SystemRandom).unwrap();
+    assert_eq!(mail.subject, format!("Billing: {} (an-account-of-thirty-characters)", letter.headline));
 }

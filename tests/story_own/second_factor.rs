@@ -374,3 +374,63 @@ async fn who_has_one_gives_it_to_ask_for_the_deletion_of_the_account() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_deletion_page_names_the_waiting_time_and_asks_for_a_second_factor_only_where_it_is_on() {
+    let place = Place::open_to_factors(Database::sqlite()).await;
+    let mut browser = place.alice().await;
+    let page = browser.open("/delete-request").await;
+    page.says("The waiting time is 14 days. Asked for now, it can be taken back until 2026-11-15");
+    assert!(!page.text.contains("name=\"password\"") && !page.text.contains("name=\"code\""), "{}", page.text);
+    // It can not be read: whoever has one gives it.
+    place.cloud.standin.with(|world| world.faults().push(Fault::once("listUsers", FaultKind::Status(503))));
+    let page = browser.open("/delete-request").await;
+    page.says("Otherwise leave both empty.").says("name=\"password\"").says("name=\"code\"");
+
+    browser.turn_on().await;
+    let page = browser.open("/delete-request").await;
+    page.says("so this wants your password and a code").says("name=\"password\"").says("name=\"code\"");
+    let nonce = page.hidden("nonce");
+    place.cloud.standin.with(|world| world.set_user_source(place.alice, "saml2"));
+    let page = browser.open("/delete-request").await;
+    page.says("a wrong one signs you out of CloudStack").says("name=\"code\"");
+    assert!(!page.text.contains("type=\"password\""), "they have none: {}", page.text);
+    let ask = async |browser: &mut Browser<'_>, code: &str| {
+        let fields = [
+            ("nonce", nonce.as_str()),
+            ("reason", "we move"),
+            ("name", "alice"),
+            ("understood", "yes"),
+            ("code", code),
+        ];
+        browser.post("/delete-request", &fields).await
+    };
+    ask(&mut browser, "").await.is_refused_with("Your user has a second factor: give a code.");
+    ask(&mut browser, &place.app()).await.is_done("asked");
+    assert_eq!(place.calls("login"), 0);
+}
+
+#[tokio::test]
+async fn the_deletion_page_counts_snapshots_and_templates_by_the_newest_usage() {
+    on_each_database(|database| async {
+        let place = Place::open(database).await;
+        let account: CloudId = place.cloud.account("alice").await.cloud_id.parse().unwrap();
+        place.alice().await.open("/delete-request").await.says("There are no usage records yet");
+        let now = place.cloud.clock.now();
+        place.cloud.standin.with(|world| {
+            for name in ["nightly", "weekly"] {
+                world.add_usage_resource(account, 9, name, Some(1 << 30), now);
+            }
+            world.add_usage_resource(account, 7, "golden", Some(1 << 30), now);
+        });
+        for _ in 0..3 {
+            place.cloud.pass(Duration::from_hours(1));
+        }
+        place.cloud.catch_up().await;
+        let page = place.alice().await.open("/delete-request").await;
+        page.says("Snapshots (2)").says("Templates and ISO images (1)").says("by the usage records of 2026-11-01");
+        let page = place.sign_in("bob", PASSWORD, "/").await.open("/delete-request").await;
+        page.says("Snapshots (0)").says("Templates and ISO images (0)");
+    })
+    .await;
+}

@@ -33,7 +33,7 @@ async fn locked(database: Database) -> Place {
 }
 
 /// Every text that the database holds in the tables that a token could have come to.
-async fn everything_stored(place: &Place) -> String {
+pub(super) async fn everything_stored(place: &Place) -> String {
     let mut tx = place.cloud.app.store.read().await.unwrap();
     let mut text = String::new();
     for line in runs::list_audit(&mut tx, None, 10_000).await.unwrap() {

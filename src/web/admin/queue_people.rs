@@ -127,6 +127,7 @@ struct Lost {
 
 struct Link {
     id: i64,
+    what: &'static str,
     account: String,
     recipient: String,
     expires: String,
@@ -220,6 +221,7 @@ pub(super) async fn page(
             .into_iter()
             .map(|row| Link {
                 id: row.id,
+                what: own_words::link(&row.purpose),
                 account: name(row.account_id),
                 recipient: row.recipient,
                 expires: row.expires_ms.display_in(zone),

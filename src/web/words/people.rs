@@ -69,3 +69,11 @@ pub(in crate::web) fn orphan(word: &str) -> &'static str {
         _ => "the CloudStack user is disabled",
     }
 }
+
+/// What a link is for.
+pub(in crate::web) fn link(purpose: &str) -> &'static str {
+    match purpose {
+        "deletion" => "takes a request for deletion back",
+        _ => "page of the suspended account",
+    }
+}
