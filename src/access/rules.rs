@@ -10,6 +10,8 @@ use crate::cloudstack::RolePermission;
 pub const KEY_APIS: [&str; 2] = ["registerUserKeys", "getUserKeys"];
 /// The same on releases where a user has several pairs.
 pub const SEVERAL_PAIRS_APIS: [&str; 2] = ["listUserKeys", "deleteUserKeys"];
+/// What also sets a pair of one's own choice for the calling user, and can not be denied: people need it for their profile.
+pub const SET_API: &str = "updateUser";
 
 /// A role, as far as its rules about keys go.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

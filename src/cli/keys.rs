@@ -354,11 +354,8 @@ async fn self_service_of(context: &Context, app: &App, command: SelfServiceComma
 async fn rules(context: &Context, app: &App) -> anyhow::Result<()> {
     let advice = key_roles::advice(app).await?;
     context.show(&advice, |advice| {
-        if advice.is_empty() {
-            return "No role of a customer lets keys make or read keys.".to_owned();
-        }
         let mut text = String::new();
-        for role in advice {
+        for role in &advice.roles {
             let _ = writeln!(
                 text,
                 "{}{}: allows {}. {} accounts have it: {}",
@@ -371,6 +368,11 @@ async fn rules(context: &Context, app: &App) -> anyhow::Result<()> {
             for step in &role.steps {
                 let _ = writeln!(text, "    {step}");
             }
+        }
+        if !advice.not_checked.is_empty() {
+            let _ = writeln!(text, "Not checked, since there are too many roles: {}", advice.not_checked.join(", "));
+        } else if advice.roles.is_empty() {
+            let _ = writeln!(text, "No role of a customer lets keys read or register keys.");
         }
         let _ = write!(
             text,

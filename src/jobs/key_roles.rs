@@ -11,7 +11,7 @@ use crate::{
     policy::protection,
 };
 
-/// Roles looked at; a cloud has some ten.
+/// Roles of customers whose rules are read; a cloud has some ten.
 const MAX_ROLES: usize = 200;
 /// Accounts named of each.
 const NAMED: usize = 5;
@@ -42,8 +42,10 @@ pub async fn known(tx: &mut Tx) -> Result<KeyRules, StoreError> {
 /// Looks, and notes what was seen for the pages. What can not be read is unknown.
 pub async fn look(app: &App) -> Result<(), Error> {
     let word = match advice(app).await {
-        Ok(advice) if advice.is_empty() => "closed",
-        Ok(_) => "open",
+        Ok(advice) if !advice.roles.is_empty() => "open",
+        // Of a role that nobody has read nobody knows.
+        Ok(advice) if advice.not_checked.is_empty() => "closed",
+        Ok(_) => "",
         Err(error) => {
             tracing::info!(%error, "the rules of roles can not be read");
             ""
@@ -54,25 +56,39 @@ pub async fn look(app: &App) -> Result<(), Error> {
     Ok(tx.commit().await?)
 }
 
-/// What to do about each role that a customer's account has and that allows what it should not. Read only.
-pub async fn advice(app: &App) -> Result<Vec<RoleAdvice>, Error> {
+/// What a look at the roles came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Advice {
+    /// What to do about each role that a customer's account has and that allows what it should not.
+    pub roles: Vec<RoleAdvice>,
+    /// Names of further roles of customers, whose rules were not read.
+    pub not_checked: Vec<String>,
+}
+
+/// Reads the roles that customers' accounts have. Changes nothing.
+pub async fn advice(app: &App) -> Result<Advice, Error> {
     let client = app.client(Role::Reader)?;
     let several = client.has_several_pairs().await?;
     let apis: Vec<&'static str> =
         KEY_APIS.into_iter().chain(SEVERAL_PAIRS_APIS.into_iter().filter(|_| several)).collect();
     let accounts = client.list_accounts().await?;
     let roles = client.list_roles().await?;
-    let mut found = Vec::new();
-    for role in roles.items.iter().take(MAX_ROLES) {
-        let having: Vec<&Account> = accounts
-            .items
-            .iter()
-            .filter(|account| account.role_id == Some(role.id))
-            .filter(|account| protection::by_type(account.account_type, account.role_type.as_deref()).is_none())
-            .collect();
-        if having.is_empty() {
+    let customers: Vec<&Account> = accounts
+        .items
+        .iter()
+        .filter(|account| protection::by_type(account.account_type, account.role_type.as_deref()).is_none())
+        .collect();
+    let mut found = Advice::default();
+    // Those that nobody has are left out first: they must not take the place of one that somebody has.
+    let of_customers =
+        roles.items.iter().filter(|role| customers.iter().any(|account| account.role_id == Some(role.id)));
+    for (at, role) in of_customers.enumerate() {
+        if at >= MAX_ROLES {
+            found.not_checked.push(role.name.clone());
             continue;
         }
+        let having: Vec<&Account> =
+            customers.iter().copied().filter(|account| account.role_id == Some(role.id)).collect();
         let permissions = client.list_role_permissions(role.id).await?;
         let open: Vec<&'static str> = apis.iter().copied().filter(|api| allows(&permissions, api)).collect();
         if open.is_empty() {
@@ -84,7 +100,7 @@ pub async fn advice(app: &App) -> Result<Vec<RoleAdvice>, Error> {
         let mut names: Vec<String> = having.iter().map(name_of).collect();
         names.sort();
         names.truncate(NAMED);
-        found.push(RoleAdvice {
+        found.roles.push(RoleAdvice {
             id: role.id.to_string(),
             name: role.name.clone(),
             is_default,

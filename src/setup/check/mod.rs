@@ -7,6 +7,7 @@ mod cloud;
 mod data;
 mod mail;
 mod people;
+mod roles;
 mod service;
 mod settings;
 mod sign_in;

@@ -3,10 +3,9 @@
 use super::{
     Area, CheckReport, Line,
     cloud::{Found, Service, full_name},
-    some_of,
+    roles, some_of,
 };
 use crate::{
-    access::rules::{KEY_APIS, SEVERAL_PAIRS_APIS, allows},
     cloudstack::{Account, AccountState, User},
     config::DomainRef,
     ids::CloudId,
@@ -14,8 +13,6 @@ use crate::{
 };
 
 const AREA: Area = Area::People;
-/// Roles looked at; a cloud has some ten.
-const MAX_ROLES: usize = 40;
 
 pub(super) async fn look(found: &Found<'_>, services: &[Service], report: &mut CheckReport) {
     let own: Vec<CloudId> = services
@@ -42,8 +39,7 @@ pub(super) async fn look(found: &Found<'_>, services: &[Service], report: &mut C
     states(&accounts, report);
     addresses(found, &accounts, report);
     if found.config.access.enabled {
-        let several = several_pairs(found).await;
-        roles(found, &accounts, several, report).await;
+        roles::look(found, &accounts, report).await;
     }
 }
 
@@ -126,66 +122,6 @@ fn is_usable(address: &str) -> bool {
     let undeliverable =
         lower == "invalid.example" || [".invalid", ".localdomain", ".local"].iter().any(|end| lower.ends_with(end));
     plain(local) && plain(domain) && dots && !undeliverable
-}
-
-/// Whether a user has several pairs here, so that more APIs can read and end them.
-async fn several_pairs(found: &Found<'_>) -> bool {
-    match &found.keys {
-        Some(client) => client.api("deleteUserKeys").await.is_ok_and(|api| api.is_some()),
-        None => false,
-    }
-}
-
-/// Roles whose keys can make or read keys: a key handed out for a month could make itself another for ever.
-async fn roles(found: &Found<'_>, accounts: &[&Account], several: bool, report: &mut CheckReport) {
-    let name = "roles and keys";
-    let listed = match found.reader.list_roles().await {
-        Ok(listed) => listed,
-        Err(error) => {
-            report.add(Line::not_checked(AREA, name, format!("roles can not be listed: {error}")));
-            return;
-        }
-    };
-    let mut open = Vec::new();
-    for role in listed.iter().take(MAX_ROLES) {
-        let is_admin = role.role_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Admin"));
-        if is_admin || !accounts.iter().any(|account| account.role_id == Some(role.id)) {
-            continue;
-        }
-        match found.reader.list_role_permissions(role.id).await {
-            Ok(permissions) => {
-                let apis = KEY_APIS.iter().chain(SEVERAL_PAIRS_APIS.iter().filter(|_| several));
-                let of_role: Vec<&str> = apis.copied().filter(|api| allows(&permissions, api)).collect();
-                if !of_role.is_empty() {
-                    open.push(format!("{} ({})", role.name, of_role.join(", ")));
-                }
-            }
-            Err(error) => {
-                report.add(Line::not_checked(
-                    AREA,
-                    name,
-                    format!("the rules of {} can not be read: {error}", role.name),
-                ));
-                return;
-            }
-        }
-    }
-    if open.is_empty() {
-        report.add(Line::good(
-            AREA,
-            name,
-            "no role of a customer lets keys make or read keys; what updateUser leaves open is watched",
-        ));
-        return;
-    }
-    let text = format!(
-        "{}: people of such an account can make keys by themselves, and a key can make itself another, and read or replace those \
-         beside it",
-        some_of(&open)
-    );
-    report.add(Line::warning(AREA, name, text).with_way_out(
-        "`bursar key rules` says what to change in which role (CloudStack's own roles can not be changed: their accounts need a copy)",
-    ));
 }
 
 #[cfg(test)]

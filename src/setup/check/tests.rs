@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     cloudstack::testing::{NOW, Reaction},
     config::Sources,
-    setup::fake::{self, World},
+    setup::fake::{self, Role, World},
+    store::{cloud, keys},
     time::ManualClock,
 };
 
@@ -206,6 +207,67 @@ async fn people_and_roles_are_looked_at_before_anybody_is_locked() {
     expect(&report, "accounts", Verdict::Warning, &["1 of 3", "ROOT/mallory (disabled)"]);
     expect(&report, "e-mail addresses", Verdict::Warning, &["1 of 1", "alice"]);
     expect(&report, "roles and keys", Verdict::Warning, &["User", "registerUserKeys"]);
+    expect(&report, "keys of one's own", Verdict::Warning, &["updateUser", "allows it: 2", "self-service close"]);
+}
+
+#[tokio::test]
+async fn roles_that_nobody_has_take_no_place_and_what_was_not_read_is_told() {
+    let mut world = World::with_services();
+    let users = world.named("alice").role.clone();
+    let idle = |n: usize| Role {
+        id: format!("00000000-0000-4000-a000-{n:012}"),
+        name: format!("idle {n}"),
+        kind: "User".to_owned(),
+        rules: Vec::new(),
+    };
+    // Before the one that a customer has: they were all that was read once.
+    world.roles.splice(0..0, (0..60).map(idle));
+    world.roles.iter_mut().find(|role| role.id == users).unwrap().rules.push(("updateUser".to_owned(), "deny".to_owned()));
+    let report = checked(world.clone()).await;
+    expect(&report, "roles and keys", Verdict::Good, &["no role of a customer lets keys read or register"]);
+    expect(&report, "keys of one's own", Verdict::Good, &["no role of a customer allows updateUser"]);
+    for n in 0..60 {
+        world.account(&format!("tenant{n}"), &idle(n).id, "tenant@example.com", None);
+        world.roles.iter_mut().find(|role| role.id == idle(n).id).unwrap().rules = vec![("*".to_owned(), "deny".to_owned())];
+    }
+    let report = checked(world).await;
+    expect(&report, "roles and keys", Verdict::NotChecked, &["21 more roles"]);
+    let told = report.lines.iter().filter(|line| line.name == "roles and keys" || line.name == "keys of one's own");
+    assert!(told.clone().all(|line| line.verdict == Verdict::NotChecked) && told.count() == 1, "{report}");
+}
+
+#[tokio::test]
+async fn closed_self_service_is_counted_and_makes_the_line_good_once_every_account_is_closed() {
+    let mut world = World::with_services();
+    let (alice, role) = (world.named("alice").id.clone(), world.named("alice").role.clone());
+    world.account("bob", &role, "bob@example.com", None);
+    let bob = world.named("bob").id.clone();
+    let (server, _world) = fake::start(world).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(server.settings.endpoint().unwrap().as_str(), folder.path(), &[]);
+    let clock = Arc::new(ManualClock::new(NOW));
+    let store = crate::store::Store::open(&crate::jobs::app::store_settings(&config)).await.unwrap();
+    for (closed, (id, name)) in [(&alice, "alice"), (&bob, "bob")].into_iter().enumerate() {
+        let seen = cloud::SeenAccount {
+            cloud_id: id.clone(),
+            name: name.to_owned(),
+            domain_id: "root".to_owned(),
+            domain_path: "ROOT".to_owned(),
+            account_type: 0,
+            role_type: "User".to_owned(),
+            state: "enabled".to_owned(),
+        };
+        let mut tx = store.begin().await.unwrap();
+        let (account, _) = cloud::put_account(&mut tx, &seen, NOW).await.unwrap();
+        tx.commit().await.unwrap();
+        let report = check(&config, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        expect(&report, "keys of one's own", Verdict::Warning, &["allows it: 2", &format!("closed in {closed} of them")]);
+        let mut tx = store.begin().await.unwrap();
+        keys::insert_closing(&mut tx, account, "carol", NOW).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let report = check(&config, clock).await;
+    expect(&report, "keys of one's own", Verdict::Good, &["every account", "(2)"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ words! {
     WHAT_IT_IS = "What an API key is";
     WHAT_A_KEY_CAN = "With an API key a program does in your account what you can do there: machines, disks, networks, templates, everything that your account's role allows. It can not sign in to CloudStack's pages.";
     KEEP_IT = "Whoever has the key and its secret can use it. Keep it like a password, give each program a key of its own, and end a key that is not needed any more.";
-    RULES_CLOSED = "A key can do all that except creating personal access tokens: making, reading or replacing API keys is denied to the roles of this cloud.";
+    RULES_CLOSED = "Keys can not read or register API keys here. CloudStack still lets a key set another key for its own user; such a change is noticed and the key is switched off.";
     RULES_OPEN = "A key is not meant for creating personal access tokens. In this cloud CloudStack itself does not stop it: with a key, or signed in, people of this account can read each other's keys and replace them. A key that changes in this way is noticed and switched off.";
     RULES_UNKNOWN = "A key is not meant for creating personal access tokens. Whether CloudStack itself stops it is not known here; a key that changes in this way is noticed and switched off.";
     ENDS_WITH_LOCK = "A key stops working while the account is locked or disabled, and for good when its time is over.";
