@@ -33,6 +33,7 @@ mod rotate;
 pub mod rules;
 pub mod secret_box;
 pub mod self_service;
+pub mod self_service_domain;
 mod show;
 pub mod state;
 mod tell;

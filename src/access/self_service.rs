@@ -1,4 +1,5 @@
-//! CloudStack's own self-service, closed and opened again for one account (design rule 7.17).
+//! CloudStack's own self-service, closed and opened again for one account (design rule 7.17); a domain is its accounts one by
+//! one (`self_service_domain`).
 //!
 //! Every user's own `apikeyaccess` is what is set, never the setting `api.key.access`: false on the ROOT domain shuts out
 //! every key of the cloud at once, the service accounts' too (facts 0). The users whose keys are to live are marked first
@@ -6,12 +7,13 @@
 //! that opening gives it back, and a crash at any point is gone on with by the next pass. While an account is closed, users
 //! that come later are closed too.
 
-use super::{AccessSettings, Error, adopt::users_of, carry_out::cloud_id, request::refuse_protected};
+use super::{AccessSettings, Error, adopt::users_of, carry_out::cloud_id, request::refuse_protected, tell};
 use crate::{
-    cloudstack::{ApiKeyAccess, Client, User},
+    cloudstack::{self, ApiKeyAccess, Client, User},
     store::{
         Store, StoreError, Tx, cloud,
         keys::{self, Closing, ClosingUser},
+        people,
         runs::{self, AuditLine},
     },
     time::{Clock, Timestamp},
@@ -29,6 +31,10 @@ pub struct PreviewLine {
     pub username: String,
     /// Whether it has a key pair now.
     pub has_key: bool,
+    /// Since when, of a pair that bursar made or adopted; CloudStack does not tell it of others.
+    pub key_since: Option<Timestamp>,
+    /// When the user was made: its pair is no older.
+    pub user_since: Option<Timestamp>,
     /// enabled, disabled, inherit.
     pub access: &'static str,
     /// Why its keys are kept; None: they are switched off.
@@ -51,6 +57,13 @@ pub struct Preview {
     pub users: Vec<PreviewLine>,
 }
 
+impl Preview {
+    /// The users whose keys would not work any more.
+    pub fn dying(&self) -> impl Iterator<Item = &PreviewLine> {
+        self.users.iter().filter(|line| line.dies())
+    }
+}
+
 /// What a pass over closed accounts did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Tended {
@@ -58,6 +71,8 @@ pub struct Tended {
     pub set: usize,
     /// Users that somebody else has set meanwhile, so that they were left alone.
     pub left: usize,
+    /// Accounts at which something failed; the next pass tries again.
+    pub failed: usize,
 }
 
 /// What self-service is closed and opened with.
@@ -75,25 +90,46 @@ pub struct Door<'a> {
 
 /// What closing would do; nothing is changed. `keep` are names of users whose keys are to live.
 pub async fn preview(door: &Door<'_>, account: &cloud::Account, keep: &[String]) -> Result<Preview, Error> {
+    let preview = preview_keeping(door, account, &|username: &str| keep.iter().any(|name| name == username)).await?;
+    match keep.iter().find(|name| !preview.users.iter().any(|line| line.username == **name)) {
+        Some(unknown) => {
+            Err(Error::NotThere(format!("no user \"{unknown}\" is in {}; nothing was changed", preview.account)))
+        }
+        None => Ok(preview),
+    }
+}
+
+/// The same with users to be kept by their names.
+pub(super) async fn preview_keeping(
+    door: &Door<'_>,
+    account: &cloud::Account,
+    keeps: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Preview, Error> {
     let users = users_of(door.client, account, door.settings).await?;
     let mut tx = door.store.read().await?;
-    let ours = keys::list_pairs_of_account(&mut tx, account.id).await?;
-    tx.commit().await?;
-    if let Some(unknown) = keep.iter().find(|name| !users.iter().any(|user| user.username == **name)) {
-        return Err(Error::NotThere(format!(
-            "no user \"{unknown}\" is in {}; nothing was changed",
-            account.full_name()
-        )));
+    let mut ours = Vec::new();
+    for (id, owner, _) in keys::list_pairs_of_account(&mut tx, account.id).await? {
+        let since = people::get_key_request(&mut tx, id).await?.issued_ms.map(Timestamp::from_ms);
+        ours.push((id, owner, since));
     }
+    tx.commit().await?;
     let mut lines = Vec::with_capacity(users.len());
     for user in users {
         let user_id = user.id.to_string();
-        let request = ours.iter().find(|(_, owner, _)| *owner == user_id).map(|(id, _, _)| *id);
-        let kept = request
-            .map(|id| format!("request {id}"))
-            .or_else(|| keep.contains(&user.username).then(|| "to be kept".to_owned()));
+        let of_bursar = ours.iter().find(|(_, owner, _)| *owner == user_id);
+        let kept = of_bursar
+            .map(|(id, _, _)| format!("request {id}"))
+            .or_else(|| keeps(&user.username).then(|| "to be kept".to_owned()));
         let access = access_of(&user)?.as_str();
-        lines.push(PreviewLine { user_id, has_key: user.api_key.is_some(), username: user.username, access, kept });
+        lines.push(PreviewLine {
+            user_id,
+            has_key: user.api_key.is_some(),
+            key_since: of_bursar.and_then(|(_, _, since)| *since),
+            user_since: user.created,
+            username: user.username,
+            access,
+            kept,
+        });
     }
     Ok(Preview { account: account.full_name(), users: lines })
 }
@@ -113,14 +149,25 @@ fn access_of(user: &User) -> Result<ApiKeyAccess, Error> {
 /// and those newly to be kept.
 pub async fn close(door: &Door<'_>, account: &cloud::Account, keep: &[String], by: &str) -> Result<Tended, Error> {
     let preview = preview(door, account, keep).await?;
+    close_as(door, account, &preview, by).await
+}
+
+/// Closes an account as this preview says.
+pub(super) async fn close_as(
+    door: &Door<'_>,
+    account: &cloud::Account,
+    preview: &Preview,
+    by: &str,
+) -> Result<Tended, Error> {
     let now = door.clock.now();
     let mut tx = door.store.begin().await?;
     refuse_protected(&mut tx, account.id, door.settings).await?;
     let closing = match keys::insert_closing(&mut tx, account.id, by, now).await? {
         Some(id) => {
-            let dying = preview.users.iter().filter(|line| line.dies()).count();
-            let answer = format!("{} users, {dying} working keys end", preview.users.len());
+            let dying: Vec<&str> = preview.dying().map(|line| line.username.as_str()).collect();
+            let answer = format!("{} users, {} working keys end", preview.users.len(), dying.len());
             audit(&mut tx, account, by, ("key.self-service-close", Some(answer)), now).await?;
+            tell::tell_closed(&mut tx, account, id, &dying, now).await?;
             id
         }
         None => match keys::find_closing(&mut tx, account.id).await? {
@@ -170,6 +217,7 @@ pub async fn open(door: &Door<'_>, account: &cloud::Account, by: &str) -> Result
     };
     if keys::move_closing(&mut tx, closing.id, "closed", "opening", by, now).await? {
         audit(&mut tx, account, by, ("key.self-service-open", None), now).await?;
+        tell::tell_opened(&mut tx, account, closing.id, now).await?;
     }
     tx.commit().await?;
     let mut tended = Tended::default();
@@ -177,8 +225,8 @@ pub async fn open(door: &Door<'_>, account: &cloud::Account, by: &str) -> Result
     Ok(tended)
 }
 
-/// Goes on with every account that is being closed or opened, and with `newcomers` closes users that came later. The first
-/// error ends it; the next pass is the retry.
+/// Goes on with every account that is being closed or opened, and with `newcomers` closes users that came later. What fails
+/// in one account does not stop the others, unless CloudStack does not answer at all; the next pass is the retry.
 pub async fn tend(door: &Door<'_>, newcomers: bool) -> Result<Tended, Error> {
     let mut tx = door.store.read().await?;
     let closings = keys::list_closings(&mut tx).await?;
@@ -189,20 +237,44 @@ pub async fn tend(door: &Door<'_>, newcomers: bool) -> Result<Tended, Error> {
     }
     tx.commit().await?;
     let mut tended = Tended::default();
-    for (Closing { id, state, .. }, account) in accounts {
+    for (closing, account) in accounts {
         if account.gone_ms.is_some() {
             continue;
         }
-        if state == "opening" {
-            tend_opening(door, &account, id, BURSAR, &mut tended).await?;
-        } else {
-            if newcomers {
-                add_newcomers(door, &account, id).await?;
+        match tend_one(door, &account, &closing, newcomers, &mut tended).await {
+            Err(error) if concerns_all(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(account = account.full_name(), %error, "closed self-service is looked after again later");
+                tended.failed += 1;
             }
-            tend_closed(door, &account, id, &mut tended).await?;
+            Ok(()) => {}
         }
     }
     Ok(tended)
+}
+
+/// Whether the next account would fail of the same.
+pub(super) const fn concerns_all(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Store(_) | Error::CloudStack(cloudstack::Error::Retry { .. } | cloudstack::Error::Unauthorized { .. })
+    )
+}
+
+async fn tend_one(
+    door: &Door<'_>,
+    account: &cloud::Account,
+    closing: &Closing,
+    newcomers: bool,
+    tended: &mut Tended,
+) -> Result<(), Error> {
+    if closing.state == "opening" {
+        return tend_opening(door, account, closing.id, BURSAR, tended).await;
+    }
+    if newcomers {
+        add_newcomers(door, account, closing.id).await?;
+    }
+    tend_closed(door, account, closing.id, tended).await
 }
 
 /// Users that came after the account was closed.

@@ -202,3 +202,48 @@ pub async fn tell_touched(
     );
     notify::insert_admin_notice(tx, &format!("key-touched/{event}"), "key-watch", &subject, &body, now).await
 }
+
+/// Users named in a message; the count says the rest.
+const NAMED: usize = 10;
+
+/// Tells everybody of an account that CloudStack's own self-service is closed there, once, and whose keys end by it.
+pub(super) async fn tell_closed(
+    tx: &mut Tx,
+    account: &cloud::Account,
+    closing: i64,
+    dying: &[&str],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let whose = match dying {
+        [] => String::new(),
+        [one] => format!(" The API key of {one} stops working now."),
+        [first @ .., last] if dying.len() <= NAMED => {
+            format!(" The API keys of {} and {last} stop working now.", first.join(", "))
+        }
+        _ => {
+            let named: Vec<&str> = dying.iter().copied().take(NAMED).collect();
+            format!(" The API keys of {} and {} others stop working now.", named.join(", "), dying.len() - NAMED)
+        }
+    };
+    let sentence = format!(
+        "API keys that people of your account make in CloudStack by themselves do not work any more.{whose} Keys that were asked for on \
+         the page Request API Access work on; ask for a key there."
+    );
+    let event = format!("key-closed-{closing}");
+    enforcement::insert_notice(tx, account.payer_id, account.id, NO_EPOCH, &event, &sentence, None, false, now).await?;
+    Ok(())
+}
+
+/// Tells everybody of an account that it is open again, once.
+pub(super) async fn tell_opened(
+    tx: &mut Tx,
+    account: &cloud::Account,
+    closing: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sentence = "API keys that people of your account have made in CloudStack by themselves work again, and they can make others. \
+                    A key that an administrator has switched off stays off.";
+    let event = format!("key-opened-{closing}");
+    enforcement::insert_notice(tx, account.payer_id, account.id, NO_EPOCH, &event, sentence, None, false, now).await?;
+    Ok(())
+}

@@ -5,17 +5,9 @@ use std::{fmt::Write as _, process::ExitCode};
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use super::{
-    Context,
-    args::{KeyCommand, SelfServiceCommand},
-    author, output,
-};
+use super::{Context, args::KeyCommand, author, output, self_service};
 use crate::{
-    access::{
-        self, Adoption, Approved, Consent, NewRequest, Rotated,
-        self_service::{self, Door, Preview},
-        state::STATES,
-    },
+    access::{self, Adoption, Approved, Consent, NewRequest, Rotated, state::STATES},
     ids::KeyRequestId,
     jobs::{App, Role, key_roles, keys},
     store::{
@@ -60,7 +52,7 @@ pub async fn key(context: &Context, command: KeyCommand) -> anyhow::Result<ExitC
         KeyCommand::Adopt { account, user, days, purpose } => {
             adopt(context, &app, &account, (user, days, purpose)).await?;
         }
-        KeyCommand::SelfService { command } => self_service_of(context, &app, command).await?,
+        KeyCommand::SelfService { command } => self_service::run(context, &app, command).await?,
         KeyCommand::Rules => rules(context, &app).await?,
         KeyCommand::Check => check(context, &app).await?,
     }
@@ -252,103 +244,6 @@ async fn adopt(
     let wish = Adoption { which, days, purpose, by: author() };
     let id = access::adopt(&app.store, &client, &account, &wish, &settings, app.clock.as_ref()).await?;
     report(context, app, id, "adopted; the key ends by itself, and its people are told").await
-}
-
-fn preview_text(preview: &Preview, verb: &str) -> String {
-    let rows = preview
-        .users
-        .iter()
-        .map(|line| {
-            let what = match &line.kept {
-                Some(why) => format!("kept ({why})"),
-                None if line.dies() => "ITS KEY STOPS WORKING".to_owned(),
-                None => "closed; has no working key".to_owned(),
-            };
-            let key = if line.has_key { "yes" } else { "no" };
-            [line.username.clone(), key.to_owned(), line.access.to_owned(), what]
-        })
-        .collect();
-    let dying = preview.users.iter().filter(|line| line.dies()).count();
-    format!(
-        "{}\n{dying} working keys {verb} in {}. Think of the Kubernetes service, autoscaling and Terraform: they use keys too.",
-        output::table(["user", "has a key", "access now", "what becomes of it"], rows),
-        preview.account
-    )
-}
-
-async fn self_service_of(context: &Context, app: &App, command: SelfServiceCommand) -> anyhow::Result<()> {
-    match command {
-        SelfServiceCommand::Close { account, keep, yes } => {
-            let account = cloud::resolve_account(&mut app.store.read().await?, &account).await?;
-            let (client, settings) = (app.client(Role::Keys)?, keys::settings(app));
-            let door = Door { store: &app.store, client: &client, settings: &settings, clock: app.clock.as_ref() };
-            let preview = self_service::preview(&door, &account, &keep).await?;
-            if !yes {
-                return context.show(&json!({ "preview": preview, "done": false }), |_| {
-                    format!(
-                        "{}\nNothing was changed. --yes closes; --keep USER lets a user's keys live on.",
-                        preview_text(&preview, "would stop working")
-                    )
-                });
-            }
-            let done = self_service::close(&door, &account, &keep, &author()).await?;
-            context.show(&json!({ "preview": preview, "done": true, "set": done.set }), |_| {
-                format!(
-                    "{}\nSelf-service is closed there, for users that come later too. `bursar key self-service open {} --yes` gives \
-                     everything back.",
-                    preview_text(&preview, "stopped working"),
-                    account.full_name()
-                )
-            })
-        }
-        SelfServiceCommand::Open { account, yes } => {
-            let mut tx = app.store.read().await?;
-            let account = cloud::resolve_account(&mut tx, &account).await?;
-            let Some(closing) = rows::find_closing(&mut tx, account.id).await? else {
-                bail!(
-                    "self-service of {} is not closed by bursar; `bursar key self-service list` shows where it is",
-                    account.full_name()
-                );
-            };
-            let users = rows::list_closing_users(&mut tx, closing.id).await?;
-            tx.commit().await?;
-            if !yes {
-                return context.show(&json!({ "users": users, "done": false }), |_| {
-                    let lines = users
-                        .iter()
-                        .map(|user| [user.username.clone(), user.set_access.clone(), user.before_access.clone()])
-                        .collect();
-                    format!(
-                        "{}\nNothing was changed. --yes gives back what stood there before, where nobody has changed it meanwhile.",
-                        output::table(["user", "bursar set it to", "goes back to"], lines)
-                    )
-                });
-            }
-            let (client, settings) = (app.client(Role::Keys)?, keys::settings(app));
-            let door = Door { store: &app.store, client: &client, settings: &settings, clock: app.clock.as_ref() };
-            let done = self_service::open(&door, &account, &author()).await?;
-            context.show(&json!({ "done": true, "set": done.set, "left": done.left }), |_| {
-                let left = match done.left {
-                    0 => String::new(),
-                    left => format!(" {left} were changed by somebody else meanwhile and were left alone."),
-                };
-                format!("Self-service of {} is open again: {} users set back.{left}", account.full_name(), done.set)
-            })
-        }
-        SelfServiceCommand::List => {
-            let mut tx = app.store.read().await?;
-            let closings = rows::list_closings(&mut tx).await?;
-            let mut lines = Vec::new();
-            let mut values = Vec::new();
-            for closing in closings {
-                let account = cloud::get_account(&mut tx, closing.account_id).await?;
-                let since = closing.closed_ms.display_in(app.config.billing.zone);
-                values.push(json!({ "account": account.full_name(), "state": closing.state, "by": closing.closed_by, "since": closing.closed_ms }));
-                lines.push([account.full_name(), closing.state, since, closing.closed_by]);
-            }
-            context.show(&values, |_| output::table(["account", "state", "since", "by"], lines))
-        }
-    }
 }
 
 async fn rules(context: &Context, app: &App) -> anyhow::Result<()> {

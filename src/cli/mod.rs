@@ -27,6 +27,7 @@ mod preview;
 mod prices;
 mod promo;
 mod review;
+mod self_service;
 mod serve;
 mod sim;
 mod users;

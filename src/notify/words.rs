@@ -55,6 +55,8 @@ const KINDS: &[&str] = &[
     "key-ended",
     "key-changed",
     "key-adopted",
+    "key-closed",
+    "key-opened",
     "own",
     "overdue",
     "invoice",
@@ -94,6 +96,8 @@ pub fn title(kind: &str) -> &'static str {
         "key-ended" => "API key ended",
         "key-changed" => "API key changed by itself",
         "key-adopted" => "API key looked after",
+        "key-closed" => "own API keys end",
+        "key-opened" => "own API keys work again",
         "link" => "new link",
         "user-link" => "who it is",
         "address-link" => "confirm an address",
@@ -155,6 +159,8 @@ pub(super) fn headline(event: &str, date: Option<&str>) -> String {
         "key-ended" => "Your API key was ended".to_owned(),
         "key-changed" => "Your API key changed by itself and was switched off".to_owned(),
         "key-adopted" => on("An API key of your account ends", "An API key of your account ends by itself from now on"),
+        "key-closed" => "API keys that were made in CloudStack do not work any more".to_owned(),
+        "key-opened" => "API keys that were made in CloudStack work again".to_owned(),
         _ => "About your account".to_owned(),
     }
 }

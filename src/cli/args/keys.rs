@@ -102,21 +102,31 @@ pub enum KeyCommand {
 #[derive(Debug, Subcommand)]
 pub enum SelfServiceCommand {
     /// Show what closing would do, every key that would stop working first; with --yes, close. Keys of bursar live on.
-    /// CloudStack's setting api.key.access is never touched: each user's own switch is.
+    /// CloudStack's setting api.key.access is never touched: each user's own switch is. The people of the account are told.
     Close {
         /// The account.
-        account: String,
-        /// A user whose keys live on; several times for several users.
+        #[arg(required_unless_present = "domain", conflicts_with = "domain")]
+        account: Option<String>,
+        /// Every account of this domain and of those below it, one after the other; the same command again goes on. Protected
+        /// accounts and those outside the scope are left out.
+        #[arg(long, value_name = "PATH")]
+        domain: Option<String>,
+        /// A user whose keys live on; several times for several users. With --domain a name counts in every account, and
+        /// ACCOUNT/USER in one.
         #[arg(long, value_name = "USER")]
         keep: Vec<String>,
         /// Close, after the list was read.
         #[arg(long)]
         yes: bool,
     },
-    /// Show what opening would do; with --yes, give every user back what stood there before.
+    /// Show what opening would do; with --yes, give every user back what stood there before. The people of the account are told.
     Open {
         /// The account.
-        account: String,
+        #[arg(required_unless_present = "domain", conflicts_with = "domain")]
+        account: Option<String>,
+        /// Every account of this domain and of those below it in which it is closed.
+        #[arg(long, value_name = "PATH")]
+        domain: Option<String>,
         /// Open.
         #[arg(long)]
         yes: bool,

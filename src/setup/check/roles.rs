@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Area, CheckReport, Line, cloud::Found, data, some_of};
 use crate::{
-    access::rules::{KEY_APIS, SEVERAL_PAIRS_APIS, SET_API, allows},
+    access::rules::{KEY_APIS, SET_API, SEVERAL_PAIRS_APIS, allows},
     cloudstack::{Account, Role},
     config::Config,
     jobs::app,
@@ -122,9 +122,8 @@ async fn own_keys(found: &Found<'_>, customers: &[&Account], rules: &Rules<'_>, 
             None
         }
     };
-    let closed_here = closed
-        .as_ref()
-        .map(|closed| able.iter().filter(|account| closed.contains(&account.id.to_string())).count());
+    let closed_here =
+        closed.as_ref().map(|closed| able.iter().filter(|account| closed.contains(&account.id.to_string())).count());
     let all = able.len();
     if closed_here == Some(all) && rules.unread.is_none() {
         let text = format!(

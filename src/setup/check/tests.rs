@@ -7,7 +7,7 @@ use crate::{
     cloudstack::testing::{NOW, Reaction},
     config::Sources,
     setup::fake::{self, Role, World},
-    store::{cloud, keys},
+    store::{Store, Tx, cloud, keys},
     time::ManualClock,
 };
 
@@ -221,19 +221,38 @@ async fn roles_that_nobody_has_take_no_place_and_what_was_not_read_is_told() {
         rules: Vec::new(),
     };
     // Before the one that a customer has: they were all that was read once.
-    world.roles.splice(0..0, (0..60).map(idle));
-    world.roles.iter_mut().find(|role| role.id == users).unwrap().rules.push(("updateUser".to_owned(), "deny".to_owned()));
+    for n in 0..60 {
+        world.roles.insert(0, idle(n));
+    }
+    world
+        .roles
+        .iter_mut()
+        .find(|role| role.id == users)
+        .unwrap()
+        .rules
+        .push(("updateUser".to_owned(), "deny".to_owned()));
     let report = checked(world.clone()).await;
     expect(&report, "roles and keys", Verdict::Good, &["no role of a customer lets keys read or register"]);
     expect(&report, "keys of one's own", Verdict::Good, &["no role of a customer allows updateUser"]);
     for n in 0..60 {
         world.account(&format!("tenant{n}"), &idle(n).id, "tenant@example.com", None);
-        world.roles.iter_mut().find(|role| role.id == idle(n).id).unwrap().rules = vec![("*".to_owned(), "deny".to_owned())];
+        world.roles.iter_mut().find(|role| role.id == idle(n).id).unwrap().rules =
+            vec![("*".to_owned(), "deny".to_owned())];
     }
     let report = checked(world).await;
     expect(&report, "roles and keys", Verdict::NotChecked, &["21 more roles"]);
     let told = report.lines.iter().filter(|line| line.name == "roles and keys" || line.name == "keys of one's own");
     assert!(told.clone().all(|line| line.verdict == Verdict::NotChecked) && told.count() == 1, "{report}");
+}
+
+/// Does something to the database of this configuration, which is closed again before a check looks at it.
+async fn in_store<T>(config: &Config, work: impl AsyncFnOnce(&mut Tx) -> T) -> T {
+    let store = Store::open(&crate::jobs::app::store_settings(config)).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let done = work(&mut tx).await;
+    tx.commit().await.unwrap();
+    store.close().await;
+    done
 }
 
 #[tokio::test]
@@ -246,7 +265,6 @@ async fn closed_self_service_is_counted_and_makes_the_line_good_once_every_accou
     let folder = tempfile::tempdir().unwrap();
     let config = config(server.settings.endpoint().unwrap().as_str(), folder.path(), &[]);
     let clock = Arc::new(ManualClock::new(NOW));
-    let store = crate::store::Store::open(&crate::jobs::app::store_settings(&config)).await.unwrap();
     for (closed, (id, name)) in [(&alice, "alice"), (&bob, "bob")].into_iter().enumerate() {
         let seen = cloud::SeenAccount {
             cloud_id: id.clone(),
@@ -257,14 +275,15 @@ async fn closed_self_service_is_counted_and_makes_the_line_good_once_every_accou
             role_type: "User".to_owned(),
             state: "enabled".to_owned(),
         };
-        let mut tx = store.begin().await.unwrap();
-        let (account, _) = cloud::put_account(&mut tx, &seen, NOW).await.unwrap();
-        tx.commit().await.unwrap();
+        let account = in_store(&config, async |tx| cloud::put_account(tx, &seen, NOW).await.unwrap().0).await;
         let report = check(&config, Arc::clone(&clock) as Arc<dyn Clock>).await;
-        expect(&report, "keys of one's own", Verdict::Warning, &["allows it: 2", &format!("closed in {closed} of them")]);
-        let mut tx = store.begin().await.unwrap();
-        keys::insert_closing(&mut tx, account, "carol", NOW).await.unwrap();
-        tx.commit().await.unwrap();
+        expect(
+            &report,
+            "keys of one's own",
+            Verdict::Warning,
+            &["allows it: 2", &format!("closed in {closed} of them")],
+        );
+        in_store(&config, async |tx| keys::insert_closing(tx, account, "carol", NOW).await.unwrap()).await;
     }
     let report = check(&config, clock).await;
     expect(&report, "keys of one's own", Verdict::Good, &["every account", "(2)"]);
