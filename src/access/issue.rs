@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    BURSAR, Error,
+    BURSAR, Error, MADE_TWICE, TIME_OVER, USER_GONE,
     carry_out::{Outcome, Pass, Remains, cloud_id, pair_name},
     names::{new_user, username},
     note,
@@ -57,7 +57,7 @@ impl Pass<'_> {
         let user = if prepared.kind == "person" {
             match self.client.get_user(prepared.user_id).await? {
                 Some(user) => user,
-                None => return self.abandon(id, "the CloudStack user that it was for is gone").await,
+                None => return self.abandon(id, USER_GONE).await,
             }
         } else {
             let there = if prepared.resumed { self.client.get_user(prepared.user_id).await? } else { None };
@@ -92,7 +92,7 @@ impl Pass<'_> {
         let asked = now.plus(Duration::from_hours(days * 24));
         let expires = request.ends_ms.map(Timestamp::from_ms).map_or(asked, |ends| ends.min(asked));
         let reason = protected_reason(&account, &self.settings.protected)
-            .or_else(|| (expires <= now).then(|| "its time is over".to_owned()));
+            .or_else(|| (expires <= now).then(|| TIME_OVER.to_owned()));
         if let Some(reason) = reason {
             if request.user_id.is_some() {
                 tx.commit().await?;
@@ -256,7 +256,7 @@ impl Pass<'_> {
         if let Some(to) = next(state_of(&request)?, Step::Mistrust)
             && people::put_key_revoking(&mut tx, id, &request.state).await?
         {
-            let answer = Some("two passes made a pair at once".to_owned());
+            let answer = Some(MADE_TWICE.to_owned());
             note(&mut tx, BURSAR, "key.mistrust", id, (Some(&request.state), to), answer, now).await?;
             tell::tell(&mut tx, &request, News::Ended("it was made twice at once"), self.settings.zone, now).await?;
         }

@@ -50,7 +50,7 @@ use chrono_tz::Tz;
 pub use names::{is_key_user, username};
 pub use pairs::{AuditedPairs, TouchedUser, audit_pairs, find_touched};
 pub use protected::protected_reason;
-pub use request::{Approved, Consent, NewRequest, approve, deny, file, revoke};
+pub use request::{Approved, Consent, NewRequest, approve, deny, file, revoke, withdraw};
 pub use rotate::{Rotated, rotate};
 pub use secret_box::{BoxError, BoxKey};
 pub use show::{ShownPair, show_secret};
@@ -168,6 +168,13 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// Why a request was not carried out, as the audit trail has it: its days had passed before the pair could be made.
+pub const TIME_OVER: &str = "its time is over";
+/// The same: the person's own user, which it was for, is gone.
+pub const USER_GONE: &str = "the CloudStack user that it was for is gone";
+/// Why a pair was ended at once: only one of two is known then.
+pub const MADE_TWICE: &str = "two passes made a pair at once";
 
 /// Who acts where no person does.
 const BURSAR: &str = "api access";

@@ -230,6 +230,17 @@ pub async fn revoke(
     Ok(())
 }
 
+/// Takes a request back that nobody has decided about: nothing was made, so that is its end, and it is in no queue any more.
+pub async fn withdraw(tx: &mut Tx, id: KeyRequestId, by: &str, now: Timestamp) -> Result<(), Error> {
+    let request = people::get_key_request(tx, id).await?;
+    let to = after(&request, Step::Withdraw, "withdrawn")?;
+    if !people::move_key_request(tx, id, &request.state, to.as_str()).await? {
+        return Err(wrong_state(&request, "withdrawn"));
+    }
+    people::put_key_revoked(tx, id, now).await?;
+    Ok(note(tx, by, "key.withdraw", id, (Some(&request.state), to), None, now).await?)
+}
+
 pub(super) async fn refuse_protected(tx: &mut Tx, account: AccountId, settings: &AccessSettings) -> Result<(), Error> {
     let account = cloud::get_account(tx, account).await?;
     match protected_reason(&account, &settings.protected) {

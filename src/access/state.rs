@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! requested ─┬─▶ denied
+//!            ├─▶ revoked   (withdrawn)
 //!            └─▶ approved ─┬─▶ failed   (nothing was made in CloudStack)
 //!                          ├─▶ issued ─┬─▶ shown ─┐
 //!                          │           │          │
@@ -42,6 +43,8 @@ pub enum Step {
     Show,
     /// A person ends it.
     Revoke,
+    /// Whoever asked does not want it any more, before anybody has decided.
+    Withdraw,
     /// Its days are over.
     Expire,
     /// Nobody looked at the secret in time: nobody has it, so the pair is of no use.
@@ -105,7 +108,7 @@ pub const fn next(state: KeyState, step: Step) -> Option<KeyState> {
         (KeyState::Approved, Step::Revoke | Step::Abandon)
         | (KeyState::Issued, Step::Revoke | Step::Expire | Step::Lapse | Step::Mistrust)
         | (KeyState::Shown, Step::Revoke | Step::Expire | Step::Mistrust) => Some(KeyState::Revoking),
-        (KeyState::Revoking, Step::End) => Some(KeyState::Revoked),
+        (KeyState::Requested, Step::Withdraw) | (KeyState::Revoking, Step::End) => Some(KeyState::Revoked),
         _ => None,
     }
 }
@@ -114,12 +117,13 @@ pub const fn next(state: KeyState, step: Step) -> Option<KeyState> {
 mod tests {
     use super::*;
 
-    const STEPS: [Step; 11] = [
+    const STEPS: [Step; 12] = [
         Step::Approve,
         Step::Deny,
         Step::Issue,
         Step::Show,
         Step::Revoke,
+        Step::Withdraw,
         Step::Expire,
         Step::Lapse,
         Step::Mistrust,
@@ -150,6 +154,13 @@ mod tests {
             assert_eq!(next(state, Step::Issue).is_some(), state == KeyState::Approved, "{state:?}");
             assert_eq!(next(state, Step::Show).is_some(), state == KeyState::Issued, "{state:?}");
             assert_eq!(next(state, Step::End).is_some(), state == KeyState::Revoking, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_nobody_has_decided_is_withdrawn() {
+        for state in STATES {
+            assert_eq!(next(state, Step::Withdraw).is_some(), state == KeyState::Requested, "{state:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
     secrets::token_hash,
     store::{StoreError, Tx, cloud, keys as rows, runs},
     time::Timestamp,
-    web::keydesk::{KeyDesk, KeyDeskError, KeyTerms, KeyWish, Pending, ShownPair as ShownByDesk},
+    web::keydesk::{KeyDesk, KeyDeskError, KeyTerms, KeyWish, Pending, Refusal, ShownPair as ShownByDesk},
 };
 
 /// The setting with the instant of the last look at whether pairs are as they were made, in ms.
@@ -260,9 +260,21 @@ fn desk_error(error: Error) -> KeyDeskError {
         Error::Access(access::Error::Disabled) => KeyDeskError::Off,
         Error::Access(access::Error::CloudStack(_)) => KeyDeskError::Unavailable,
         Error::Access(access::Error::Store(error)) => KeyDeskError::Unexpected(error.to_string()),
-        Error::Access(error) => KeyDeskError::Refused(error.to_string()),
+        Error::Access(error) => KeyDeskError::Refused(refusal(&error), error.to_string()),
         Error::App(error) => KeyDeskError::Unexpected(error.to_string()),
         Error::Box(error) => KeyDeskError::Unexpected(error.to_string()),
+    }
+}
+
+const fn refusal(error: &access::Error) -> Refusal {
+    match error {
+        access::Error::NotAcceptable(_) => Refusal::Value,
+        access::Error::TooMany { limit, .. } => Refusal::TooMany(*limit),
+        access::Error::Protected { .. } => Refusal::Protected,
+        access::Error::WrongState { .. } => Refusal::State,
+        access::Error::ShownBefore(_) => Refusal::ShownBefore,
+        access::Error::RotatedBefore(..) => Refusal::Replaced,
+        _ => Refusal::Other,
     }
 }
 
@@ -337,6 +349,14 @@ impl KeyDesk for Desk {
             let (settings, now) = (settings(&self.app), self.app.clock.now());
             let done = in_transaction(&self.app, async |tx| access::revoke(tx, id, &by, &settings, now).await).await;
             self.step(true, done).await
+        })
+    }
+
+    fn withdraw(&self, id: KeyRequestId, by: String) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let now = self.app.clock.now();
+            let done = in_transaction(&self.app, async |tx| access::withdraw(tx, id, &by, now).await).await;
+            self.step(false, done).await
         })
     }
 

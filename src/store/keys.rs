@@ -203,6 +203,34 @@ pub async fn put_watched(tx: &mut Tx, id: KeyRequestId, found: Option<&str>) -> 
     )? == 1)
 }
 
+/// What ended a request, as the audit trail has it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Ending {
+    /// The request.
+    pub request_id: KeyRequestId,
+    /// key.deny, key.revoke, key.withdraw, key.expire, key.lapse, key.mistrust, key.abandon, key.fail.
+    pub action: String,
+    /// Who did it.
+    pub actor: String,
+    /// When.
+    pub at_ms: Timestamp,
+    /// What was noted with it.
+    pub answer: Option<String>,
+}
+
+/// What ended the requests of an account, oldest first; the last one of a request is what counts.
+pub async fn list_endings(tx: &mut Tx, account: AccountId) -> Result<Vec<Ending>, StoreError> {
+    all!(
+        tx,
+        Ending,
+        "select r.id as request_id, a.action, a.actor, a.at_ms, a.answer from key_request r \
+           join audit a on a.subject = 'API access request ' || r.id \
+         where r.account_id = $1 and r.state in ('denied', 'revoking', 'revoked', 'failed') and a.action in ('key.deny', \
+           'key.revoke', 'key.withdraw', 'key.expire', 'key.lapse', 'key.mistrust', 'key.abandon', 'key.fail') order by a.id",
+        account
+    )
+}
+
 /// How many requests have something to be done about, now or later.
 pub async fn count_standing(tx: &mut Tx) -> Result<i64, StoreError> {
     scalar!(tx, i64, "select count(*) from key_request where state in ('approved', 'issued', 'shown', 'revoking')")

@@ -10,6 +10,25 @@ use crate::{
 /// An answer that is still being worked on.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, KeyDeskError>> + Send + 'a>>;
 
+/// What stands in the way of a request, for pages that say it in their own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A value can not be taken.
+    Value,
+    /// The account has as many requests and keys as it may have.
+    TooMany(i64),
+    /// No key is made in this account.
+    Protected,
+    /// It is answered, ended or not ready.
+    State,
+    /// The secret was looked at before.
+    ShownBefore,
+    /// Another key takes over already.
+    Replaced,
+    /// Something else, which the words for the caller tell.
+    Other,
+}
+
 /// Why the desk did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyDeskError {
@@ -20,8 +39,8 @@ pub enum KeyDeskError {
     #[error("there is no such request")]
     Missing,
     /// The values, the account or the state of the request stand in the way; in words for the caller.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{1}")]
+    Refused(Refusal, String),
     /// CloudStack does not answer; the same again may work.
     #[error("CloudStack does not answer now; try again")]
     Unavailable,
@@ -83,6 +102,8 @@ pub trait KeyDesk: Send + Sync {
     fn rotate(&self, id: KeyRequestId, by: String, key: String, for_user: Option<String>) -> Pending<'_, KeyRequestId>;
     /// Takes a key back.
     fn revoke(&self, id: KeyRequestId, by: String) -> Pending<'_, ()>;
+    /// Takes a request back that nobody has decided about.
+    fn withdraw(&self, id: KeyRequestId, by: String) -> Pending<'_, ()>;
     /// Shows the pair, once.
     fn show_secret(&self, id: KeyRequestId, by: String) -> Pending<'_, ShownPair>;
 }
@@ -117,6 +138,10 @@ impl KeyDesk for ClosedDesk {
     }
 
     fn revoke(&self, _: KeyRequestId, _: String) -> Pending<'_, ()> {
+        off()
+    }
+
+    fn withdraw(&self, _: KeyRequestId, _: String) -> Pending<'_, ()> {
         off()
     }
 

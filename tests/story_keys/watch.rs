@@ -119,10 +119,7 @@ async fn roles_that_let_keys_make_keys_are_named_with_what_to_do() {
         assert_eq!(of("User").accounts, ["ROOT/alice", "ROOT/bob"]);
         assert_eq!((of("shop").open.as_slice(), of("shop").is_default), (["registerUserKeys"].as_slice(), false));
         assert!(of("shop").steps[0].contains("update rolepermission") && of("shop").steps.len() == 1, "{advice:?}");
-        assert!(
-            advice.roles.iter().all(|role| !role.name.starts_with("bursar")),
-            "administrators are not customers"
-        );
+        assert!(advice.roles.iter().all(|role| !role.name.starts_with("bursar")), "administrators are not customers");
         assert!(advice.not_checked.is_empty(), "{advice:?}");
         watch(&cloud).await;
         assert_eq!(key_roles::known(&mut cloud.app.store.read().await.unwrap()).await.unwrap(), KeyRules::Open);

@@ -55,7 +55,7 @@ impl From<KeyDeskError> for Failure {
         match error {
             KeyDeskError::Off => Self::new(StatusCode::CONFLICT, "access-off", text),
             KeyDeskError::Missing => Self::missing(text),
-            KeyDeskError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", text),
+            KeyDeskError::Refused(..) => Self::new(StatusCode::CONFLICT, "refused", text),
             KeyDeskError::Unavailable => Self::new(StatusCode::SERVICE_UNAVAILABLE, "cloudstack-silent", text),
             KeyDeskError::Unexpected(_) => Self::unexpected(&text),
         }

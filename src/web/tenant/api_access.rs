@@ -16,16 +16,23 @@ use crate::web::{
     WebState,
     access::{Fields, Mistake, Tenant, TenantForm},
     error::Failure,
-    keydesk::{KeyDeskError, KeyWish},
+    keydesk::{KeyDeskError, KeyWish, Refusal},
     pages::{self, Frame, Page},
     rights::{Keys, Right, See},
+    tenant::api_endings,
     words::{self, api_access as text},
 };
 use crate::{
+    access::protected_reason,
     ids::KeyRequestId,
-    jobs::key_roles::{self, KeyRules},
+    jobs::{
+        key_roles::{self, KeyRules},
+        keys::settings,
+    },
+    policy::protection,
     store::{
         Tx,
+        keys::{self, Ending},
         people::{self, KeyRequest},
     },
     time::Timestamp,
@@ -62,9 +69,14 @@ struct Line {
     looked_at: Option<String>,
     waits_until: Option<String>,
     replaces: Option<i64>,
-    /// Whether it works, so that it can be rotated, and whether it can be ended.
+    /// Whether it works, so that it can be rotated, and whether it can be ended or withdrawn.
     works: bool,
     can_end: bool,
+    withdraw_hint: &'static str,
+    /// Whether CloudStack does not follow an approval at once.
+    delayed: bool,
+    /// How and when it ended.
+    ended: Option<String>,
     /// Whether this person may look at the secret.
     may_look: bool,
     is_request: bool,
@@ -94,6 +106,8 @@ struct ApiAccess {
     refused: Option<String>,
     open: bool,
     may: bool,
+    /// Why nobody can ask for a key in this account.
+    never: Option<&'static str>,
     rules: &'static str,
     max_days: u32,
     form: Form,
@@ -122,6 +136,7 @@ fn said(word: &str) -> Option<&'static str> {
         "filed" => Some(text::DONE_FILED),
         "rotated" => Some(text::DONE_ROTATED),
         "revoked" => Some(text::DONE_REVOKED),
+        "withdrawn" => Some(text::DONE_WITHDRAWN),
         _ => None,
     }
 }
@@ -161,16 +176,29 @@ async fn view<R: Right>(
         KeyRules::Open => text::RULES_OPEN,
         KeyRules::Unknown => text::RULES_UNKNOWN,
     };
+    let endings = keys::list_endings(tx, tenant.account().id).await?;
+    let ending_of = |request: &KeyRequest| endings.iter().rev().find(|ending| ending.request_id == request.id);
     Ok(ApiAccess {
         frame: Frame::around(state, tenant, Page::ApiAccess),
         said,
         refused,
         open: state.keys.is_open(),
         may: Keys::is_with(tenant.role()),
+        never: never(state, tenant),
         rules,
         max_days: state.app.config.access.max_days,
         form,
-        lines: requests.iter().map(|request| line(state, tenant, request)).collect(),
+        lines: requests.iter().map(|request| line(state, tenant, request, ending_of(request))).collect(),
+    })
+}
+
+/// Why every request of this account would be refused, an administrator's own among them.
+fn never<R: Right>(state: &WebState, tenant: &Tenant<R>) -> Option<&'static str> {
+    let account = tenant.account();
+    protected_reason(account, &settings(&state.app).protected)?;
+    Some(match protection::by_type(Some(account.account_type), Some(&account.role_type)) {
+        Some(_) => text::NOT_FOR_ADMINISTRATORS,
+        None => text::NOT_FOR_THIS_ACCOUNT,
     })
 }
 
@@ -185,23 +213,28 @@ fn may_look<R: Right>(tenant: &Tenant<R>, request: &KeyRequest) -> bool {
     Keys::is_with(tenant.role()) && (request.kind != "person" || own())
 }
 
-fn line<R: Right>(state: &WebState, tenant: &Tenant<R>, request: &KeyRequest) -> Line {
+fn line<R: Right>(state: &WebState, tenant: &Tenant<R>, request: &KeyRequest, ending: Option<&Ending>) -> Line {
     let config = &state.app.config;
     let at = |ms: i64| Timestamp::from_ms(ms).display_in(config.billing.zone);
     let now = state.app.clock.now();
+    let look_until = request.issued_ms.map(|issued| Timestamp::from_ms(issued).plus(config.access.secret_shown));
+    let known = api_endings::Known {
+        request,
+        ending,
+        now,
+        look_until,
+        you: &tenant.author(),
+        account: &tenant.account().full_name(),
+    };
     // What has come to its time is told as ended, whether or not a pass has come by.
-    let over = request.expires_ms.is_some_and(|end| end <= now.as_ms());
-    let waits_until = request
-        .issued_ms
-        .filter(|_| request.state == "issued" && request.secret_box.is_some() && !over)
-        .map(|issued| Timestamp::from_ms(issued).plus(config.access.secret_shown))
-        .filter(|until| *until > now);
+    let over = known.is_over();
+    let waits_until = look_until.filter(|_| request.state == "issued" && request.secret_box.is_some() && !over);
     let works = works(request) && !over;
-    let word = if over { "revoked" } else { request.state.as_str() };
+    let word = if over { "revoked" } else { known.word() };
     Line {
         id: request.id.get(),
         purpose: request.purpose.clone(),
-        state: text::state(word),
+        state: if word == api_endings::WITHDRAWN { text::WITHDRAWN } else { text::state(word) },
         tone: match word {
             "issued" | "shown" => "good",
             "requested" | "approved" => "waiting",
@@ -217,7 +250,10 @@ fn line<R: Right>(state: &WebState, tenant: &Tenant<R>, request: &KeyRequest) ->
         waits_until: waits_until.map(|until| until.display_in(config.billing.zone)),
         replaces: request.replaces.map(KeyRequestId::get),
         works,
-        can_end: works || request.state == "approved",
+        can_end: works || matches!(request.state.as_str(), "requested" | "approved"),
+        withdraw_hint: if request.state == "approved" { text::WITHDRAW_APPROVED_HINT } else { text::WITHDRAW_HINT },
+        delayed: request.state == "approved" && request.last_error.is_some(),
+        ended: known.sentence(config.billing.zone),
         may_look: may_look(tenant, request),
         is_request: matches!(request.state.as_str(), "requested" | "approved"),
         days: request.days,
@@ -236,6 +272,19 @@ async fn find_own<R: Right>(state: &WebState, tenant: &Tenant<R>, id: i64) -> Re
     find(&mut tx, tenant, id).await
 }
 
+/// What stands in the way, said to whoever looks at the page.
+fn refusal(why: Refusal) -> String {
+    match why {
+        Refusal::Value => text::VALUE_WRONG.to_owned(),
+        Refusal::TooMany(most) => text::too_many(most),
+        Refusal::Protected => text::NOT_FOR_THIS_ACCOUNT.to_owned(),
+        Refusal::State => text::NOT_POSSIBLE_ANY_MORE.to_owned(),
+        Refusal::ShownBefore => text::SHOWN_BEFORE.to_owned(),
+        Refusal::Replaced => text::TAKEN_OVER_ALREADY.to_owned(),
+        Refusal::Other => text::DID_NOT_WORK.to_owned(),
+    }
+}
+
 /// The page again, with what stood in the way.
 async fn again<R: Right>(
     state: &WebState,
@@ -244,7 +293,7 @@ async fn again<R: Right>(
     error: KeyDeskError,
 ) -> Result<Response, Failure> {
     let refused = match error {
-        KeyDeskError::Refused(text) => text,
+        KeyDeskError::Refused(why, _) => refusal(why),
         KeyDeskError::Off => text::ACCESS_OFF.to_owned(),
         other => return Err(other.into()),
     };
@@ -258,10 +307,29 @@ fn empty_form(state: &WebState) -> Form {
     Form { purpose: String::new(), days, replaces: None, mistake: None }
 }
 
-fn read(fields: &Fields) -> Result<(String, i64), Mistake> {
-    let purpose = fields.needed("purpose", PURPOSE_CHARS, text::PURPOSE_MISSING)?;
-    let days = fields.get("days").parse::<i64>().map_err(|_| Mistake::new("days", text::DAYS_WRONG))?;
+fn read(fields: &Fields, most_days: u32) -> Result<(String, i64), Mistake> {
+    let days_wrong = || Mistake::new("days", text::days_wrong(most_days));
+    let purpose = purpose(fields)?;
+    let days = fields.get("days").parse::<i64>().map_err(|_| days_wrong())?;
+    if !(1..=i64::from(most_days)).contains(&days) {
+        return Err(days_wrong());
+    }
     Ok((purpose, days))
+}
+
+/// The purpose as one line: what was typed on several is folded.
+fn purpose(fields: &Fields) -> Result<String, Mistake> {
+    let purpose = fields.get("purpose").split_whitespace().collect::<Vec<_>>().join(" ");
+    let wrong = if purpose.is_empty() {
+        text::PURPOSE_MISSING.to_owned()
+    } else if purpose.chars().count() > PURPOSE_CHARS {
+        words::too_long(PURPOSE_CHARS)
+    } else if purpose.chars().any(char::is_control) {
+        words::NO_CONTROL_SIGNS.to_owned()
+    } else {
+        return Ok(purpose);
+    };
+    Err(Mistake::new("purpose", wrong))
 }
 
 /// A request is sent.
@@ -280,7 +348,7 @@ pub(super) async fn file(
     if let Some(old) = replaces {
         find_own(&state, &tenant, old).await?;
     }
-    let (purpose, days) = match read(&fields) {
+    let (purpose, days) = match read(&fields, state.app.config.access.max_days) {
         Ok(read) => read,
         Err(mistake) => {
             let mut tx = state.app.store.read().await?;
@@ -317,7 +385,7 @@ pub(super) async fn secret(
         return Err(Failure::forbidden(text::NOT_YOURS_TO_SEE));
     }
     if request.state == "shown" {
-        let error = KeyDeskError::Refused(text::SHOWN_BEFORE.to_owned());
+        let error = KeyDeskError::Refused(Refusal::ShownBefore, text::SHOWN_BEFORE.to_owned());
         return again(&state, &tenant, empty_form(&state), error).await;
     }
     match state.keys.show_secret(request.id, tenant.author()).await {
@@ -357,19 +425,25 @@ pub(super) async fn rotate(
     }
 }
 
-/// The end of a key.
+/// The end of a key, or of a request before there is one.
 pub(super) async fn revoke(
     State(state): State<WebState>,
     Path(id): Path<i64>,
     TenantForm { tenant, .. }: TenantForm<Keys>,
 ) -> Result<Response, Failure> {
     let request = find_own(&state, &tenant, id).await?;
+    let done = if request.issued_ms.is_some() { "revoked" } else { "withdrawn" };
     // Sent twice, it is ended once.
     if matches!(request.state.as_str(), "revoking" | "revoked") {
-        return Ok(pages::done(&state, Page::ApiAccess, "revoked"));
+        return Ok(pages::done(&state, Page::ApiAccess, done));
     }
-    match state.keys.revoke(request.id, tenant.author()).await {
-        Ok(()) => Ok(pages::done(&state, Page::ApiAccess, "revoked")),
+    let ended = if request.state == "requested" {
+        state.keys.withdraw(request.id, tenant.author()).await
+    } else {
+        state.keys.revoke(request.id, tenant.author()).await
+    };
+    match ended {
+        Ok(()) => Ok(pages::done(&state, Page::ApiAccess, done)),
         Err(error) => again(&state, &tenant, empty_form(&state), error).await,
     }
 }

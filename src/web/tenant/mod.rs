@@ -1,6 +1,7 @@
 //! The tenant's pages, one a file. Every query is about [`super::access::Tenant::account`] or its payer.
 
 mod api_access;
+mod api_endings;
 mod credits;
 mod delete_request;
 mod figures;

@@ -29,7 +29,7 @@ words! {
     KEY = "API key";
     LOOKED_AT = "Secret looked at";
     LAST_USED = "Last used";
-    LAST_USED_UNKNOWN = "CloudStack keeps no record of when a key is used.";
+    LAST_USED_UNKNOWN = "CloudStack does not tell when a key was last used.";
     SECRET_WAITS = "Its secret waits to be looked at, once, until";
     SHOW = "Show the secret, once";
     SHOW_HINT = "It is shown one time and then erased. Have a place ready to keep it.";
@@ -105,4 +105,107 @@ pub(in crate::web) fn days_hint(most: u32) -> String {
 pub(in crate::web) fn short_key(api_key: &str) -> String {
     let start: String = api_key.chars().take(12).collect();
     format!("{start}…")
+}
+
+words! {
+    NOT_FOR_ADMINISTRATORS = "This is an administrator's account. No keys are made for it here; in CloudStack itself you can make one.";
+    NOT_FOR_THIS_ACCOUNT = "No keys are made for this account. An administrator can say why.";
+    WITHDRAWN = "withdrawn";
+    ENDED = "How it ended";
+    WITHDRAW_REQUEST = "Withdraw this request";
+    WITHDRAW_HINT = "Then no key is made for it. You can send another request at any time.";
+    WITHDRAW_APPROVED_HINT = "It is approved, and its key is not ready yet. Withdrawn, no key is handed out. You can send another request at any time.";
+    MAKING_TAKES_LONGER = "The key could not be made yet. It is tried again by itself; an administrator sees it too.";
+    DONE_WITHDRAWN = "The request is withdrawn.";
+    VALUE_WRONG = "Something in the form can not be taken as it is. Look at the purpose and at the days.";
+    NOT_POSSIBLE_ANY_MORE = "That is not possible any more, or not yet. Where the request stands now is shown below.";
+    TAKEN_OVER_ALREADY = "Another key takes over from this one already. Look at that one below, or end it first.";
+    DID_NOT_WORK = "That did not work, and nothing was changed. If it happens again, tell an administrator.";
+}
+
+/// Days that can not be asked for.
+pub(in crate::web) fn days_wrong(most: u32) -> String {
+    format!("Give a whole number of days from 1 to {most}.")
+}
+
+/// As many requests and keys as there may be.
+pub(in crate::web) fn too_many(most: i64) -> String {
+    format!(
+        "Your account has {most} requests and keys that have not ended, and more are not possible. End or withdraw one that is not needed any more."
+    )
+}
+
+/// Who ended it.
+pub(in crate::web) enum Who<'a> {
+    /// Whoever looks at the page.
+    You,
+    /// Somebody else of the account.
+    Person(&'a str),
+    /// An administrator.
+    Administrator,
+}
+
+impl Who<'_> {
+    fn begins(&self) -> &str {
+        match self {
+            Self::You => "You",
+            Self::Person(name) => name,
+            Self::Administrator => "An administrator",
+        }
+    }
+}
+
+/// How a request or a key ended, and when.
+pub(in crate::web) enum Ending<'a> {
+    /// Its days were over.
+    Expired,
+    /// Nobody looked at the secret in time.
+    NotFetched,
+    /// Somebody ended the key.
+    Revoked(Who<'a>),
+    /// Somebody took the request back before there was a key.
+    Withdrawn(Who<'a>),
+    /// It changed.
+    Changed,
+    /// An administrator said no.
+    Denied,
+    /// Its days were over before the key could be made.
+    FailedTooLate,
+    /// The person's user is gone.
+    FailedUserGone,
+    /// It could not be made.
+    Failed,
+    /// It was made twice.
+    FailedTwice,
+}
+
+/// The sentence of an ending.
+pub(in crate::web) fn ending(ending: &Ending<'_>, at: &str) -> String {
+    match ending {
+        Ending::Expired => format!("Its time was over on {at}."),
+        Ending::NotFetched => format!(
+            "Nobody looked at its secret in time, so the key was switched off on {at}. Ask for another one if it is still needed."
+        ),
+        Ending::Revoked(who) => format!("{} ended the key on {at}.", who.begins()),
+        Ending::Withdrawn(who) => format!("{} withdrew the request on {at}.", who.begins()),
+        Ending::Changed => format!(
+            "The key changed by itself and was switched off on {at}. If none of you did this, change the passwords of this account, then ask \
+             for another key."
+        ),
+        Ending::Denied => format!("An administrator refused it on {at}."),
+        Ending::FailedTooLate => {
+            format!("On {at} the key could not be made: the days that were asked for had passed. Send another request.")
+        }
+        Ending::FailedUserGone => {
+            format!("On {at} the key could not be made: the user that it was for is no longer in CloudStack.")
+        }
+        Ending::Failed => {
+            format!(
+                "On {at} the key could not be made for this account. Nothing is left behind; an administrator can say more."
+            )
+        }
+        Ending::FailedTwice => {
+            format!("On {at} the key was made twice by mistake, so both were switched off. Ask for another one.")
+        }
+    }
 }
