@@ -2,6 +2,7 @@
 
 mod adopted;
 mod approvals;
+mod domains;
 mod faults;
 mod native;
 mod pages;

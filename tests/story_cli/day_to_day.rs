@@ -324,6 +324,17 @@ async fn keys_are_rotated_adopted_checked_and_self_service_is_closed_by_command(
         assert!(desk.text(&["key", "self-service", "open", "carol"]).await.contains("inherit"));
         desk.json(&["key", "self-service", "open", "carol", "--yes"]).await;
         assert!(desk.json(&["key", "self-service", "list"]).await.as_array().unwrap().is_empty());
+        let whole = desk.text(&["key", "self-service", "close", "--domain", "ROOT"]).await;
+        for says in ["Nothing was changed", "ROOT/carol", "Left out", "ROOT is the whole cloud"] {
+            assert!(whole.contains(says), "{says} is missing in {whole}");
+        }
+        let unknown = ["key", "self-service", "close", "--domain", "ROOT/nowhere"];
+        desk.run(&unknown).await.refused(&["no domain", "ROOT/nowhere"]);
+        desk.run(&["key", "self-service", "open", "--domain", "ROOT"]).await.refused(&["no account of ROOT"]);
+        desk.json(&["key", "self-service", "close", "--domain", "ROOT", "--keep", "ROOT/carol/carol", "--yes"]).await;
+        assert!(desk.text(&["key", "self-service", "open", "--domain", "ROOT"]).await.contains("ROOT/carol"));
+        desk.json(&["key", "self-service", "open", "--domain", "ROOT", "--yes"]).await;
+        assert!(desk.json(&["key", "self-service", "list"]).await.as_array().unwrap().is_empty());
         desk.json(&["key", "revoke", &adopted]).await;
         for command in [&["key", "list"][..], &["audit"], &["runs"]] {
             desk.text(&[&["--json"], command].concat()).await;

@@ -108,6 +108,8 @@ async fn a_key_is_asked_for_shown_once_rotated_and_ended_on_the_page() {
         assert!(text.contains("Say what the key is for") && text.contains("value=\"30\""), "{text}");
         let long = alice.post(&page, "/api-access", &[("purpose", "backups"), ("days", "999")]).await;
         assert_eq!(long.status(), 422);
+        let text = long.text().await.unwrap();
+        assert!(text.contains("Give a whole number of days from 1 to") && text.contains("backups"), "{text}");
         // Pressed twice, it is one request.
         for _ in 0..2 {
             let sent = alice.post(&page, "/api-access", &wish).await;
@@ -148,7 +150,7 @@ async fn a_key_is_asked_for_shown_once_rotated_and_ended_on_the_page() {
         let again = again.text().await.unwrap();
         assert!(again.contains("shown before") && !again.contains(secret.expose()), "{again}");
         let page = alice.get("/api-access").await;
-        assert!(!page.contains(secret.expose()) && page.contains("no record of when a key is used"), "{page}");
+        assert!(!page.contains(secret.expose()) && page.contains("does not tell when a key was last used"), "{page}");
         for _ in 0..2 {
             let rotated = alice.post(&page, "/api-access/1/rotate", &[]).await;
             assert_eq!(rotated.status(), 303, "{:?}", rotated.text().await);
@@ -162,8 +164,114 @@ async fn a_key_is_asked_for_shown_once_rotated_and_ended_on_the_page() {
         }
         assert_eq!(state(&cloud, id).await, "revoked");
         assert!(!works(&signing(&cloud, &api_key, secret)).await);
+        assert!(alice.get("/api-access").await.contains("You ended the key on"));
         let longer = alice.get("/api-access?replaces=2").await;
         assert!(longer.contains("name=\"replaces\" value=\"2\""), "{longer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_is_withdrawn_before_anybody_has_decided_and_before_its_key_is_made() {
+    on_each_database(|database| async {
+        let (cloud, site) = place(database).await;
+        let alice = site.sign_in("alice", "password-of-a-tenant").await;
+        let page = alice.get("/api-access").await;
+        // A purpose on several lines is one.
+        let wish = [("purpose", "nightly\r\n backups\tand more"), ("days", "30")];
+        assert_eq!(alice.post(&page, "/api-access", &wish).await.status(), 303);
+        let id = KeyRequestId::new(1);
+        assert_eq!(row(&cloud, id).await.purpose, "nightly backups and more");
+        let page = alice.get("/api-access").await;
+        assert!(page.contains("Withdraw this request") && !page.contains("stops working at once"), "{page}");
+        for _ in 0..2 {
+            let sent = alice.post(&page, "/api-access/1/revoke", &[]).await;
+            assert_eq!(sent.status(), 303);
+            assert!(sent.headers()["location"].to_str().unwrap().ends_with("/api-access?done=withdrawn"));
+        }
+        let page = alice.get("/api-access?done=withdrawn").await;
+        for says in ["The request is withdrawn.", ">withdrawn<", "You withdrew the request on"] {
+            assert!(page.contains(says), "{says} is missing in {page}");
+        }
+        assert_eq!(state(&cloud, id).await, "revoked");
+        assert_eq!(audit(&cloud).await.iter().filter(|action| *action == "key.withdraw").count(), 1);
+        assert!(approve(&cloud, id, "carol", &Consent::default()).await.is_err());
+        let carol = site.sign_in("admin", bursar::standin::ADMIN_PASSWORD).await;
+        assert!(carol.get("/admin/queue").await.contains("No request waits"));
+        // Approved, and no pair is made yet: withdrawn as well, and nothing is made.
+        let second = approved(&cloud, "alice", 30).await;
+        let page = alice.get("/api-access").await;
+        assert!(page.contains("no key is handed out") && !page.contains("stops working at once"), "{page}");
+        let sent = alice.post(&page, &format!("/api-access/{second}/revoke"), &[]).await;
+        assert!(sent.headers()["location"].to_str().unwrap().ends_with("?done=withdrawn"));
+        assert_eq!((state(&cloud, second).await.as_str(), key_users(&cloud, "alice").await), ("revoked", 0));
+        assert_eq!(alice.get("/api-access").await.matches("You withdrew the request on").count(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_request_that_ended_says_how_and_when() {
+    on_each_database(|database| async {
+        let (cloud, site) = place(database).await;
+        let settings = keys::settings(&cloud.app);
+        approved(&cloud, "alice", 30).await;
+        round(&cloud).await;
+        cloud.clock.advance(cloud.app.config.access.secret_shown);
+        round(&cloud).await;
+        shown(&cloud, "alice", 1).await;
+        cloud.clock.advance(DAY);
+        round(&cloud).await;
+        let denied = file(&cloud, wish(&cloud, "alice", 30).await).await.unwrap();
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        access::deny(&mut tx, denied, "carol", Some("ask for less"), &settings, cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let (changed, _) = shown(&cloud, "alice", 30).await;
+        let key_user = user_of(&cloud, &row(&cloud, changed).await).unwrap();
+        cloud.standin.with(|world| world.register_keys(key_user));
+        watch(&cloud).await;
+        let (ended, _) = shown(&cloud, "alice", 30).await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        access::revoke(&mut tx, ended, "cli:carol", &settings, cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        round(&cloud).await;
+        let alice = site.sign_in("alice", "password-of-a-tenant").await;
+        let page = alice.get("/api-access").await;
+        for says in [
+            "Nobody looked at its secret in time, so the key was switched off on",
+            "Its time was over on",
+            "An administrator refused it on",
+            "ask for less",
+            "The key changed by itself and was switched off on",
+            "An administrator ended the key on",
+        ] {
+            assert!(page.contains(says), "{says} is missing in {page}");
+        }
+        assert!(!page.contains("cli:carol"), "{page}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_said_in_whole_sentences_and_an_administrators_account_gets_no_form() {
+    on_each_database(|database| async {
+        let (cloud, site) = place(database).await;
+        let alice = site.sign_in("alice", "password-of-a-tenant").await;
+        let page = alice.get("/api-access").await;
+        for _ in 0..10 {
+            file(&cloud, wish(&cloud, "alice", 30).await).await.unwrap();
+        }
+        let sent = alice.post(&page, "/api-access", &[("purpose", "one more"), ("days", "30")]).await;
+        assert_eq!(sent.status(), 422);
+        let text = sent.text().await.unwrap();
+        assert!(text.contains("Your account has 10 requests and keys that have not ended"), "{text}");
+        let sent = alice.post(&page, "/api-access/1/rotate", &[]).await;
+        assert_eq!(sent.status(), 422);
+        let text = sent.text().await.unwrap();
+        assert!(text.contains("That is not possible any more, or not yet."), "{text}");
+        let carol = site.sign_in("admin", bursar::standin::ADMIN_PASSWORD).await;
+        let page = carol.get("/api-access").await;
+        assert!(page.contains("No keys are made for it here") && !page.contains("name=\"purpose\""), "{page}");
     })
     .await;
 }
