@@ -228,6 +228,16 @@ async fn every_level_adds_up_to_the_ledger_and_the_files_say_what_the_page_says(
             let sum = alice.sum(&format!("/usage/download?{MONTH}&by={by}")).await;
             assert_eq!(sum, whole, "by {by} on {kind}");
         }
+        // Day by day and month by month it is the same, and what is added up ends with the whole.
+        let days = alice.file(&format!("/usage/download?{MONTH}&table=days")).await;
+        let of = |row: &BTreeMap<String, String>, column: &str| Money::parse(&row[column]).unwrap();
+        assert_eq!(Money::sum(days.iter().map(|row| of(row, "gross"))).unwrap(), whole.1, "on {kind}");
+        assert_eq!(of(days.last().unwrap(), "added_up"), whole.1, "on {kind}");
+        assert!(days.len() > 1 && days.iter().all(|row| page.contains(&row["day"])), "{days:?}");
+        let months = alice.file("/usage/download?table=months").await;
+        assert_eq!((months[0]["month"].as_str(), of(&months[0], "gross")), ("2026-11", whole.1), "on {kind}");
+        assert!(page.contains("table=days") && page.contains("table=months"), "{page}");
+        assert_eq!(alice.get("/usage/download?table=other").await.0, 422);
         // A service is the sum of its resources; a project, a machine and a tag are the sums of theirs.
         let lines = alice.file(&format!("/usage/download?{MONTH}")).await;
         for line in &lines {

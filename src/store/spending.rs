@@ -181,13 +181,13 @@ pub async fn list_things(
     )
 }
 
-/// Which records of a resource are asked for.
+/// Which records are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordsOf<'r> {
     /// Whose.
     pub account: AccountId,
-    /// Number of the resource.
-    pub resource: i64,
+    /// Number of the resource; None: of all.
+    pub resource: Option<i64>,
     /// Of one usage type only.
     pub usage_type: Option<i64>,
     /// They touch it.
@@ -198,7 +198,7 @@ pub struct RecordsOf<'r> {
     pub after: (i64, &'r [u8]),
 }
 
-/// Charged records of a resource, a page of them.
+/// Charged records of a resource or of all of an account, a page of them.
 pub async fn list_records_of(tx: &mut Tx, of: RecordsOf<'_>, limit: i64) -> Result<Vec<ThingRow>, StoreError> {
     let first = of.period.start().as_ms().saturating_sub(of.reach_ms).max(of.after.0);
     all!(
@@ -206,8 +206,8 @@ pub async fn list_records_of(tx: &mut Tx, of: RecordsOf<'_>, limit: i64) -> Resu
         ThingRow,
         "select key, usage_type, resource_id, project_id, offering_id, attributes_id, start_ms, end_ms, \
            coalesce(charged_quantity, quantity) as quantity, size_bytes from usage_record \
-         where account_id = $1 and resource_id = $2 and standing = 0 and start_ms >= $3 and start_ms < $4 and end_ms > $5 \
-           and (start_ms > $6 or (start_ms = $6 and key > $7)) and ($8 is null or usage_type = $8) \
+         where account_id = $1 and ($2 is null or resource_id = $2) and standing = 0 and start_ms >= $3 and start_ms < $4 \
+           and end_ms > $5 and (start_ms > $6 or (start_ms = $6 and key > $7)) and ($8 is null or usage_type = $8) \
          order by start_ms, key limit $9",
         of.account,
         of.resource,
@@ -231,11 +231,11 @@ pub struct SumRow {
     pub sum: NamedSum,
 }
 
-/// What is kept of a resource's records that are gone, of billing days in `[from, until)`.
+/// What is kept of records that are gone, of a resource or of all of an account, of billing days in `[from, until)`.
 pub async fn list_sums_of(
     tx: &mut Tx,
     account: AccountId,
-    resource: i64,
+    resource: Option<i64>,
     usage_type: Option<i64>,
     (from, until): (Day, Day),
 ) -> Result<Vec<SumRow>, StoreError> {
@@ -245,7 +245,8 @@ pub async fn list_sums_of(
         "select d.day, d.usage_type, s.cloud_id as resource, s.name, o.cloud_id as offering, o.name as offering_name, \
            d.size_bytes, d.records, d.quantity from usage_daily d join resource s on s.id = d.resource_id \
            left join resource o on o.id = d.offering_id \
-         where d.account_id = $1 and d.resource_id = $2 and ($3 is null or d.usage_type = $3) and d.day >= $4 and d.day < $5 \
+         where d.account_id = $1 and ($2 is null or d.resource_id = $2) and ($3 is null or d.usage_type = $3) \
+           and d.day >= $4 and d.day < $5 \
          order by d.day, d.line",
         account,
         resource,

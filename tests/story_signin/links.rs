@@ -2,6 +2,7 @@
 
 use bursar::{
     email::EmailAddress,
+    money::Money,
     secrets::token_hash,
     store::{links as rows, mapping, policy, runs},
     time::Clock as _,
@@ -156,6 +157,120 @@ async fn rule_21_a_link_ends_with_the_restore_with_its_time_and_when_it_is_taken
     .await;
 }
 
+/// The rows of a file by the names of its columns.
+fn rows(text: &str) -> Vec<std::collections::BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let head = reader.headers().unwrap().clone();
+    let named = |row: csv::StringRecord| head.iter().map(str::to_owned).zip(row.iter().map(str::to_owned)).collect();
+    reader.records().map(|row| named(row.unwrap())).collect()
+}
+
+#[tokio::test]
+async fn the_records_behind_the_amount_are_open_to_the_link_and_add_up_to_what_the_page_says() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        let mut browser = Browser::default();
+        let page = place.redeem(&mut browser, &place.link_to("bob@example.com")).await;
+        let currency = &place.cloud.app.config.billing.currency;
+        // There is no tax here, so the sums of the page are net.
+        let mut whole = Money::ZERO;
+        let mut seen = 0;
+        for slug in ["running-vm", "volume", "ip-address"] {
+            let at = format!("/suspended/records?type={slug}");
+            if !page.says(&at) {
+                continue;
+            }
+            seen += 1;
+            let file = browser.open(&place.at(&format!("/suspended/records/download?type={slug}"))).await;
+            assert_eq!(file.status, 200, "{}", file.text);
+            let records = rows(&file.text);
+            assert!(records.iter().all(|row| row["type"] == slug), "{}", file.text);
+            let net = records.iter().filter(|row| !row["net"].is_empty());
+            let net: rust_decimal::Decimal = net.map(|row| row["net"].parse::<rust_decimal::Decimal>().unwrap()).sum();
+            let net = Money::round_from(net).unwrap();
+            assert!(net.is_positive(), "{slug}");
+            assert!(page.says(&currency.format(net)), "{slug}: {net} is not on {}", page.text);
+            whole = whole.plus(net).unwrap();
+            let shown = browser.open(&place.at(&at)).await;
+            assert_eq!(shown.status, 200, "{}", shown.text);
+            assert!(shown.says(&currency.format(net)) && shown.says(&records[0]["price_line"]), "{}", shown.text);
+            // Page by page it is as much as the file has.
+            let (mut lines, mut next) = (0, Some(shown));
+            while let Some(shown) = next {
+                lines += shown.text.matches("<tr><td class=\"time\">").count();
+                let link = shown.text.split("\" rel=\"next\"").next().filter(|before| *before != shown.text);
+                let link =
+                    link.and_then(|before| before.rsplit("href=\"").next()).map(|link| link.replace("&#38;", "&"));
+                next = match link {
+                    Some(link) => Some(browser.open(&format!("{}{link}", place.url)).await),
+                    None => None,
+                };
+            }
+            assert_eq!(lines, records.len(), "{slug}");
+        }
+        assert!(seen >= 1, "{}", page.text);
+        assert!(page.says(&format!("<strong>{}</strong>", currency.format(whole))), "{whole}: {}", page.text);
+        let all = rows(&browser.open(&place.at("/suspended/records/download")).await.text);
+        assert!(all.iter().any(|row| row["name"] == "bob-vm") && !all.is_empty());
+        // An address asks for no other time, account or thing.
+        let other = "/suspended/records/download?period=2026-10&resource=x&account=1&machine=x";
+        assert_eq!(rows(&browser.open(&place.at(other)).await.text), all);
+        assert_eq!(browser.open(&place.at("/suspended/records?type=nothing")).await.status, 404);
+        assert_eq!(browser.open(&place.at("/suspended/records?after=x")).await.status, 422);
+        // The tenant's own pages stay closed to the link.
+        for path in ["/usage", "/usage/records?resource=x", "/usage/download", "/usage/records/download?resource=x"] {
+            assert_eq!(browser.open(&place.at(path)).await.status, 403, "{path}");
+        }
+        // Whoever may look at the account by an issuer has them too; people of an open account are led away.
+        place.map(&place.corp, "fin", "bob", "finance").await;
+        let (mut finance, _) = place.signs_in("corp", Person::new("fin", "fin@corp.example.com")).await;
+        assert_eq!(rows(&finance.open(&place.at("/suspended/records/download")).await.text), all);
+        let mut alice = Browser::default();
+        place.cloudstack(&mut alice, "alice").await;
+        let away = alice.open(&place.at("/suspended/records")).await;
+        assert_eq!(away.url.path(), "/client/api/bursar/");
+        assert_eq!(Browser::default().open(&place.at("/suspended/records")).await.status, 401);
+        place.cloud.pay("bob", "50").await;
+        assert_eq!(place.cloud.enforce().await.restored, ["ROOT/bob"]);
+        place.meet().await;
+        assert_eq!(finance.open(&place.at("/suspended/records")).await.url.path(), "/client/api/bursar/");
+        assert_eq!(browser.open(&place.at("/suspended/records")).await.status, 410, "the link ended");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_whose_day_has_passed_and_that_is_kept_back_is_told_as_due() {
+    let place = locked(Database::sqlite()).await;
+    let mut browser = Browser::default();
+    let page = place.redeem(&mut browser, &place.link_to("bob@example.com")).await;
+    assert!(page.says("<strong>ROOT/bob</strong>") && page.says("as the reference"), "{}", page.text);
+    assert!(!page.says("due since"), "the lock was taken: {}", page.text);
+    let account = place.cloud.account("bob").await;
+    let now = place.cloud.clock.now();
+    let since = now.minus(DAY);
+    let mut tx = place.cloud.app.store.begin().await.unwrap();
+    policy::put_reached(&mut tx, account.payer_id, "stop", Some(since)).await.unwrap();
+    let lifted = since.as_ms() / 1000;
+    bursar::store::enforcement::insert_notice(
+        &mut tx,
+        account.payer_id,
+        account.id,
+        1,
+        &format!("warning-stop-{lifted}"),
+        "The machines will be stopped.",
+        Some(now.minus(HOUR)),
+        false,
+        since,
+    )
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    let page = browser.open(&place.at("/suspended")).await;
+    assert!(page.says("due since") && page.says("The machines will be stopped."), "{}", page.text);
+    assert!(!page.says("No further step is announced"), "{}", page.text);
+}
+
 #[tokio::test]
 async fn a_links_time_ends() {
     let place = locked(Database::sqlite()).await;
@@ -289,17 +404,20 @@ async fn more_time_is_asked_for_once_answered_by_an_administrator_and_told_by_ma
         for (reason, until, says) in [
             ("", "", "Write a sentence or two"),
             ("please", "tomorrow", "Write the day as"),
-            ("please", "2026-11-01", "Write the day as"),
-            ("please", "2099-01-01", "Write the day as"),
+            ("please", "2026-11-01", "It must lie ahead, within a year"),
+            ("please", "2099-01-01", "It must lie ahead, within a year"),
         ] {
             let fields = [("csrf", csrf.as_str()), ("reason", reason), ("until", until)];
             let page = bob.send(&to, &fields).await;
             assert!(page.status == 422 && page.says(says), "{reason} {until}: {}", page.text);
+            assert!(page.says(&format!(">{reason}</textarea>")) && page.says(&format!("value=\"{until}\"")), "kept");
         }
         assert_eq!(bob.send(&to, &[("csrf", "guess"), ("reason", "x")]).await.status, 403);
         let fields = [("csrf", csrf.as_str()), ("reason", "The invoice <is> at the bank."), ("until", "2026-11-30")];
         assert!(bob.send(&to, &fields).await.says("Your request is sent"));
-        assert_eq!(bob.send(&to, &fields).await.status, 409, "one waits");
+        let again = bob.send(&to, &fields).await;
+        assert_eq!(again.status, 422, "one waits");
+        assert!(again.says("waiting for an answer already") && again.says("The invoice &#60;is&#62; at the bank."));
         place.post().await;
         assert!(place.mail.subjects().iter().any(|line| line.ends_with("bursar: ROOT/bob asks for more time")));
 

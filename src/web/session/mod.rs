@@ -4,7 +4,7 @@
 //! Promises: CloudStack is asked only with both halves of one session, since a wrong or missing half logs the person out;
 //! never by background requests; one question at a time for a session; never more than once a minute, unless something
 //! is to be changed. No cookie of CloudStack is kept, logged or passed on. Another CloudStack session in the browser ends
-//! whatever session was there. A signed link opens one page and nothing else.
+//! whatever session was there. A signed link opens the page of a suspended account with the records behind it, and nothing else.
 
 mod cloudstack;
 mod others;
@@ -224,7 +224,7 @@ impl Errand {
 enum Door {
     /// Every page of tenants and administrators. Links do not open it; a suspended account's people may look where they may.
     Pages,
-    /// The page of a suspended account.
+    /// The page of a suspended account, with the records behind its sums.
     Suspended,
     /// Signing out: whoever has a session.
     Out,

@@ -4,6 +4,7 @@
 //! no answer but the form that it came for; what strangers are answered does not tell whom bursar knows.
 
 mod deletion;
+mod behind;
 mod issuer;
 mod link;
 mod page;
@@ -49,11 +50,15 @@ pub(super) fn routes(base: &str) -> Router<WebState> {
         .route(&at("/address"), post(you::confirm_address))
 }
 
-/// The page of a suspended account.
+/// The page of a suspended account, and the records behind its sums. These are all that a link opens.
 pub(super) fn suspended_routes(base: &str) -> Router<WebState> {
+    let at = |below: &str| format!("{base}{SUSPENDED}{below}");
+    let records = |below: &str| at(&format!("{}{below}", behind::RECORDS));
     Router::new()
-        .route(&format!("{base}{SUSPENDED}"), get(suspended::page))
-        .route(&format!("{base}{SUSPENDED}/more-time"), post(suspended::ask))
+        .route(&at(""), get(suspended::page))
+        .route(&at("/more-time"), post(suspended::ask))
+        .route(&records(""), get(behind::page))
+        .route(&records("/download"), get(behind::file))
 }
 
 /// Signing out.

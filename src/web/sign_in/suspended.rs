@@ -1,26 +1,20 @@
 //! The page of a suspended account: why, how much, how to pay, what works, what comes next (rule 21).
 
-use std::collections::HashMap;
-
 use askama::Template;
 use axum::{
     extract::{Query, State},
-    http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
 
+use super::behind;
 use crate::{
     email::EmailAddress,
     enforcement,
     jobs::work::{EnforceOptions, enforce_settings},
     money::Money,
     people::links::{self, LONGEST_REASON, NotAsked},
-    rating::tax::TaxRate,
-    store::{
-        Tx,
-        cloud::{self, Account},
-        enforcement as rows, links as link_rows, notify, policy, rating,
-    },
+    policy::Rung,
+    store::{Tx, cloud::Account, enforcement as rows, links as link_rows, notify, policy as policy_rows},
     time::{Day, Timestamp},
     web::{
         WebState,
@@ -29,15 +23,22 @@ use crate::{
         error::Failure,
         pages::{self, After, Frame},
         session::SUSPENDED,
-        spending,
         words::{self, sign_in as own_words},
     },
 };
 
-/// Days of charges shown.
-const DAYS: i64 = 30;
-/// Services shown.
-const SERVICES: usize = 8;
+struct Service {
+    name: String,
+    cost: String,
+    /// Where its records are, below the base path.
+    records: String,
+}
+
+struct Step {
+    /// When it comes, or since when it is due.
+    when: String,
+    sentence: String,
+}
 
 struct Works {
     what: &'static str,
@@ -65,11 +66,13 @@ struct SuspendedPage {
     available: String,
     to_pay: Option<String>,
     needed: String,
-    services: Vec<(String, String)>,
+    services: Vec<Service>,
+    cost: String,
+    records: String,
     bars: Vec<Bar>,
     how_to_pay: Vec<String>,
     works: Vec<Works>,
-    next: Vec<(String, String)>,
+    next: Vec<Step>,
     left_alone: Option<String>,
     more: More,
     reason: String,
@@ -125,9 +128,10 @@ pub(super) async fn ask(State(state): State<WebState>, form: AnyForm) -> Result<
                 let to = format!("{}{SUSPENDED}?done=more-time", app.config.web.base_path);
                 return Ok(Redirect::to(&to).into_response());
             }
-            Err(NotAsked::Day) => own_words::MORE_DAY_WRONG.to_owned(),
             Err(NotAsked::Store(error)) => return Err(error.into()),
-            Err(refused) => return Err(Failure::new(StatusCode::CONFLICT, "exists", refused.to_string())),
+            Err(NotAsked::Day) => own_words::MORE_DAY_AHEAD.to_owned(),
+            Err(NotAsked::Open) => own_words::MORE_ASKED_BEFORE.to_owned(),
+            Err(NotAsked::TooOften) => own_words::MORE_TOO_OFTEN.to_owned(),
         }
     };
     let mut page = build(&state, &form.who, None).await?;
@@ -151,18 +155,19 @@ async fn build(state: &WebState, who: &Suspended, said: Option<&'static str>) ->
     let ours = holds.iter().any(|hold| hold.owner == "billing");
     let others = holds.iter().any(|hold| hold.owner != "billing");
     let stopped = account.state == "disabled";
-    let next = notify::list_standing_warnings(&mut tx, account.id).await?;
-    let next = next
-        .into_iter()
-        .filter_map(|warning| Some((warning.acts_at_ms.filter(|at| *at > now)?, warning.sentence)))
-        .map(|(at, sentence)| (at.display_in(zone), sentence))
-        .collect();
-    let left_alone = policy::list_exemptions(&mut tx, now).await?.into_iter().filter(|row| match row.account_id {
+    let next = next_steps(&mut tx, account, &holds, now, zone).await?;
+    let left_alone = policy_rows::list_exemptions(&mut tx, now).await?.into_iter().filter(|row| match row.account_id {
         Some(of) => of == account.id,
         None => row.payer_id == account.payer_id,
     });
     let left_alone = left_alone.map(|row| row.until_ms).max().map(|until| until.display_in(zone));
-    let (services, bars) = charges(state, &mut tx, account, now).await?;
+    let charged = behind::figures(state, &mut tx, who).await?;
+    let days: Vec<(String, Money)> = charged.days.iter().map(|(day, sum)| (day.to_string(), *sum)).collect();
+    let mut services = Vec::new();
+    for line in charged.lines.iter().filter(|line| !line.sum.cost.is_zero()) {
+        let cost = currency.format(line.sum.cost.gross()?);
+        services.push(Service { name: line.name.clone(), cost, records: behind::path(&line.id) });
+    }
     let page = SuspendedPage {
         frame: Frame { csrf: who.csrf().to_owned(), ..Frame::bare(state) },
         said,
@@ -176,7 +181,9 @@ async fn build(state: &WebState, who: &Suspended, said: Option<&'static str>) ->
         to_pay: (ours && look.to_avoid.is_positive()).then(|| currency.format(look.to_avoid)),
         needed: currency.format(look.opens_at),
         services,
-        bars,
+        cost: currency.format(charged.total.cost.gross()?),
+        records: behind::path(""),
+        bars: chart::of_sums(&days, currency),
         how_to_pay: app.config.billing.how_to_pay.clone(),
         works: works(stopped),
         next,
@@ -220,37 +227,29 @@ async fn more(tx: &mut Tx, account: &Account, zone: chrono_tz::Tz) -> Result<Mor
     Ok(More { open: newest.state == "open", answer, message: newest.message })
 }
 
-/// What the account cost in the last days: by service, the dearest first, and by day.
-async fn charges(
-    state: &WebState,
+/// The steps that were announced and not taken yet, with their dates. A date that has passed says since when the step is due:
+/// something keeps it back, which is not for a tenant to weigh.
+async fn next_steps(
     tx: &mut Tx,
     account: &Account,
+    holds: &[rows::HoldRow],
     now: Timestamp,
-) -> Result<(Vec<(String, String)>, Vec<Bar>), Failure> {
-    let app = &state.app;
-    let currency = &app.config.billing.currency;
-    let payer = cloud::get_payer(tx, account.payer_id).await?;
-    let tax = match &payer.tax_percent {
-        Some(text) => TaxRate::parse(text).map_err(|error| Failure::unexpected(&error))?,
-        None => app.tax()?,
-    };
-    let Some(today) = Day::of(now, app.config.billing.zone) else { return Ok((Vec::new(), Vec::new())) };
-    let days = (Day::from_number(today.number() - DAYS + 1), today.next());
-    let charges = rating::list_charges_between(tx, Some(account.id), days.0, days.1).await?;
-    let mut sums: HashMap<i64, Money> = HashMap::new();
-    for charge in &charges {
-        let net = Money::round_from_nanos(charge.net_nanos);
-        let sum = sums.entry(charge.usage_type).or_insert(Money::ZERO);
-        *sum = sum.plus(net)?.plus(tax.of(net)?)?;
+    zone: chrono_tz::Tz,
+) -> Result<Vec<Step>, Failure> {
+    let ours = holds.iter().filter(|hold| hold.owner == "billing");
+    let taken = ours.filter_map(|hold| Rung::parse(&hold.rung)).max().unwrap_or_default();
+    let mut steps = Vec::new();
+    for warning in notify::list_standing_warnings(tx, account.id).await? {
+        let Some(at) = warning.acts_at_ms else { continue };
+        let rung = warning.event.split('-').nth(1).and_then(Rung::parse).unwrap_or_default();
+        if rung <= taken {
+            continue;
+        }
+        let when = at.display_in(zone);
+        let when = if at > now { when } else { own_words::due_since(&when) };
+        steps.push(Step { when, sentence: warning.sentence });
     }
-    let mut sums: Vec<(i64, Money)> = sums.into_iter().filter(|(_, sum)| !sum.is_zero()).collect();
-    sums.sort_by_key(|(usage_type, sum)| (std::cmp::Reverse(sum.as_micros()), *usage_type));
-    let services = sums
-        .into_iter()
-        .take(SERVICES)
-        .map(|(usage_type, sum)| (spending::service(usage_type), currency.format(sum)))
-        .collect();
-    Ok((services, chart::bars(&charges, days, tax, currency)?))
+    Ok(steps)
 }
 
 /// A warning that somebody of the account has before the eyes counts from then on.

@@ -41,7 +41,7 @@ impl Cost {
         Ok(Self { net: self.net.minus(other.net)?, tax: self.tax.minus(other.tax)? })
     }
 
-    fn is_zero(self) -> bool {
+    pub(in crate::web) fn is_zero(self) -> bool {
         self.net.is_zero() && self.tax.is_zero()
     }
 }

@@ -2,10 +2,12 @@
 //! always; whoever calls has the right to it.
 
 mod cache;
+pub(in crate::web) mod download;
 pub(in crate::web) mod groups;
 pub(in crate::web) mod period;
 pub(in crate::web) mod records;
 pub(in crate::web) mod sheet;
+pub(in crate::web) mod shown;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -75,6 +77,8 @@ pub(in crate::web) struct Ask {
     pub(in crate::web) page: String,
     /// The record behind which a page of records begins.
     pub(in crate::web) after: String,
+    /// Which table of the page a file is of: lines (also where it is empty), days, months.
+    pub(in crate::web) table: String,
 }
 
 /// How lines are made.

@@ -1,6 +1,6 @@
-//! The records of one resource, a page at a time, each with the price line that priced it.
+//! The records of one resource or of a service, a page at a time, each with the price line that priced it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Ask, desk, keep_books, period::Span, wanted_type};
 use crate::{
@@ -21,10 +21,19 @@ use crate::{
 
 /// Records of a page.
 pub(in crate::web) const PAGE: i64 = 100;
-/// Records of a download.
-pub(in crate::web) const FILE: i64 = 20_000;
+/// Records that a download reads at once; it goes on page by page, so that no transaction lasts as long as the download.
+pub(in crate::web) const FILE: i64 = 1_000;
 /// Records priced for one answer, where graduated prices make all records of a day count.
 const MAX_PRICED: i64 = 200_000;
+
+/// Of what records are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::web) enum Which {
+    /// Of the one resource that was named.
+    Resource,
+    /// Of every resource of the account, of the usage type that was named.
+    Every,
+}
 
 /// A piece of a record, or why it is not charged.
 #[derive(Debug, Clone)]
@@ -33,6 +42,8 @@ pub(in crate::web) struct Piece {
     pub(in crate::web) period: Period,
     /// CloudStack's usage type.
     pub(in crate::web) usage_type: i64,
+    /// Number of the resource.
+    pub(in crate::web) resource: i64,
     /// What was used, as it is stored.
     pub(in crate::web) quantity: i64,
     /// Bytes held.
@@ -44,12 +55,14 @@ pub(in crate::web) struct Piece {
 }
 
 /// A page of records.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::web) struct Page {
-    /// What people call the resource.
+    /// What people call the resource; empty where they are of several.
     pub(in crate::web) name: String,
     /// What identifies it.
     pub(in crate::web) id: String,
+    /// Where they are of several resources: CloudStack's id and name by number.
+    pub(in crate::web) names: HashMap<i64, (String, String)>,
     /// The pieces in order of time.
     pub(in crate::web) pieces: Vec<Piece>,
     /// Where the next page begins.
@@ -79,6 +92,17 @@ fn cursor_of(row: &ThingRow) -> String {
     format!("{}-{}", row.start_ms, key.unwrap_or_default())
 }
 
+impl Page {
+    /// What identifies a resource of the page, and what people call it.
+    pub(in crate::web) fn resource(&self, number: i64) -> (&str, &str) {
+        match self.names.get(&number) {
+            Some((id, name)) if name.is_empty() => (id.as_str(), id.as_str()),
+            Some((id, name)) => (id.as_str(), name.as_str()),
+            None => (self.id.as_str(), self.name.as_str()),
+        }
+    }
+}
+
 /// Records of a resource in a time, `limit` at most. A resource without any in that time is not found, whoever has it.
 pub(in crate::web) async fn page(
     state: &WebState,
@@ -88,14 +112,50 @@ pub(in crate::web) async fn page(
     span: Span,
     limit: i64,
 ) -> Result<Page, Failure> {
+    let page = part(state, tx, account, ask, span, (Which::Resource, limit)).await?;
+    if page.pieces.is_empty() && page.sums.is_empty() {
+        return Err(Failure::missing(words::usage::NOTHING_OF_THAT));
+    }
+    Ok(page)
+}
+
+/// Records in a time, `limit` at most, which may be none.
+pub(in crate::web) async fn part(
+    state: &WebState,
+    tx: &mut Tx,
+    account: &Account,
+    ask: &Ask,
+    span: Span,
+    (which, limit): (Which, i64),
+) -> Result<Page, Failure> {
     let missing = || Failure::missing(words::usage::NOTHING_OF_THAT);
+    if which == Which::Every {
+        let mut page = collect(state, tx, account, ask, span, (None, limit)).await?;
+        let numbers: BTreeSet<i64> = page.pieces.iter().map(|piece| piece.resource).collect();
+        page.names = rows::list_names(tx, &numbers.into_iter().collect::<Vec<_>>()).await?;
+        return Ok(page);
+    }
+    let resource = rows::find_resource(tx, &ask.resource).await?.ok_or_else(missing)?;
+    let mut page = collect(state, tx, account, ask, span, (Some(resource), limit)).await?;
+    page.name = rows::find_name(tx, &ask.resource).await?.unwrap_or_else(|| ask.resource.clone());
+    page.id.clone_from(&ask.resource);
+    Ok(page)
+}
+
+async fn collect(
+    state: &WebState,
+    tx: &mut Tx,
+    account: &Account,
+    ask: &Ask,
+    span: Span,
+    (resource, limit): (Option<i64>, i64),
+) -> Result<Page, Failure> {
     let usage_type = wanted_type(ask)?;
     let after = cursor(&ask.after)?;
-    let resource = rows::find_resource(tx, &ask.resource).await?.ok_or_else(missing)?;
-    let desk = desk(state, tx, account).await?.ok_or_else(missing)?;
+    let Some(desk) = desk(state, tx, account).await? else { return Ok(Page::default()) };
     let zone = desk.settings().zone;
     let bounds = span.from.start(zone).zip(span.until.start(zone)).and_then(|(from, until)| Period::new(from, until));
-    let period = bounds.ok_or_else(missing)?;
+    let Some(period) = bounds else { return Ok(Page::default()) };
     let charges = rating::list_charges_between(tx, Some(account.id), span.from, span.until).await?;
     keep_books(state, tx, &desk, &charges).await?;
     let of = RecordsOf {
@@ -112,14 +172,7 @@ pub(in crate::web) async fn page(
         records.pop();
     }
     let next = if is_more { records.last().map(cursor_of) } else { None };
-    let mut page = Page {
-        name: String::new(),
-        id: ask.resource.clone(),
-        pieces: Vec::new(),
-        next,
-        sums: Vec::new(),
-        kept_since: None,
-    };
+    let mut page = Page { next, ..Page::default() };
     let mut by_day: BTreeMap<i64, Vec<ChargeDay>> = BTreeMap::new();
     for charge in charges {
         by_day.entry(charge.day).or_default().push(charge);
@@ -158,10 +211,6 @@ pub(in crate::web) async fn page(
         page.sums = rows::list_sums_of(tx, account.id, resource, usage_type, (span.from, kept_since)).await?;
     }
     page.pieces.sort_by_key(|piece| (piece.period.start(), piece.usage_type, piece.period.end()));
-    if page.pieces.is_empty() && page.sums.is_empty() {
-        return Err(missing());
-    }
-    page.name = rows::find_name(tx, &ask.resource).await?.unwrap_or_else(|| ask.resource.clone());
     Ok(page)
 }
 
@@ -187,6 +236,7 @@ fn plain(row: &ThingRow, day: Period, why: &str) -> Option<Piece> {
     day.contains(whole.start()).then(|| Piece {
         period: whole,
         usage_type: row.usage_type,
+        resource: row.resource_id,
         quantity: row.quantity,
         size_bytes: row.size_bytes,
         net_nanos: None,
@@ -201,6 +251,7 @@ fn pieces(state: &WebState, book: &PriceBook, record: &PricedRecord, day: Period
             let of = |period, quantity, net_nanos, why| Piece {
                 period,
                 usage_type: row.usage_type,
+                resource: row.resource_id,
                 quantity,
                 size_bytes: row.size_bytes,
                 net_nanos,

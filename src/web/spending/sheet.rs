@@ -1,10 +1,15 @@
 //! Figures as a file for spreadsheets: exact amounts, and names that no spreadsheet takes for formulas.
 
 use axum::{
+    body::Body,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use csv::{Terminator, WriterBuilder};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, Stream},
+};
 
 use crate::web::error::Failure;
 
@@ -30,14 +35,20 @@ fn file_name(parts: &[&str]) -> String {
     format!("{}.csv", parts.join("_"))
 }
 
-/// The file as an answer.
-pub(in crate::web) fn answer(name: &[&str], head: &[&str], rows: &[Vec<String>]) -> Result<Response, Failure> {
+fn lines<'r>(rows: impl IntoIterator<Item = &'r [String]>) -> Result<Vec<u8>, Failure> {
     let mut csv = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
-    csv.write_record(head).map_err(|error| Failure::unexpected(&error))?;
     for row in rows {
         csv.write_record(row).map_err(|error| Failure::unexpected(&error))?;
     }
-    let body = csv.into_inner().map_err(|error| Failure::unexpected(&error))?;
+    csv.into_inner().map_err(|error| Failure::unexpected(&error))
+}
+
+fn begun(head: &[&str], rows: &[Vec<String>]) -> Result<Vec<u8>, Failure> {
+    let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+    lines(std::iter::once(head.as_slice()).chain(rows.iter().map(Vec::as_slice)))
+}
+
+fn named(name: &[&str], body: Body) -> Result<Response, Failure> {
     let disposition = format!("attachment; filename=\"{}\"", file_name(name));
     let mut response = body.into_response();
     let headers = response.headers_mut();
@@ -45,6 +56,30 @@ pub(in crate::web) fn answer(name: &[&str], head: &[&str], rows: &[Vec<String>])
     let disposition = HeaderValue::from_str(&disposition).map_err(|error| Failure::unexpected(&error))?;
     headers.insert(header::CONTENT_DISPOSITION, disposition);
     Ok(response)
+}
+
+/// The file as an answer.
+pub(in crate::web) fn answer(name: &[&str], head: &[&str], rows: &[Vec<String>]) -> Result<Response, Failure> {
+    named(name, Body::from(begun(head, rows)?))
+}
+
+/// A file whose end is not there yet: what follows is sent as it comes. Where that fails the answer breaks off, so that nobody
+/// takes half of it for the whole.
+pub(in crate::web) fn answer_on(
+    name: &[&str],
+    head: &[&str],
+    rows: &[Vec<String>],
+    rest: impl Stream<Item = Result<Vec<Vec<String>>, Failure>> + Send + 'static,
+) -> Result<Response, Failure> {
+    let first = stream::iter([begun(head, rows)]);
+    let rest = rest.map(|rows| rows.and_then(|rows| lines(rows.iter().map(Vec::as_slice))));
+    let all = first.chain(rest).map(|part| {
+        part.map_err(|failure| {
+            tracing::error!(?failure, "a file broke off");
+            std::io::Error::other("the file broke off")
+        })
+    });
+    named(name, Body::from_stream(all))
 }
 
 #[cfg(test)]

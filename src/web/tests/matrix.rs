@@ -187,6 +187,8 @@ pub(super) const ROWS: &[Row] = &[
     row("GET", "/usage", "/usage", "", SEEN),
     row("GET", "/usage", "/usage?by=resource&resource={none}", "", SEEN),
     row("GET", "/usage/download", "/usage/download", "", SEEN),
+    row("GET", "/usage/download", "/usage/download?table=days", "", SEEN),
+    row("GET", "/usage/download", "/usage/download?table=months", "", SEEN),
     row("GET", "/usage/records", "/usage/records?resource={none}&type=running-vm", "", with(SEEN, 404)),
     row(
         "GET",
@@ -238,6 +240,14 @@ pub(super) const ROWS: &[Row] = &[
     row("POST", "/you/address", "/you/address", "", columns(401, [422, 403, 422, 422], [403; 4], 403, [401; 2])),
     // CloudStack lets these people in, so their accounts are open and there is nothing to see.
     row("GET", "/suspended", "/suspended", "", columns(401, [303; 4], [303; 4], 200, [401; 2])),
+    row("GET", "/suspended/records", "/suspended/records", "", columns(401, [303; 4], [303; 4], 200, [401; 2])),
+    row(
+        "GET",
+        "/suspended/records/download",
+        "/suspended/records/download?type=running-vm",
+        "",
+        columns(401, [303; 4], [303; 4], 200, [401; 2]),
+    ),
     row("POST", "/suspended/more-time", "/suspended/more-time", "reason=x", DONE_BY_EACH),
     row("POST", "/sign-out", "/sign-out", "", DONE_BY_EACH),
     // For strangers: they prove nothing here.

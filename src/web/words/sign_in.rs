@@ -36,7 +36,7 @@ words! {
     LINK_ENDED = "This link is no longer valid. Ask for a new one.";
     LINK_OPEN = "The account is open again: sign in to CloudStack as ever.";
     LINK_OTHER_BROWSER = "This link holds only in the browser in which it was asked for, while you are signed in to CloudStack there. Nothing was changed.";
-    LINK_ONLY = "Your link opens one page, the one about your suspended account, and nothing else.";
+    LINK_ONLY = "Your link opens the page about your suspended account and the records behind it, and nothing else.";
     BY_LINK = "by a link";
 
     YOU_ARE = "You are";
@@ -84,7 +84,7 @@ words! {
     WHAT_OPENS_ADMIN = "Paying alone does not reopen it: the administrator of your cloud has suspended it too.";
     NEEDED = "Needed to open it again";
     BEHIND = "What it is made of";
-    BEHIND_WHAT = "the dearest services of the last 30 days, with tax";
+    BEHIND_WHAT = "the last 30 days by service, with tax";
     BEHIND_DAYS = "Cost by day";
     BEHIND_NONE = "Nothing was charged in the last 30 days.";
     SERVICE = "Service";
@@ -117,9 +117,24 @@ words! {
     MORE_DAY_WRONG = "Write the day as year-month-day, such as 2027-01-31.";
     SUSPENDED_READ_ONLY = "Your account is suspended, so nothing can be changed here. You can look, pay, and ask for more time.";
     OTHER_PAGES = "Open the other pages";
+    PAY_REFERENCE = "Write your account's name as the reference:";
+    RECORDS_TITLE = "What was charged";
+    RECORDS_ALL = "All records behind it, each with its price";
+    RECORDS_BACK = "Back to why your account is suspended, and how to pay";
+    RECORDS_ROUNDED = "A day is rounded once for each service, so the lines can differ from the sums in the last digits.";
+    RECORDS_NONE = "There are no records of this time.";
+    EVERY_SERVICE = "all services";
+    MORE_DAY_AHEAD = "Write the day as year-month-day. It must lie ahead, within a year.";
+    MORE_ASKED_BEFORE = "Your request is waiting for an answer already, so this one was not sent.";
+    MORE_TOO_OFTEN = "You asked several times this week, so this one was not sent. Please write to the administrator of your cloud.";
 }
 
 /// A sign-in with an issuer.
 pub(in crate::web) fn with(label: &str) -> String {
     format!("{WITH} {label}")
+}
+
+/// A step whose date has passed.
+pub(in crate::web) fn due_since(when: &str) -> String {
+    format!("due since {when}")
 }

@@ -5,31 +5,36 @@ use axum::{
     response::Response,
 };
 
-use super::{address::strict_span, table::resource_type};
+use super::{
+    DAYS_DRAWN, added_up,
+    address::{strict_span, today},
+    drawn, parts,
+    table::resource_type,
+};
 use crate::{
     jobs::work::slug_of,
-    time::Day,
     web::{
         WebState,
         access::Tenant,
         error::Failure,
         rights::See,
-        spending::{self, Ask, By, records as found_records, sheet},
-        tariffs, words,
+        spending::{self, Ask, By, download, period, records::Which, sheet, shown::plain},
+        words,
     },
 };
 
-/// A quantity as a plain number: hours with their decimals.
-fn plain(usage_type: i64, quantity: i64) -> String {
-    crate::rating::shown_quantity(i32::try_from(usage_type).unwrap_or_default(), quantity).to_string()
-}
-
-/// The lines of the page as a file, all of them.
+/// A table of the page as a file, all of it: the lines, the days, or the months.
 pub(in crate::web::tenant) async fn lines(
     State(state): State<WebState>,
     tenant: Tenant<See>,
     Query(ask): Query<Ask>,
 ) -> Result<Response, Failure> {
+    match ask.table.as_str() {
+        "" | "lines" => {}
+        "days" => return days(&state, &tenant, &ask).await,
+        "months" => return months(&state, &tenant).await,
+        _ => return Err(Failure::bad(words::NOT_LIKE_THIS)),
+    }
     let span = strict_span(&state, &ask)?;
     let mut tx = state.app.store.read().await?;
     let figures = spending::figures(&state, &mut tx, tenant.account(), &ask, span).await?;
@@ -62,43 +67,54 @@ pub(in crate::web::tenant) async fn lines(
     sheet::answer(&["usage", &tenant.account().name, by, &from, &to], &head, &rows)
 }
 
+/// What each day cost and what that adds up to, as the page draws it: by month where the time is long.
+async fn days(state: &WebState, tenant: &Tenant<See>, ask: &Ask) -> Result<Response, Failure> {
+    let span = strict_span(state, ask)?;
+    let mut tx = state.app.store.read().await?;
+    let figures = spending::figures(state, &mut tx, tenant.account(), ask, span).await?;
+    tx.commit().await?;
+    let by_months = span.days() > DAYS_DRAWN;
+    let each = drawn(&figures, today(state)?, by_months)?;
+    let what = if by_months { "month" } else { "day" };
+    let code = state.app.config.billing.currency.code();
+    let rows: Vec<Vec<String>> = added_up(&each)?
+        .into_iter()
+        .zip(each)
+        .map(|((name, sum), (_, gross))| vec![name, gross.to_string(), sum.to_string(), code.to_owned()])
+        .collect();
+    let (from, to) = (span.from.to_string(), span.last().to_string());
+    sheet::answer(
+        &["usage", &tenant.account().name, "days", &from, &to],
+        &[what, "gross", "added_up", "currency"],
+        &rows,
+    )
+}
+
+/// The last months, as the page has them.
+async fn months(state: &WebState, tenant: &Tenant<See>) -> Result<Response, Failure> {
+    let today = today(state)?;
+    let mut tx = state.app.store.read().await?;
+    let sums = parts::month_sums(state, &mut tx, tenant.account(), today).await?;
+    tx.commit().await?;
+    let code = state.app.config.billing.currency.code();
+    let rows: Vec<Vec<String>> = sums
+        .into_iter()
+        .map(|(month, sum)| {
+            let (from, to) = (month.from.to_string(), month.last().to_string());
+            vec![period::month_name(month), from, to, sum.to_string(), code.to_owned()]
+        })
+        .collect();
+    let on = today.to_string();
+    let head = ["month", "from", "to", "gross", "currency"];
+    sheet::answer(&["usage", &tenant.account().name, "months", &on], &head, &rows)
+}
+
 /// The records of one resource as a file.
 pub(in crate::web::tenant) async fn records(
     State(state): State<WebState>,
     tenant: Tenant<See>,
     Query(ask): Query<Ask>,
 ) -> Result<Response, Failure> {
-    let ask = Ask { after: String::new(), ..ask };
     let span = strict_span(&state, &ask)?;
-    let mut tx = state.app.store.read().await?;
-    let found = found_records::page(&state, &mut tx, tenant.account(), &ask, span, found_records::FILE).await?;
-    tx.commit().await?;
-    if found.next.is_some() {
-        return Err(Failure::bad(words::usage::TOO_MUCH_AT_ONCE));
-    }
-    let head = ["start", "end", "type", "resource", "name", "quantity", "bytes", "net", "price_line", "currency"];
-    let code = state.app.config.billing.currency.code();
-    let (id, name) = (sheet::text(&found.id), sheet::text(&found.name));
-    let row = |start: String, end: String, kind: i64, (quantity, size): (String, Option<i64>), net, why| {
-        let size = size.map_or_else(String::new, |bytes| bytes.to_string());
-        vec![start, end, slug_of(kind), id.clone(), name.clone(), quantity, size, net, why, code.to_owned()]
-    };
-    let mut rows: Vec<Vec<String>> = found
-        .sums
-        .iter()
-        .map(|sum| {
-            let day = Day::from_number(sum.day).to_string();
-            let quantity = (plain(sum.sum.usage_type, sum.sum.quantity), sum.sum.size_bytes);
-            let why = words::usage::SUMS.to_owned();
-            row(day.clone(), day, sum.sum.usage_type, quantity, String::new(), why)
-        })
-        .collect();
-    rows.extend(found.pieces.iter().map(|piece| {
-        let quantity = (plain(piece.usage_type, piece.quantity), piece.size_bytes);
-        let net = piece.net_nanos.map_or_else(String::new, tariffs::nanos);
-        let (start, end) = (piece.period.start().to_string(), piece.period.end().to_string());
-        row(start, end, piece.usage_type, quantity, net, sheet::text(&piece.why))
-    }));
-    let (from, to) = (span.from.to_string(), span.last().to_string());
-    sheet::answer(&["records", &tenant.account().name, &found.name, &from, &to], &head, &rows)
+    download::records(&state, tenant.account(), ask, span, Which::Resource).await
 }

@@ -70,6 +70,8 @@ struct UsagePage {
     asks_tag: bool,
     lines: Vec<Shown>,
     download: String,
+    download_days: String,
+    download_months: String,
     page: usize,
     pages: usize,
     previous: Option<String>,
@@ -178,6 +180,8 @@ async fn build(
             .map(|line| table::shown(ask, &figures, line, gross, &tag, currency))
             .collect::<Result<_, _>>()?,
         download: query(ask, &[]),
+        download_days: query(ask, &[("table", "days")]),
+        download_months: query(&Ask::default(), &[("table", "months")]),
         previous: (page > 1).then(|| link(page - 1)),
         next: (page < pages).then(|| link(page + 1)),
         page,

@@ -138,12 +138,13 @@ pub(super) async fn live(state: &WebState, tx: &mut Tx, account: &Account) -> Re
     }))
 }
 
-pub(super) async fn months(
+/// The last months with what each came to, newest first; those before the first one with a figure say nothing.
+pub(super) async fn month_sums(
     state: &WebState,
     tx: &mut Tx,
     account: &Account,
-    (span, today): (Span, Day),
-) -> Result<Vec<MonthLine>, Failure> {
+    today: Day,
+) -> Result<Vec<(Span, Money)>, Failure> {
     let months = period::months(today);
     let Some(first) = months.last() else { return Ok(Vec::new()) };
     let all = Span { from: first.from, until: today.next() };
@@ -153,12 +154,21 @@ pub(super) async fn months(
         let own = days.iter().filter(|(day, _)| (month.from.number()..month.until.number()).contains(day));
         sums.push((month, Money::sum(own.map(|(_, sum)| *sum))?));
     }
-    let most = sums.iter().map(|(_, sum)| *sum).max().unwrap_or_default();
-    let currency = &state.app.config.billing.currency;
-    // Months before the first one with a figure say nothing.
     while sums.len() > 1 && sums.last().is_some_and(|(_, sum)| sum.is_zero()) {
         sums.pop();
     }
+    Ok(sums)
+}
+
+pub(super) async fn months(
+    state: &WebState,
+    tx: &mut Tx,
+    account: &Account,
+    (span, today): (Span, Day),
+) -> Result<Vec<MonthLine>, Failure> {
+    let sums = month_sums(state, tx, account, today).await?;
+    let most = sums.iter().map(|(_, sum)| *sum).max().unwrap_or_default();
+    let currency = &state.app.config.billing.currency;
     Ok(sums
         .into_iter()
         .map(|(month, sum)| {
