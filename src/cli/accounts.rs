@@ -22,7 +22,7 @@ use crate::{
     store::{
         Tx,
         cloud::{self, Account},
-        enforcement, ledger,
+        enforcement, gateways, ledger,
     },
     time::Timestamp,
 };
@@ -161,8 +161,9 @@ async fn show(context: &Context, app: &App, word: &str) -> anyhow::Result<()> {
     let notices = enforcement::list_notices(&mut tx, Some(account.id), 10).await?;
     let intents = enforcement::list_intents(&mut tx, Some(account.id), 10).await?;
     let transfers = ledger::list_transfers(&mut tx, account.payer_id, 20).await?;
+    let gateway = gateways::list_choices(&mut tx).await?.remove(&account.payer_id);
     let value = serde_json::json!({
-        "account": line, "decisions": decisions, "holds": holds, "notices": notices, "actions": intents, "transfers": transfers,
+        "account": line, "gateway": gateway, "decisions": decisions, "holds": holds, "notices": notices, "actions": intents, "transfers": transfers,
     });
     let zone = app.config.billing.zone;
     let currency = &app.config.billing.currency;
@@ -186,6 +187,7 @@ async fn show(context: &Context, app: &App, word: &str) -> anyhow::Result<()> {
             currency.format(standing.per_day),
             standing.days_left.map_or_else(String::new, |days| format!(", {days} days left")),
         );
+        text.push_str(&format!("  pays by {}\n", gateway.as_deref().unwrap_or("bank transfer")));
         for decision in decisions.iter().take(1) {
             text.push_str(&format!("\nDecided {}: {} ({}). {}\n", when(decision.decided_ms), decision.outcome, decision.reason, decision.sentence));
         }

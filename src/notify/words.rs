@@ -66,6 +66,7 @@ const KINDS: &[&str] = &[
     "deletion-due",
     "gateway-approved",
     "gateway-refused",
+    "gateway-retired",
 ];
 
 /// The kind of a notice by its event; of an unknown one what stands before its last dash.
@@ -111,6 +112,7 @@ pub fn title(kind: &str) -> &'static str {
         "deletion-refused" => "deletion refused",
         "deletion-due" => "deletion due",
         "gateway-approved" | "gateway-refused" => "payment gateway answered",
+        "gateway-retired" => "payment gateway retired",
         "digest" => "digest",
         "admin" => "for administrators",
         "test" => "test",
@@ -134,6 +136,7 @@ pub(super) fn headline(event: &str, date: Option<&str>) -> String {
         "deletion-refused" => "Your account stays: the request to delete it was refused".to_owned(),
         "gateway-approved" => "Your payment gateway was approved".to_owned(),
         "gateway-refused" => "Your payment gateway was not approved".to_owned(),
+        "gateway-retired" => "Your payment gateway is no longer offered".to_owned(),
         "deletion-due" => "Your account is going to be deleted".to_owned(),
         "days-left" if behind == "1" => "Your credit lasts a day at most at this rate".to_owned(),
         "days-left" => format!("Your credit lasts {behind} days at most at this rate"),

@@ -1,5 +1,7 @@
 //! Payment gateways: proposed, approved, refused, retired, and chosen.
 
+use std::collections::HashMap;
+
 use super::{StoreError, Tx, all, exec, maybe};
 use crate::{
     ids::{AccountId, PayerId},
@@ -93,8 +95,8 @@ pub async fn list_of_payer(tx: &mut Tx, payer: PayerId, limit: i64) -> Result<Ve
         tx,
         Gateway,
         "select id, name, country, website, details, payer_id, account_id, state, proposed_by, proposed_ms, decided_by, \
-           decided_ms, message from gateway where payer_id = $1 or (payer_id is null and state = 'approved') \
-         order by id desc limit $2",
+           decided_ms, message from gateway where payer_id = $1 or (payer_id is null and (state = 'approved' \
+             or account_id in (select id from account where payer_id = $1))) order by id desc limit $2",
         payer,
         limit
     )
@@ -107,6 +109,17 @@ pub async fn list_proposed(tx: &mut Tx, limit: i64) -> Result<Vec<Gateway>, Stor
         Gateway,
         "select id, name, country, website, details, payer_id, account_id, state, proposed_by, proposed_ms, decided_by, \
            decided_ms, message from gateway where state = 'proposed' order by id limit $1",
+        limit
+    )
+}
+
+/// Gateways that can be chosen, by name.
+pub async fn list_approved(tx: &mut Tx, limit: i64) -> Result<Vec<Gateway>, StoreError> {
+    all!(
+        tx,
+        Gateway,
+        "select id, name, country, website, details, payer_id, account_id, state, proposed_by, proposed_ms, decided_by, \
+           decided_ms, message from gateway where state = 'approved' order by name, id limit $1",
         limit
     )
 }
@@ -136,6 +149,64 @@ pub async fn decide(
         message,
         i64::from(approved && for_all)
     )? == 1)
+}
+
+/// Retires an approved gateway; false where it is not approved (any more). Without a message the one of the approval stays.
+pub async fn retire(tx: &mut Tx, id: i64, by: &str, message: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update gateway set state = 'retired', decided_by = $2, decided_ms = $3, message = coalesce($4, message) \
+         where id = $1 and state = 'approved'",
+        id,
+        by,
+        now,
+        message
+    )? == 1)
+}
+
+/// How many payers chose which gateway.
+pub async fn count_choosers(tx: &mut Tx) -> Result<HashMap<i64, i64>, StoreError> {
+    let rows = all!(
+        tx,
+        (i64, i64),
+        "select gateway_id, count(*) from gateway_choice group by gateway_id order by gateway_id"
+    )?;
+    Ok(rows.into_iter().collect())
+}
+
+/// The accounts, as far as they are there, of the payers who chose a gateway.
+pub async fn list_choosers(tx: &mut Tx, gateway: i64) -> Result<Vec<AccountId>, StoreError> {
+    let rows = all!(
+        tx,
+        (AccountId,),
+        "select a.id from gateway_choice c join account a on a.payer_id = c.payer_id \
+         where c.gateway_id = $1 and a.gone_ms is null order by a.id",
+        gateway
+    )?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// The names of the gateways that payers chose; of whoever is missing it is bank transfer.
+pub async fn list_choices(tx: &mut Tx) -> Result<HashMap<PayerId, String>, StoreError> {
+    let rows = all!(
+        tx,
+        (PayerId, String),
+        "select c.payer_id, g.name from gateway_choice c join gateway g on g.id = c.gateway_id \
+         where g.state = 'approved' order by c.payer_id"
+    )?;
+    Ok(rows.into_iter().collect())
+}
+
+/// The name of the gateway that a payer chose and that is retired since.
+pub async fn find_retired_choice(tx: &mut Tx, payer: PayerId) -> Result<Option<String>, StoreError> {
+    let found = maybe!(
+        tx,
+        (String,),
+        "select g.name from gateway_choice c join gateway g on g.id = c.gateway_id \
+         where c.payer_id = $1 and g.state = 'retired'",
+        payer
+    )?;
+    Ok(found.map(|(name,)| name))
 }
 
 /// The gateway that a payer chose; None: bank transfer.

@@ -24,7 +24,7 @@ use crate::{
         rules::Figures,
     },
     money::Money,
-    store::{StoreError, cloud, enforcement},
+    store::{StoreError, cloud, enforcement, gateways},
 };
 
 /// Accounts on one page.
@@ -75,6 +75,7 @@ struct Row {
     why: String,
     /// What was taken from it, in words; empty: nothing.
     step: &'static str,
+    pays: String,
     shown: Shown,
 }
 
@@ -183,6 +184,7 @@ async fn list_rows(state: &WebState) -> Result<Vec<Row>, Failure> {
         .filter(|hold| hold.owner == "billing")
         .map(|hold| (hold.account_id, super::enforcement::rung_words(&hold.rung)))
         .collect();
+    let gateways = gateways::list_choices(&mut tx).await?;
     let accounts = cloud::list_accounts(&mut tx).await?;
     let rows = accounts.into_iter().filter(|account| account.gone_ms.is_none()).filter_map(|account| {
         let standing = standings.get(&account.payer_id)?;
@@ -193,6 +195,7 @@ async fn list_rows(state: &WebState) -> Result<Vec<Row>, Failure> {
             id: account.id.get(),
             why: decisions.get(&account.id.get()).map(|decision| decision.reason.clone()).unwrap_or_default(),
             step: steps.get(&account.id).copied().unwrap_or_default(),
+            pays: words::payment_settings::pays_by(gateways.get(&account.payer_id).map(String::as_str)),
             name: account.name,
             domain: account.domain_path,
             state: account.state,

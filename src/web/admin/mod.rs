@@ -5,6 +5,7 @@ mod enforcement;
 mod queue;
 mod queue_keys;
 mod queue_people;
+mod slip;
 
 use axum::{
     Router,

@@ -8,18 +8,21 @@ use axum::{
     response::Response,
 };
 
-use super::queue_keys::{self, QueueKeys};
-use super::queue_people::Waiting;
+use super::{
+    queue_keys::{self, QueueKeys},
+    queue_people::{self, Waiting},
+    slip::Slip,
+};
 use crate::{
     ids::AccountId,
     people::leaving::{self, Step},
     store::{
-        cloud, gateways, leaving as delete_rows,
+        cloud, enforcement, gateways, leaving as delete_rows,
         runs::{self, AuditLine},
     },
     web::{
         WebState,
-        access::{AdminForm, CloudAdmin, Mistake},
+        access::{AdminForm, CloudAdmin},
         error::Failure,
         pages::{self, After, Frame, Page},
         words::{self, people as own_words, queue as text},
@@ -52,6 +55,17 @@ struct GatewayView {
     details: String,
 }
 
+/// A gateway that can be chosen.
+struct Offered {
+    id: i64,
+    name: String,
+    country: String,
+    website: String,
+    /// For whom.
+    whose: String,
+    chosen_by: String,
+}
+
 #[derive(Template)]
 #[template(path = "queue.html")]
 struct Queue {
@@ -60,15 +74,9 @@ struct Queue {
     keys: QueueKeys,
     deletions: Vec<DeletionView>,
     gateways: Vec<GatewayView>,
+    offered: Vec<Offered>,
     waiting: Waiting,
-    wrong: Option<Mistake>,
-}
-
-impl Queue {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates hand on by reference")]
-    fn wrong(&self, kind: &str, id: &i64) -> Option<&str> {
-        self.wrong.as_ref().filter(|wrong| wrong.field == format!("{kind}-{id}")).map(|wrong| wrong.text.as_str())
-    }
+    slip: Slip,
 }
 
 /// The page.
@@ -77,16 +85,24 @@ pub(in crate::web) async fn page(
     admin: CloudAdmin,
     Query(after): Query<After>,
 ) -> Result<Response, Failure> {
-    let said = queue_keys::said(&after.done).or_else(|| text::said(&after.done));
-    pages::show(&view(&state, &admin, said, None).await?)
+    let done = &after.done;
+    let said = queue_keys::said(done).or_else(|| text::said(done)).or_else(|| queue_people::said(done));
+    pages::show(&view(&state, &admin, said).await?)
 }
 
-async fn view(
-    state: &WebState,
-    admin: &CloudAdmin,
-    said: Option<&'static str>,
-    wrong: Option<Mistake>,
-) -> Result<Queue, Failure> {
+/// The page with a form of it that was refused.
+pub(super) async fn again(state: &WebState, admin: &CloudAdmin, slip: Slip) -> Result<Response, Failure> {
+    let mut page = view(state, admin, None).await?;
+    match slip.form() {
+        "approve" | "deny" if page.keys.has(slip.id()) => page.keys.slip = slip,
+        "approve" | "deny" => return Err(slip.into_failure()),
+        "person" | "more-time" => page.waiting.slip = slip,
+        _ => page.slip = slip,
+    }
+    pages::show_refused(&page)
+}
+
+async fn view(state: &WebState, admin: &CloudAdmin, said: Option<&'static str>) -> Result<Queue, Failure> {
     let app = &state.app;
     let (zone, now) = (app.config.billing.zone, app.clock.now());
     let mut tx = app.store.read().await?;
@@ -95,9 +111,11 @@ async fn view(
     let name = |id: AccountId| names.get(&id).cloned().unwrap_or_else(|| text::ORPHAN.to_owned());
     let deletions = delete_rows::list(&mut tx, false, SHOWN).await?;
     let gateways = gateways::list_proposed(&mut tx, SHOWN).await?;
+    let offered = gateways::list_approved(&mut tx, SHOWN).await?;
+    let choosers = gateways::count_choosers(&mut tx).await?;
     let frame = Frame::around(state, admin, Page::Queue);
     let keys = QueueKeys::load(state, &mut tx, &frame).await?;
-    let waiting = Waiting::read(state, &mut tx).await?;
+    let waiting = Waiting::read(state, &mut tx, queue_people::ON_QUEUE).await?;
     tx.commit().await?;
     Ok(Queue {
         frame,
@@ -129,7 +147,21 @@ async fn view(
                 details: gateway.details,
             })
             .collect(),
-        wrong,
+        offered: offered
+            .into_iter()
+            .map(|gateway| Offered {
+                whose: match (gateway.payer_id, gateway.account_id) {
+                    (None, _) => text::FOR_EVERYBODY.to_owned(),
+                    (_, account) => account.map(name).unwrap_or_default(),
+                },
+                chosen_by: choosers.get(&gateway.id).copied().unwrap_or_default().to_string(),
+                id: gateway.id,
+                name: gateway.name,
+                country: gateway.country,
+                website: gateway.website,
+            })
+            .collect(),
+        slip: Slip::default(),
     })
 }
 
@@ -142,8 +174,7 @@ pub(in crate::web) async fn refuse_deletion(
     let message = match fields.needed("message", MAX_MESSAGE, text::MESSAGE_WANTED) {
         Ok(message) => message,
         Err(mistake) => {
-            let wrong = Mistake::new(&format!("deletion-{id}"), mistake.text);
-            return pages::show_refused(&view(&state, &admin, None, Some(wrong)).await?);
+            return again(&state, &admin, Slip::new("deletion", id, mistake, fields)).await;
         }
     };
     let app = &state.app;
@@ -155,7 +186,7 @@ pub(in crate::web) async fn refuse_deletion(
     Ok(pages::done(&state, Page::Queue, if done { "refused" } else { "already" }))
 }
 
-/// Approves or refuses a proposed gateway.
+/// Approves or refuses a proposed gateway, or retires an approved one.
 pub(in crate::web) async fn decide_gateway(
     State(state): State<WebState>,
     Path((id, what)): Path<(i64, String)>,
@@ -165,6 +196,7 @@ pub(in crate::web) async fn decide_gateway(
         "approve" => (true, false),
         "approve-for-all" => (true, true),
         "refuse" => (false, false),
+        "retire" => return retire(&state, id, AdminForm { admin, fields }).await,
         _ => return Err(Failure::missing(words::NO_SUCH_PAGE)),
     };
     let message = if approved {
@@ -175,8 +207,7 @@ pub(in crate::web) async fn decide_gateway(
     let message = match message {
         Ok(message) => message,
         Err(mistake) => {
-            let wrong = Mistake::new(&format!("gateway-{id}"), mistake.text);
-            return pages::show_refused(&view(&state, &admin, None, Some(wrong)).await?);
+            return again(&state, &admin, Slip::new("gateway", id, mistake, fields)).await;
         }
     };
     let app = &state.app;
@@ -208,6 +239,38 @@ pub(in crate::web) async fn decide_gateway(
     Ok(pages::done(&state, Page::Queue, word))
 }
 
+/// Offers an approved gateway no longer. Who chose it pays by bank transfer from then on, and is told.
+async fn retire(state: &WebState, id: i64, AdminForm { admin, fields }: AdminForm) -> Result<Response, Failure> {
+    let message = match fields.line("message", MAX_MESSAGE) {
+        Ok(message) => message,
+        Err(mistake) => return again(state, &admin, Slip::new("offered", id, mistake, fields)).await,
+    };
+    let (author, now) = (admin.author(), state.app.clock.now());
+    let told = (!message.is_empty()).then_some(message.as_str());
+    let mut tx = state.app.store.begin().await?;
+    let gateway = gateways::find(&mut tx, id).await?.ok_or_else(|| Failure::missing(words::NO_SUCH_PAGE))?;
+    let done = gateways::retire(&mut tx, id, &author, told, now).await?;
+    if done {
+        let line = AuditLine {
+            at_ms: now.as_ms(),
+            actor: author,
+            action: "gateway.retire".to_owned(),
+            subject: format!("gateway {id} ({})", gateway.name),
+            answer: told.map(str::to_owned),
+            ..AuditLine::default()
+        };
+        runs::write_audit(&mut tx, &line).await?;
+        let (event, sentence) = (format!("gateway-retired-{id}"), text::gateway_retired(&gateway.name, told));
+        for account in gateways::list_choosers(&mut tx, id).await? {
+            let account = cloud::get_account(&mut tx, account).await?;
+            let (payer, account) = (account.payer_id, account.id);
+            enforcement::insert_notice(&mut tx, payer, account, 0, &event, &sentence, None, false, now).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(pages::done(state, Page::Queue, if done { "retired" } else { "already" }))
+}
+
 /// An answered request is told to the people of the account.
 async fn tell_tenant(
     tx: &mut crate::store::Tx,
@@ -224,7 +287,6 @@ async fn tell_tenant(
         ("gateway-refused", text::gateway_refused(&gateway.name, message))
     };
     let event = format!("{event}-{}", gateway.id);
-    crate::store::enforcement::insert_notice(tx, account.payer_id, account.id, 0, &event, &sentence, None, false, now)
-        .await?;
+    enforcement::insert_notice(tx, account.payer_id, account.id, 0, &event, &sentence, None, false, now).await?;
     Ok(())
 }

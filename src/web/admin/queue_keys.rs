@@ -6,13 +6,14 @@ use axum::{
     response::Response,
 };
 
+use super::{queue, slip::Slip};
 use crate::web::{
     WebState,
-    access::AdminForm,
+    access::{AdminForm, Mistake},
     error::Failure,
-    keydesk::KeyTerms,
+    keydesk::{KeyDeskError, KeyTerms},
     pages::{self, Frame, Page},
-    words::api_access as text,
+    words::{self, api_access as text},
 };
 use crate::{
     ids::KeyRequestId,
@@ -27,7 +28,7 @@ struct Waiting {
     id: i64,
     account: String,
     purpose: String,
-    days: i64,
+    days: String,
     asked: String,
     asked_by: String,
     replaces: Option<i64>,
@@ -50,12 +51,18 @@ pub(super) struct QueueKeys {
     max_days: u32,
     waiting: Vec<Waiting>,
     failing: Vec<Failing>,
+    pub(super) slip: Slip,
 }
 
 /// Its own template has escaped whatever came from elsewhere, so the page around takes it as it is.
 impl askama::filters::HtmlSafe for QueueKeys {}
 
 impl QueueKeys {
+    /// Whether a request waits.
+    pub(super) fn has(&self, id: Option<i64>) -> bool {
+        self.waiting.iter().any(|one| Some(one.id) == id)
+    }
+
     /// What waits now; `frame` is that of the page around.
     pub(super) async fn load(state: &WebState, tx: &mut Tx, frame: &Frame) -> Result<Self, Failure> {
         let config = &state.app.config;
@@ -72,7 +79,7 @@ impl QueueKeys {
                     .map(|one| one.admin)
                     .collect(),
                 purpose: request.purpose,
-                days: request.days,
+                days: request.days.to_string(),
                 asked: Timestamp::from_ms(request.requested_ms).display_in(config.billing.zone),
                 asked_by: request.requested_by,
                 replaces: request.replaces.map(KeyRequestId::get),
@@ -93,6 +100,7 @@ impl QueueKeys {
             max_days: config.access.max_days,
             waiting,
             failing,
+            slip: Slip::default(),
         })
     }
 }
@@ -104,13 +112,23 @@ pub(super) async fn approve(
     AdminForm { admin, fields }: AdminForm,
 ) -> Result<Response, Failure> {
     let days = match fields.get("days") {
-        "" => None,
-        days => Some(days.parse::<i64>().map_err(|_| Failure::bad(text::DAYS_WRONG))?),
+        "" => Ok(None),
+        days => days.parse::<i64>().map(Some),
+    };
+    let Ok(days) = days else {
+        let slip = Slip::new("approve", id, Mistake::new("days", text::DAYS_WRONG), fields);
+        return queue::again(&state, &admin, slip).await;
     };
     let filled = |name: &str| Some(fields.get(name).to_owned()).filter(|value| !value.is_empty());
     let terms = KeyTerms { days, purpose: filled("purpose"), message: filled("message") };
-    let complete = state.keys.approve(KeyRequestId::new(id), admin.author(), terms).await?;
-    Ok(pages::done(&state, Page::Queue, if complete { "key-approved" } else { "key-another" }))
+    match state.keys.approve(KeyRequestId::new(id), admin.author(), terms).await {
+        Ok(complete) => Ok(pages::done(&state, Page::Queue, if complete { "key-approved" } else { "key-another" })),
+        Err(KeyDeskError::Refused(what)) => {
+            let slip = Slip::new("approve", id, Mistake::new("form", words::sentence(&what)), fields);
+            queue::again(&state, &admin, slip).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A request is declined, with a reason.
@@ -121,10 +139,17 @@ pub(super) async fn deny(
 ) -> Result<Response, Failure> {
     let message = fields.get("message");
     if message.is_empty() {
-        return Err(Failure::bad(text::QUEUE_MESSAGE_NEEDED));
+        let slip = Slip::new("deny", id, Mistake::new("message", text::QUEUE_MESSAGE_NEEDED), fields);
+        return queue::again(&state, &admin, slip).await;
     }
-    state.keys.deny(KeyRequestId::new(id), admin.author(), Some(message.to_owned())).await?;
-    Ok(pages::done(&state, Page::Queue, "key-denied"))
+    match state.keys.deny(KeyRequestId::new(id), admin.author(), Some(message.to_owned())).await {
+        Ok(()) => Ok(pages::done(&state, Page::Queue, "key-denied")),
+        Err(KeyDeskError::Refused(what)) => {
+            let slip = Slip::new("deny", id, Mistake::new("message", words::sentence(&what)), fields);
+            queue::again(&state, &admin, slip).await
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The sentence of a form's word; None where the word is not about API access.

@@ -1,16 +1,17 @@
 //! People who wait for an administrator: to be mapped to an account, or to be given more time; and who is mapped to what.
 //!
-//! [`Waiting`] is the part of the queue: a page that has it as its field `waiting` includes `queue_people.html`.
+//! [`Waiting`] is the part of the queue: a page that has it as its field `waiting` includes `queue_people.html`. Its forms say on
+//! which page they stood, and lead back there.
 
 use std::collections::HashMap;
 
 use askama::Template;
 use axum::{
     extract::{Path, Query, State},
-    http::StatusCode,
     response::Response,
 };
 
+use super::{queue, slip::Slip};
 use crate::{
     ids::AccountId,
     jobs::people::{AnswerError, answer_more_time},
@@ -22,7 +23,7 @@ use crate::{
     time::{Day, Timestamp},
     web::{
         WebState,
-        access::{AdminForm, CloudAdmin},
+        access::{AdminForm, CloudAdmin, Fields, Mistake},
         error::Failure,
         pages::{self, After, Frame, Page},
         words::{self, people as own_words},
@@ -35,6 +36,9 @@ const SHOWN: i64 = 200;
 const SHOWN_OF_ALL: usize = 200;
 /// Longest message to a tenant.
 const MAX_MESSAGE: usize = 500;
+/// The pages that forms stand on, as their field `from` says it.
+const ON_PEOPLE: &str = "people";
+pub(super) const ON_QUEUE: &str = "queue";
 /// Roles offered for whoever waits. Administrators of the cloud are made at the command line only.
 const ROLES: &[&str] = &["viewer", "finance", "owner"];
 
@@ -63,11 +67,14 @@ pub(in crate::web) struct Waiting {
     pub(super) people: Vec<Person>,
     pub(super) requests: Vec<Request>,
     pub(super) roles: &'static [&'static str],
+    /// The page around, as its forms say it.
+    pub(super) from: &'static str,
+    pub(super) slip: Slip,
 }
 
 impl Waiting {
-    /// Reads who waits.
-    pub(super) async fn read(state: &WebState, tx: &mut Tx) -> Result<Self, StoreError> {
+    /// Reads who waits, for the page of this name.
+    pub(super) async fn read(state: &WebState, tx: &mut Tx, from: &'static str) -> Result<Self, StoreError> {
         let zone = state.app.config.billing.zone;
         let names = names(tx).await?;
         let people = rows::list_unmatched(tx, "waiting", SHOWN).await?;
@@ -98,6 +105,8 @@ impl Waiting {
                 })
                 .collect(),
             roles: ROLES,
+            from,
+            slip: Slip::default(),
         })
     }
 }
@@ -163,26 +172,59 @@ pub(super) async fn page(
     admin: CloudAdmin,
     Query(after): Query<After>,
 ) -> Result<Response, Failure> {
+    pages::show(&view(&state, &admin, said(&after.done)).await?)
+}
+
+/// What a form just did.
+pub(super) fn said(done: &str) -> Option<&'static str> {
+    match done {
+        "mapped" => Some(own_words::DONE_MAPPED),
+        "person-refused" => Some(own_words::DONE_REFUSED),
+        "answered" => Some(own_words::DONE_ANSWERED),
+        "answered-before" => Some(own_words::GONE_ALREADY),
+        "revoked" => Some(own_words::DONE_REVOKED),
+        _ => None,
+    }
+}
+
+/// The page that a form stood on.
+fn page_of(fields: &Fields) -> Page {
+    if fields.get("from") == ON_QUEUE { Page::Queue } else { Page::People }
+}
+
+/// The page that a form stood on, with what is wrong.
+async fn again(
+    state: &WebState,
+    admin: &CloudAdmin,
+    (form, id): (&'static str, i64),
+    mistake: Mistake,
+    typed: Fields,
+) -> Result<Response, Failure> {
+    let page = page_of(&typed);
+    let slip = Slip::new(form, id, mistake, typed);
+    if page == Page::Queue {
+        return queue::again(state, admin, slip).await;
+    }
+    let mut page = view(state, admin, None).await?;
+    page.waiting.slip = slip;
+    pages::show_refused(&page)
+}
+
+async fn view(state: &WebState, admin: &CloudAdmin, said: Option<&'static str>) -> Result<PeoplePage, Failure> {
     let app = &state.app;
     let (now, zone) = (app.clock.now(), app.config.billing.zone);
-    let frame = Frame::around(&state, &admin, Page::People);
+    let frame = Frame::around(state, admin, Page::People);
     let mut tx = app.store.read().await?;
     let names = names(&mut tx).await?;
     let name = |id: AccountId| names.get(&id).cloned().unwrap_or_default();
-    let waiting = Waiting::read(&state, &mut tx).await?;
+    let waiting = Waiting::read(state, &mut tx, ON_PEOPLE).await?;
     let mapped = rows::list_bindings(&mut tx, None).await?;
     let rules = rows::list_email_rules(&mut tx).await?;
     let lost = rows::list_orphans(&mut tx).await?;
     let links = link_rows::list_open_links(&mut tx, None, now, SHOWN).await?;
     tx.commit().await?;
-    pages::show(&PeoplePage {
-        said: match after.done.as_str() {
-            "mapped" => Some(own_words::DONE_MAPPED),
-            "refused" => Some(own_words::DONE_REFUSED),
-            "answered" => Some(own_words::DONE_ANSWERED),
-            "revoked" => Some(own_words::DONE_REVOKED),
-            _ => None,
-        },
+    Ok(PeoplePage {
+        said,
         frame,
         waiting,
         mapped: mapped
@@ -190,7 +232,7 @@ pub(super) async fn page(
             .take(SHOWN_OF_ALL)
             .map(|row| Mapped {
                 who: row.name.filter(|name| !name.is_empty()).unwrap_or(row.subject),
-                issuer: label(&state, &row.issuer),
+                issuer: label(state, &row.issuer),
                 account: name(row.account_id),
                 role: row.role,
                 by: row.mapped_by,
@@ -201,7 +243,7 @@ pub(super) async fn page(
             .take(SHOWN_OF_ALL)
             .map(|row| Rule {
                 email: row.email,
-                issuer: label(&state, &row.issuer),
+                issuer: label(state, &row.issuer),
                 account: name(row.account_id),
                 role: row.role,
                 taken_by: row.bound_subject,
@@ -212,7 +254,7 @@ pub(super) async fn page(
             .take(SHOWN_OF_ALL)
             .map(|row| Lost {
                 who: row.subject,
-                issuer: label(&state, &row.issuer),
+                issuer: label(state, &row.issuer),
                 account: name(row.account_id),
                 why: own_words::orphan(&row.why),
             })
@@ -235,35 +277,46 @@ pub(super) async fn page(
 pub(super) async fn map(
     State(state): State<WebState>,
     Path(id): Path<i64>,
-    form: AdminForm,
+    AdminForm { admin, fields }: AdminForm,
 ) -> Result<Response, Failure> {
-    let (word, role) = (form.fields.get("account"), form.fields.get("role"));
-    if word.is_empty() {
-        return Err(Failure::bad(own_words::ACCOUNT_WANTED));
-    }
+    let (word, role) = (fields.get("account"), fields.get("role"));
     if !ROLES.contains(&role) {
         return Err(Failure::bad(words::NOT_LIKE_THIS));
     }
+    let by = admin.author();
     let mut tx = state.app.store.begin().await?;
     let person = rows::get_unmatched(&mut tx, id).await?;
-    let account = cloud::resolve_account(&mut tx, word).await?;
-    let by = form.admin.author();
-    let binding = NewBinding {
-        issuer: &person.issuer,
-        subject: &person.subject,
-        cloud_user_id: None,
-        account: account.id,
-        role,
-        by: &by,
-        rule_id: None,
-        address_id: None,
+    let account = match cloud::resolve_account(&mut tx, word).await {
+        _ if word.is_empty() => Err(own_words::ACCOUNT_WANTED.to_owned()),
+        Ok(account) => Ok(account),
+        Err(StoreError::Missing(text)) => Err(words::sentence(&text)),
+        Err(error) => return Err(error.into()),
     };
-    mapping::map(&mut tx, &binding, state.app.clock.now()).await.map_err(|error| match error {
-        mapping::Error::Store(error) => error.into(),
-        mapping::Error::Refused(what) => Failure::bad(what),
-    })?;
-    tx.commit().await?;
-    Ok(pages::done(&state, Page::People, "mapped"))
+    let mistake = match account {
+        Err(mistake) => mistake,
+        Ok(account) => {
+            let binding = NewBinding {
+                issuer: &person.issuer,
+                subject: &person.subject,
+                cloud_user_id: None,
+                account: account.id,
+                role,
+                by: &by,
+                rule_id: None,
+                address_id: None,
+            };
+            match mapping::map(&mut tx, &binding, state.app.clock.now()).await {
+                Ok(_) => {
+                    tx.commit().await?;
+                    return Ok(pages::done(&state, page_of(&fields), "mapped"));
+                }
+                Err(mapping::Error::Store(error)) => return Err(error.into()),
+                Err(mapping::Error::Refused(what)) => words::sentence(&what),
+            }
+        }
+    };
+    drop(tx);
+    again(&state, &admin, ("person", id), Mistake::new("account", mistake), fields).await
 }
 
 /// Says no to a person who waits.
@@ -275,38 +328,53 @@ pub(super) async fn refuse(
     let mut tx = state.app.store.begin().await?;
     mapping::refuse(&mut tx, id, &form.admin.author(), state.app.clock.now()).await?;
     tx.commit().await?;
-    Ok(pages::done(&state, Page::People, "refused"))
+    Ok(pages::done(&state, page_of(&form.fields), "person-refused"))
+}
+
+/// Until when more time is given, and what is said; None: no time is given.
+fn answer_of(state: &WebState, fields: &Fields) -> Result<Result<(Option<Timestamp>, String), Mistake>, Failure> {
+    let app = &state.app;
+    let until = match fields.get("answer") {
+        "grant" => {
+            let text = fields.get("until");
+            let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(Day::from_date);
+            // The day that is named belongs to it.
+            let until = day.and_then(|day| day.next().start(app.config.billing.zone));
+            match until.filter(|until| *until > app.clock.now()) {
+                Some(until) => Some(until),
+                None => return Ok(Err(Mistake::new("until", own_words::UNTIL_WANTED))),
+            }
+        }
+        "refuse" => None,
+        _ => return Err(Failure::bad(words::NOT_LIKE_THIS)),
+    };
+    Ok(fields.line("message", MAX_MESSAGE).map(|message| (until, message)))
 }
 
 /// Answers a request for more time.
 pub(super) async fn answer(
     State(state): State<WebState>,
     Path(id): Path<i64>,
-    form: AdminForm,
+    AdminForm { admin, fields }: AdminForm,
 ) -> Result<Response, Failure> {
     let app = &state.app;
-    let message = form.fields.line("message", MAX_MESSAGE).map_err(|mistake| Failure::bad(mistake.text))?;
-    let until = match form.fields.get("answer") {
-        "grant" => {
-            let text = form.fields.get("until");
-            let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(Day::from_date);
-            // The day that is named belongs to it.
-            let until = day.and_then(|day| day.next().start(app.config.billing.zone));
-            Some(until.filter(|until| *until > app.clock.now()).ok_or_else(|| Failure::bad(own_words::UNTIL_WANTED))?)
+    let mistake = match answer_of(&state, &fields)? {
+        Err(mistake) => mistake,
+        Ok((until, message)) => {
+            let mut tx = app.store.begin().await?;
+            match answer_more_time(app, &mut tx, id, until, &message, &admin.author()).await {
+                Ok(_) => {
+                    tx.commit().await?;
+                    state.wake.notify_one();
+                    return Ok(pages::done(&state, page_of(&fields), "answered"));
+                }
+                Err(AnswerError::Store(error)) => return Err(error.into()),
+                Err(AnswerError::Answered(_)) => return Ok(pages::done(&state, page_of(&fields), "answered-before")),
+                Err(AnswerError::Terms(_)) => Mistake::new("until", own_words::UNTIL_WANTED),
+            }
         }
-        "refuse" => None,
-        _ => return Err(Failure::bad(words::NOT_LIKE_THIS)),
     };
-    let mut tx = app.store.begin().await?;
-    let by = form.admin.author();
-    answer_more_time(app, &mut tx, id, until, &message, &by).await.map_err(|error| match error {
-        AnswerError::Store(error) => error.into(),
-        AnswerError::Terms(_) => Failure::bad(own_words::UNTIL_WANTED),
-        AnswerError::Answered(_) => Failure::new(StatusCode::CONFLICT, "exists", own_words::GONE_ALREADY),
-    })?;
-    tx.commit().await?;
-    state.wake.notify_one();
-    Ok(pages::done(&state, Page::People, "answered"))
+    again(&state, &admin, ("more-time", id), mistake, fields).await
 }
 
 /// Takes a link back.

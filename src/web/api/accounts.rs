@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Body, CallKey, time};
 use crate::{
-    ids::AccountId,
+    ids::{AccountId, PayerId},
     ledger::{
         post::{self, Cause},
         rules::{Figures, Share},
@@ -20,7 +20,7 @@ use crate::{
     money::Money,
     store::{
         cloud::{self, Account},
-        enforcement,
+        enforcement, gateways,
     },
     web::{
         WebState,
@@ -69,7 +69,7 @@ fn figures(figures: &Figures) -> Value {
     })
 }
 
-fn summary(account: &Account, standing: Option<&Standing>) -> Value {
+fn summary(account: &Account, standing: Option<&Standing>, gateways: &HashMap<PayerId, String>) -> Value {
     json!({
         "id": account.id,
         "cloudstack_id": account.cloud_id,
@@ -78,6 +78,7 @@ fn summary(account: &Account, standing: Option<&Standing>) -> Value {
         "domain": account.domain_path,
         "state": account.state,
         "gone": account.gone_ms,
+        "gateway": gateways.get(&account.payer_id),
         "managed": standing.is_some_and(|standing| standing.managed),
         "figures": standing.map(|standing| figures(&standing.figures)),
         "per_day": standing.map(|standing| standing.per_day.to_string()),
@@ -93,12 +94,13 @@ pub(in crate::web) async fn list(
     let mut tx = state.app.store.read().await?;
     let standings: HashMap<_, _> =
         state.app.standings(&mut tx).await?.into_iter().map(|standing| (standing.payer, standing)).collect();
+    let choices = gateways::list_choices(&mut tx).await?;
     let needle = query.search.to_lowercase();
     let accounts: Vec<Value> = cloud::list_accounts(&mut tx)
         .await?
         .iter()
         .filter(|account| account.gone_ms.is_none() && account.full_name().to_lowercase().contains(&needle))
-        .map(|account| summary(account, standings.get(&account.payer_id)))
+        .map(|account| summary(account, standings.get(&account.payer_id), &choices))
         .collect();
     let until = state.app.fetched_until(&mut tx).await?;
     let currency = state.app.config.billing.currency.code();
@@ -113,7 +115,7 @@ pub(in crate::web) async fn show(
     let mut tx = state.app.store.read().await?;
     let account = cloud::get_account(&mut tx, AccountId::new(id)).await?;
     let standing = state.app.standing_of(&mut tx, account.payer_id).await?;
-    let mut told = summary(&account, Some(&standing));
+    let mut told = summary(&account, Some(&standing), &gateways::list_choices(&mut tx).await?);
     let holds: Vec<Value> = enforcement::list_holds(&mut tx, Some(account.id))
         .await?
         .into_iter()

@@ -8,6 +8,7 @@ use axum::{extract::State, response::Response};
 use super::{
     figures::{self, Figures},
     ladder::{Ladder, Present},
+    usage,
 };
 use crate::web::{
     WebState,
@@ -16,6 +17,7 @@ use crate::web::{
     error::Failure,
     pages::{self, Frame, Page},
     rights::See,
+    session::SUSPENDED,
     spending::{self, Ask, By, period},
     words::{self, overview as text},
 };
@@ -56,6 +58,8 @@ struct Dear {
     name: String,
     service: String,
     cost: String,
+    /// Where its records are, below the base path.
+    records: Option<String>,
 }
 
 #[derive(Template)]
@@ -65,6 +69,7 @@ struct Overview {
     account: String,
     warnings: Vec<String>,
     suspended: Option<&'static str>,
+    ways_out: Vec<(&'static str, &'static str)>,
     figures: Figures,
     width: String,
     percent: Option<String>,
@@ -100,6 +105,7 @@ pub(super) async fn page(State(state): State<WebState>, tenant: Tenant<See>) -> 
         frame: Frame::around(&state, &tenant, Page::Overview),
         account: account.full_name(),
         suspended: suspended(&mut tx, account).await?,
+        ways_out: ways_out(account),
         figures: Figures::of(&standing, app),
         width,
         percent,
@@ -175,6 +181,7 @@ async fn top(tx: &mut Tx, state: &WebState, account: &Account) -> Result<Vec<Dea
         .map(|(cost, line)| Dear {
             service: line.usage_type.map_or_else(String::new, spending::service),
             cost: currency.format(cost),
+            records: usage::records_of(&line),
             name: line.name,
         })
         .collect())
@@ -211,6 +218,15 @@ async fn suspended(tx: &mut Tx, account: &Account) -> Result<Option<&'static str
         _ if ours.is_some() => Some(words::SUSPENDED_FOR_CREDIT),
         _ => Some(words::SUSPENDED_BY_ADMIN),
     })
+}
+
+/// Where the banner leads. Nobody of a locked or disabled account can change anything on the other pages.
+fn ways_out(account: &Account) -> Vec<(&'static str, &'static str)> {
+    if account.state == "enabled" {
+        vec![(Page::PaymentSettings.path(), text::WAYS_TO_PAY), (Page::Credits.path(), words::CREDITS)]
+    } else {
+        vec![(SUSPENDED, text::HOW_TO_PAY)]
+    }
 }
 
 /// The newest decision in its sentence. What was only rehearsed is not told to tenants.

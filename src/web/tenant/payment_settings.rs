@@ -57,6 +57,7 @@ struct PaymentSettings {
     may_change: bool,
     choices: Vec<Choice>,
     by_bank: bool,
+    retired: Option<String>,
     bank: Vec<String>,
     proposals: Vec<Proposal>,
     typed: Fields,
@@ -93,6 +94,7 @@ async fn view<R: Right>(
     let (app, payer) = (&state.app, tenant.account().payer_id);
     let mut tx = app.store.read().await?;
     let chosen = gateways::find_choice(&mut tx, payer).await?;
+    let retired = gateways::find_retired_choice(&mut tx, payer).await?;
     let all = gateways::list_of_payer(&mut tx, payer, SHOWN).await?;
     tx.commit().await?;
     let (approved, proposals): (Vec<Gateway>, Vec<Gateway>) = {
@@ -113,6 +115,7 @@ async fn view<R: Right>(
             })
             .collect(),
         by_bank: chosen.is_none(),
+        retired: retired.map(|name| text::retired(&name)),
         bank: how_to_pay(app),
         proposals: proposals
             .into_iter()
@@ -160,7 +163,8 @@ pub(super) async fn choose(
             return pages::show_refused(&view(&state, &tenant, None, Fields::default(), Some(wrong)).await?);
         }
     }
-    if wanted != before {
+    // Whoever had chosen one that was retired answers that by choosing anew, also by bank transfer.
+    if wanted != before || gateways::find_retired_choice(&mut tx, payer).await?.is_some() {
         let author = tenant.author();
         gateways::choose(&mut tx, payer, wanted, &author, app.clock.now()).await?;
         let word = |id: Option<i64>| id.map_or_else(|| "bank transfer".to_owned(), |id| format!("gateway {id}"));

@@ -12,7 +12,8 @@ words! {
     TOP_WHAT = "the five dearest of this month, with tax";
     NOTHING_TOP = "Nothing was charged this month.";
     ALL_USAGE = "All usage & cost";
-    WAY_OUT = "Ways to pay and codes";
+    HOW_TO_PAY = "How to pay, and what happens next";
+    WAYS_TO_PAY = "Ways to pay";
 }
 
 /// A step of the ladder in the tenant's words: what happens.

@@ -41,3 +41,15 @@ pub(in crate::web) fn state(state: &str) -> (&'static str, &'static str) {
         _ => ("", "no longer offered"),
     }
 }
+
+/// What was chosen is retired.
+pub(in crate::web) fn retired(name: &str) -> String {
+    format!(
+        "{name}, which you had chosen, is no longer offered. You pay by bank transfer until you choose another way below."
+    )
+}
+
+/// How an account pays, in the administrators' table. None: by bank transfer.
+pub(in crate::web) fn pays_by(gateway: Option<&str>) -> String {
+    gateway.map_or_else(|| "pays by bank transfer".to_owned(), |name| format!("pays by {name}"))
+}

@@ -25,6 +25,14 @@ words! {
     DONE_REFUSED = "Refused; the tenant is told.";
     DONE_APPROVED = "Approved.";
     DONE_ALREADY = "Somebody decided before.";
+    OFFERED = "Payment gateways that can be chosen";
+    OFFERED_NONE = "No gateway is approved.";
+    OFFERED_WHAT = "Retire a gateway when it is no longer to be used: nobody can choose it then, and whoever had chosen it pays by bank transfer and is told.";
+    FOR = "For";
+    FOR_EVERYBODY = "everybody";
+    CHOSEN_BY = "Payers who chose it";
+    RETIRE = "Retire";
+    DONE_RETIRED = "Retired; whoever had chosen it is told.";
 }
 
 /// What a form of the queue just did.
@@ -33,6 +41,7 @@ pub(in crate::web) fn said(done: &str) -> Option<&'static str> {
         "refused" => DONE_REFUSED,
         "approved" => DONE_APPROVED,
         "already" => DONE_ALREADY,
+        "retired" => DONE_RETIRED,
         _ => return None,
     })
 }
@@ -49,4 +58,9 @@ pub(in crate::web) fn gateway_approved(name: &str, message: Option<&str>) -> Str
 /// Told to the tenant.
 pub(in crate::web) fn gateway_refused(name: &str, message: Option<&str>) -> String {
     format!("The payment gateway {name} was not approved.{}", said_too(message))
+}
+
+/// Told to the tenant.
+pub(in crate::web) fn gateway_retired(name: &str, message: Option<&str>) -> String {
+    format!("The payment gateway {name} is no longer offered, so you pay by bank transfer now.{}", said_too(message))
 }

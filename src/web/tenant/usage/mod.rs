@@ -29,7 +29,8 @@ use crate::{
         pages::{self, Frame, Page},
         rights::See,
         spending::{
-            self, Ask, By, Figures,
+            self, Ask, By, Figures, Line,
+            groups::Key,
             period::{self, Span},
         },
         words,
@@ -191,6 +192,11 @@ async fn build(
         live: parts::live(state, tx, account).await?,
         months: parts::months(state, tx, account, (span, today)).await?,
     })
+}
+
+/// Where the records of this month of a line are, if it is one resource's.
+pub(super) fn records_of(line: &Line) -> Option<String> {
+    matches!(line.key, Key::Resource(..)).then(|| address::link(&Ask::default(), line, "")).flatten()
 }
 
 /// Sums by day or month, as they are drawn; days to come are not.
