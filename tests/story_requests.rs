@@ -1,6 +1,6 @@
 //! What tenants ask for and administrators answer, on both databases: gateways and deletions.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use bursar::{
     ids::RunId,
@@ -134,6 +134,35 @@ async fn a_gateway_is_one_payers_until_it_is_approved_for_everybody() {
             gateways::choose(&mut tx, alice.payer_id, choice, "alice", now).await.unwrap();
             assert_eq!(gateways::find_choice(&mut tx, alice.payer_id).await.unwrap(), choice);
         }
+        // Retired, it is offered to nobody; who had chosen it falls back to bank transfer and is told which one it was.
+        for payer in [alice.payer_id, bob.payer_id] {
+            gateways::choose(&mut tx, payer, Some(ids[1]), "each", now).await.unwrap();
+        }
+        assert_eq!(gateways::count_choosers(&mut tx).await.unwrap(), HashMap::from([(ids[1], 2)]));
+        let mut both = [alice.id, bob.id];
+        both.sort();
+        assert_eq!(gateways::list_choosers(&mut tx, ids[1]).await.unwrap(), both);
+        assert_eq!(gateways::list_choices(&mut tx).await.unwrap()[&bob.payer_id], "Everybody");
+        let offered: Vec<i64> = gateways::list_approved(&mut tx, 9).await.unwrap().iter().map(|row| row.id).collect();
+        assert_eq!(offered, [ids[0], ids[1]], "by name");
+        assert!(!gateways::retire(&mut tx, ids[2], "root", None, now).await.unwrap(), "it was never approved");
+        assert!(gateways::retire(&mut tx, ids[1], "root", None, now).await.unwrap());
+        assert!(!gateways::retire(&mut tx, ids[1], "root", Some("Twice."), now).await.unwrap());
+        for payer in [alice.payer_id, bob.payer_id] {
+            assert_eq!(gateways::find_choice(&mut tx, payer).await.unwrap(), None);
+            assert_eq!(gateways::find_retired_choice(&mut tx, payer).await.unwrap().as_deref(), Some("Everybody"));
+        }
+        assert!(gateways::list_choices(&mut tx).await.unwrap().is_empty());
+        assert_eq!(names(&mut tx, alice.payer_id).await, ["Alone"]);
+        assert_eq!(names(&mut tx, bob.payer_id).await, Vec::<String>::new());
+        let states = |rows: Vec<gateways::Gateway>| rows.into_iter().map(|row| row.state).collect::<Vec<_>>();
+        let own = states(gateways::list_of_payer(&mut tx, alice.payer_id, 9).await.unwrap());
+        assert_eq!(own, ["refused", "retired", "approved"], "who proposed it sees what became of it");
+        assert!(states(gateways::list_of_payer(&mut tx, bob.payer_id, 9).await.unwrap()).is_empty());
+        let kept = gateways::find(&mut tx, ids[1]).await.unwrap().unwrap();
+        assert_eq!((kept.state.as_str(), kept.message.as_deref()), ("retired", Some("Well.")));
+        gateways::choose(&mut tx, bob.payer_id, None, "bob", now).await.unwrap();
+        assert_eq!(gateways::find_retired_choice(&mut tx, bob.payer_id).await.unwrap(), None);
         tx.commit().await.unwrap();
     })
     .await;

@@ -224,6 +224,10 @@ async fn every_level_adds_up_to_the_ledger_and_the_files_say_what_the_page_says(
         let currency = &cloud.app.config.billing.currency;
         assert!(page.contains(&format!("<p class=\"number\">{}</p>", currency.format(whole.1))), "on {kind}: {page}");
         assert!(page.contains("of it not booked yet"), "the newest day is open");
+        // The dearest resources of the overview lead to their records.
+        let overview = alice.page("/").await;
+        let link = overview.split_once("/usage/records?resource=").unwrap().1.split_once('"').unwrap().0;
+        alice.page(&format!("/usage/records?resource={}", link.replace("&#38;", "&"))).await;
         for by in ["service", "machine", "tag", "resource", "project"] {
             let sum = alice.sum(&format!("/usage/download?{MONTH}&by={by}")).await;
             assert_eq!(sum, whole, "by {by} on {kind}");

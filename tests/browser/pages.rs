@@ -71,8 +71,9 @@ pub const ROWS: &[Row] = &[
     Row {
         path: "/",
         who: Who::Tenant,
-        heading: "ROOT/alice",
+        heading: "Overview",
         shows: &[
+            "ROOT/alice",
             "Total Credit Limit",
             "Used Credit Limit",
             "Balance Available Credit Limit",

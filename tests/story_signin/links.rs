@@ -376,6 +376,8 @@ async fn a_suspended_owner_by_openid_connect_looks_around_and_changes_nothing() 
         assert!(page.says("Open the other pages"), "{}", page.text);
         let overview = browser.open(&place.at("/")).await;
         assert!(overview.status == 200 && overview.says("ROOT/bob"), "{}", overview.text);
+        let way_out = "<a href=\"/client/api/bursar/suspended\">How to pay, and what happens next</a>";
+        assert!(overview.says(way_out) && !overview.says("Ways to pay"), "{}", overview.text);
         let csrf = overview.hidden("csrf");
         for path in ["/you/account", "/you/address", "/credits", "/payment-settings", "/api-access"] {
             let page = browser.send(&place.at(path), &[("csrf", &csrf), ("account", "1")]).await;
@@ -432,6 +434,7 @@ async fn more_time_is_asked_for_once_answered_by_an_administrator_and_told_by_ma
                 ("answer", "grant".to_owned()),
                 ("until", until),
                 ("message", "Until the end of the month.".to_owned()),
+                ("from", "queue".to_owned()),
             ]
         };
         let send = async |admin: &mut Browser, until: &str| {
@@ -439,9 +442,13 @@ async fn more_time_is_asked_for_once_answered_by_an_administrator_and_told_by_ma
             let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
             admin.send(&answer, &fields).await
         };
-        assert_eq!(send(&mut admin, "2026-11-01").await.status, 422, "behind us");
-        assert!(send(&mut admin, "2026-11-30").await.says("Answered."));
-        assert_eq!(send(&mut admin, "2026-12-30").await.status, 409, "once");
+        let behind = send(&mut admin, "2026-11-01").await;
+        assert!(behind.status == 422 && behind.says("<h1>Queue</h1>"), "behind us: {}", behind.text);
+        assert!(behind.says("Say until which day") && behind.says("value=\"2026-11-01\""), "{}", behind.text);
+        assert!(behind.says("value=\"Until the end of the month.\""), "what was typed stays: {}", behind.text);
+        let done = send(&mut admin, "2026-11-30").await;
+        assert!(done.says("Answered.") && done.url.path() == "/client/api/bursar/admin/queue", "{}", done.text);
+        assert!(send(&mut admin, "2026-12-30").await.says("It was answered already."), "once");
         let account = place.cloud.account("bob").await;
         let mut tx = place.cloud.app.store.read().await.unwrap();
         let alone = policy::list_exemptions(&mut tx, place.cloud.clock.now()).await.unwrap();

@@ -173,10 +173,18 @@ async fn somebody_who_waits_is_let_in_or_refused_on_the_administrators_page() {
         let csrf = page.hidden("csrf");
         let to = place.at(&format!("/admin/people/waiting/{}/map", id(&page, "zoe")));
         for (account, role, status) in
-            [("", "viewer", 422), ("nowhere", "viewer", 404), ("ROOT/alice", "cloud-admin", 422)]
+            [("", "viewer", 422), ("nowhere", "viewer", 422), ("ROOT/alice", "cloud-admin", 422)]
         {
             let fields = [("csrf", csrf.as_str()), ("account", account), ("role", role)];
             assert_eq!(admin.send(&to, &fields).await.status, status, "{account} {role}");
+        }
+        // What was typed stays, on the page that the form stood on.
+        for (from, heading) in [("people", "<h1>People</h1>"), ("queue", "<h1>Queue</h1>")] {
+            let fields = [("csrf", csrf.as_str()), ("from", from), ("account", "nowhere"), ("role", "finance")];
+            let page = admin.send(&to, &fields).await;
+            assert!(page.status == 422 && page.says(heading), "{from}: {}", page.text);
+            assert!(page.says("value=\"nowhere\"") && page.says("<option selected>finance</option>"), "{}", page.text);
+            assert!(page.says("No account is called"), "{}", page.text);
         }
         let fields = [("csrf", csrf.as_str()), ("account", "ROOT/alice"), ("role", "finance")];
         // A tenant can not do it.
@@ -186,7 +194,8 @@ async fn somebody_who_waits_is_let_in_or_refused_on_the_administrators_page() {
         assert_eq!(bob.send(&to, &[("csrf", &own), fields[1], fields[2]]).await.status, 403);
         assert!(admin.send(&to, &fields).await.says("Mapped."));
         let to = place.at(&format!("/admin/people/waiting/{}/refuse", id(&page, "yan")));
-        assert!(admin.send(&to, &[("csrf", &csrf)]).await.says("Refused."));
+        let done = admin.send(&to, &[("csrf", &csrf), ("from", "queue")]).await;
+        assert!(done.says("Refused.") && done.url.path() == "/client/api/bursar/admin/queue", "{}", done.text);
         assert!(place.signs_in("corp", name).await.1.says("ROOT/alice"));
         let (_, page) = place.signs_in("public", Person::new("yan", "yan@example.org")).await;
         assert!(page.status == 403 && page.says("decided that you have no access"), "{}", page.text);

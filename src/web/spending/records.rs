@@ -22,7 +22,7 @@ use crate::{
 /// Records of a page.
 pub(in crate::web) const PAGE: i64 = 100;
 /// Records that a download reads at once; it goes on page by page, so that no transaction lasts as long as the download.
-pub(in crate::web) const FILE: i64 = 1_000;
+pub(in crate::web) const FILE: i64 = 500;
 /// Records priced for one answer, where graduated prices make all records of a day count.
 const MAX_PRICED: i64 = 200_000;
 

@@ -266,6 +266,8 @@ pub(super) const ROWS: &[Row] = &[
     row("POST", "/admin/queue/gateways/{id}/{what}", "/admin/queue/gateways/{waiting}/approve", "", BY_ADMINS),
     row("POST", "/admin/queue/gateways/{id}/{what}", "/admin/queue/gateways/{waiting}/refuse", "message=x", BY_ADMINS),
     row("POST", "/admin/queue/gateways/{id}/{what}", "/admin/queue/gateways/{none}/approve", "", with(BY_ADMINS, 404)),
+    row("POST", "/admin/queue/gateways/{id}/{what}", "/admin/queue/gateways/{gateway}/retire", "", BY_ADMINS),
+    row("POST", "/admin/queue/gateways/{id}/{what}", "/admin/queue/gateways/{none}/retire", "", with(BY_ADMINS, 404)),
     row("POST", "/admin/queue/keys/{id}/approve", "/admin/queue/keys/1/approve", "days=5", with(BY_ADMINS, 409)),
     row("POST", "/admin/queue/keys/{id}/deny", "/admin/queue/keys/1/deny", "message=x", with(BY_ADMINS, 409)),
     row("GET", "/admin/people", "/admin/people", "", ADMINS),

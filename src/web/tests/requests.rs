@@ -236,6 +236,38 @@ async fn a_gateway_is_proposed_answered_and_chosen() {
     assert!(!place.page_text("/payment-settings", &admin_cookies).await.contains("Pay &#38;"));
     let fields = [("csrf", admin_csrf.as_str()), ("gateway", &choice)];
     assert_eq!(place.send_form("/payment-settings", &admin_cookies, "same-origin", &fields).await.status(), 422);
+
+    // The administrator sees who pays by what, and retires it: once, audited and told.
+    place.clock.advance(Duration::from_secs(30));
+    let (admin_cookies, admin_csrf, _) = place.admin_at("/admin/accounts").await;
+    let text = place.page_text("/admin/accounts", &admin_cookies).await;
+    assert!(text.contains("pays by Pay &#38; &#60;Go&#62;") && text.contains("pays by bank transfer"), "{text}");
+    let text = place.page_text("/admin/queue", &admin_cookies).await;
+    assert!(text.contains(&format!("/admin/queue/gateways/{id}/retire")), "{text}");
+    let path = format!("/admin/queue/gateways/{id}/retire");
+    let long = "x".repeat(501);
+    let fields = [("csrf", admin_csrf.as_str()), ("message", long.as_str())];
+    let refused = place.send_form(&path, &admin_cookies, "same-origin", &fields).await;
+    assert_eq!(refused.status(), 422);
+    assert!(refused.text().await.unwrap().contains(&format!("value=\"{long}\"")), "what was typed stays");
+    let fields = [("csrf", admin_csrf.as_str()), ("message", "It closed down.")];
+    for word in ["retired", "already"] {
+        let response = place.send_form(&path, &admin_cookies, "same-origin", &fields).await;
+        assert_eq!(response.headers()["location"], format!("{BASE}/admin/queue?done={word}"));
+    }
+    assert_eq!(place.actions().await.iter().filter(|action| *action == "gateway.retire").count(), 1);
+    assert!(place.events().await.contains(&format!("gateway-retired-{id}")));
+
+    // Who had chosen it pays by bank transfer and reads why, until another way is chosen.
+    place.cloud.answer(200, users(&[alice()]));
+    let text = place.page_text("/payment-settings", &cookies).await;
+    assert!(text.contains("which you had chosen, is no longer offered"), "{text}");
+    assert!(text.contains(">no longer offered</span>") && text.contains("It closed down."), "{text}");
+    assert!(text.contains("value=\"bank\" checked"), "{text}");
+    let fields = [("csrf", csrf.as_str()), ("gateway", "bank")];
+    assert_eq!(place.send_form("/payment-settings", &cookies, "same-origin", &fields).await.status(), 303);
+    let text = place.page_text("/payment-settings", &cookies).await;
+    assert!(!text.contains("which you had chosen") && text.contains("No gateway is approved yet"), "{text}");
 }
 
 #[tokio::test]

@@ -48,6 +48,23 @@ async fn a_standing_warning_is_on_the_page_and_counts_as_seen_from_then_on() {
 }
 
 #[tokio::test]
+async fn who_can_add_nothing_is_led_to_the_ways_to_pay_and_to_the_codes() {
+    let place = Place::open().await;
+    let mut tx = place.app.store.begin().await.unwrap();
+    let why = "104.20 of 100.00 EUR were used";
+    assert!(
+        enforcement::place_hold(&mut tx, place.alice, "billing", "restrict", why, None, "enforce", NOW).await.unwrap()
+    );
+    tx.commit().await.unwrap();
+    let (_, text) = place.sign_in("/").await;
+    assert!(text.contains("<h1>Overview</h1>") && text.contains("ROOT/alice"), "{text}");
+    assert!(text.contains(&format!("<a href=\"{BASE}/payment-settings\">Ways to pay</a>")), "{text}");
+    let codes = format!("<a href=\"{BASE}/credits\">Credits &#38; Promo codes</a>");
+    assert_eq!(text.matches(&codes).count(), 2, "in the menu and in the banner: {text}");
+    assert!(!text.contains("/suspended"), "{text}");
+}
+
+#[tokio::test]
 async fn a_script_or_a_page_fetched_ahead_sees_nothing() {
     let place = Place::open().await;
     let (cookies, _) = place.sign_in("/").await;
