@@ -82,6 +82,9 @@ async fn somebody_whom_cloudstack_locks_out_finds_why_and_the_way_back() {
     // The way back through the browser sends nothing again, and the link's page holds nothing but its button.
     visit.browser.back().await;
     assert!(visit.browser.text().await.contains("Open the page"));
+    // The records behind the amount are open to the link too.
+    visit.open_alone("/suspended/records").await;
+    look(&visit, "suspended-records", &["What was charged", "Price line", "Download as CSV"]).await;
     // Asked for in the browser, it waits for an administrator.
     visit.open_alone("/suspended").await;
     visit.browser.fill(&visit.browser.find("textarea").await, "The transfer is on its way.").await;
