@@ -11,6 +11,7 @@
 //! the wiring in [`cli`], [`jobs`] and [`web`] knows all. `ARCHITECTURE.md` tells the rest.
 
 pub mod access;
+pub mod approver;
 pub mod cli;
 pub mod cloudstack;
 pub mod config;

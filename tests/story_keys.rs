@@ -6,6 +6,7 @@ mod domains;
 mod faults;
 mod native;
 mod pages;
+mod restored;
 mod rotation;
 mod self_service;
 mod watch;
@@ -14,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use bursar::{
     access::{self, Consent, NewRequest, Rotated},
+    approver::Approver,
     cloudstack::{Client, Credentials},
     ids::{CloudId, KeyRequestId, RunId},
     jobs::{
@@ -85,6 +87,15 @@ async fn approve(
     cloud: &Cloud,
     id: KeyRequestId,
     admin: &str,
+    consent: &Consent,
+) -> Result<access::Approved, access::Error> {
+    approve_as(cloud, id, &Approver::by_name(admin), consent).await
+}
+
+async fn approve_as(
+    cloud: &Cloud,
+    id: KeyRequestId,
+    admin: &Approver,
     consent: &Consent,
 ) -> Result<access::Approved, access::Error> {
     let mut tx = cloud.app.store.begin().await.unwrap();

@@ -8,7 +8,8 @@ mod restored;
 use std::time::Duration;
 
 use bursar::{
-    enforcement::{EnforceReport, switches},
+    approver::Approver,
+    enforcement::{EnforceReport, plans, switches},
     ids::{CloudId, RunId},
     jobs::{
         arming::{self, Wanted},
@@ -32,6 +33,8 @@ use crate::{
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// What waits for nobody is done by then.
+const AT_ONCE: Duration = Duration::from_millis(100);
 const ALL: [&str; 4] = ["notify", "restrict", "lock", "stop"];
 
 fn machine(world: &mut World, owner: CloudId, name: &str) -> CloudId {
@@ -184,6 +187,48 @@ async fn a_plan_can_take_two_administrators_of_different_names() {
         assert!(cloud.enforce().await.locked.is_empty(), "one approval is not enough");
         assert!(cloud.approve(id, "bert").await.unwrap());
         assert_eq!(cloud.enforce().await.locked, ["ROOT/ann", "ROOT/bob"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_person_under_two_names_is_not_two_administrators() {
+    on_each_database(|database| async {
+        let mut cloud = due(database, &["ann", "bob"]).await;
+        cloud.reconfigure("FUSE_SECOND_ADMIN", "true").await;
+        let id = cloud.enforce().await.plan.unwrap();
+        let home = cloud.account("ann").await.id;
+        let by_issuer = |name: &str, subject: &str, user| {
+            Approver::by_openid(name.to_owned(), "https://id.example.com", subject, [(home, Some(user))])
+        };
+        assert!(!cloud.approve_as(id, &by_issuer("Alice", "1", "u-1")).await.unwrap());
+        let renamed = cloud.approve_as(id, &by_issuer("Bert", "1", "u-1")).await.unwrap_err();
+        assert!(renamed.to_string().contains("Bert has approved it already"), "{renamed}");
+        let by_session = |user| Approver::by_cloudstack("admin (ROOT/admin)".to_owned(), home, user);
+        assert!(cloud.approve_as(id, &by_session(Some("u-1"))).await.is_err(), "the same user by the other way");
+        assert!(!cloud.approve_as(id, &by_session(None)).await.unwrap(), "it may be the same user");
+        assert_eq!(plan(&cloud, id).await.0.state, "waiting");
+        assert!(
+            cloud.approve_as(id, &by_issuer("Alice", "2", "u-2")).await.unwrap(),
+            "another person of the same name"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_approvals_at_once_the_later_one_counts_the_earlier_one() {
+    on_each_database(|database| async {
+        let mut cloud = due(database, &["ann", "bob"]).await;
+        cloud.reconfigure("FUSE_SECOND_ADMIN", "true").await;
+        let id = cloud.enforce().await.plan.unwrap();
+        let mut first = cloud.app.store.begin().await.unwrap();
+        let alice = Approver::by_name("alice");
+        assert!(!plans::approve(&mut first, id, &alice, true, cloud.clock.now()).await.unwrap());
+        let mut second = Box::pin(cloud.approve(id, "bert"));
+        assert!(tokio::time::timeout(AT_ONCE, second.as_mut()).await.is_err(), "it waits for the first");
+        first.commit().await.unwrap();
+        assert!(second.await.unwrap());
     })
     .await;
 }

@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::Path, sync::Arc, time::Duration};
 
 use bursar::{
     access::{self, NewRequest},
+    approver::Approver,
     cloudstack::{ClientSettings, Credentials},
     config::{Config, Sources},
     jobs::{App, keys},
@@ -155,7 +156,9 @@ async fn what_init_makes_is_enough_for_everything_bursar_does() {
     };
     let now = cloud.clock.now();
     let request = access::file(&mut tx, &settings, wish, now).await.unwrap();
-    access::approve(&mut tx, request, "carol", &access::Consent::default(), &settings, now).await.unwrap();
+    access::approve(&mut tx, request, &Approver::by_name("carol"), &access::Consent::default(), &settings, now)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     keys::carry_out(&cloud.app).await.unwrap();
     let pair = keys::show(&cloud.app, request, "bob").await.unwrap();

@@ -183,7 +183,8 @@ pub async fn adopt(
         expires,
     };
     let mut tx = store.begin().await?;
-    // Read again under the write lock: somebody else may have adopted it meanwhile.
+    // Read again, one after the other: somebody else may have adopted it meanwhile.
+    keys::lock_account(&mut tx, account.id).await?;
     let ours = keys::list_pairs_of_account(&mut tx, account.id).await?;
     let known = ours.into_iter().find(|(_, user, key)| *user == pair.user_id && key.as_deref() == Some(&pair.api_key));
     if let Some((id, _, _)) = known {

@@ -54,7 +54,8 @@ pub async fn carry_out(
     pass.end_due(&mut done).await?;
     // Revocations first: they are the urgent half.
     pass.each(KeyState::Revoking, &mut done).await?;
-    if settings.enabled && !done.stopped {
+    // After a restored backup the pair may be made already, and somebody have it.
+    if settings.enabled && !settings.unconfirmed && !done.stopped {
         pass.each(KeyState::Approved, &mut done).await?;
     }
     Ok(done)
@@ -101,6 +102,8 @@ impl Pass<'_> {
             after = last.id;
             for request in &page {
                 let outcome = match state {
+                    // The pass that makes its pair may be at it still: what it makes after the end, nobody would end.
+                    KeyState::Revoking if self.is_claimed(request) => Ok(Outcome::Overtaken),
                     KeyState::Revoking => self.end(request).await,
                     _ => self.issue(request.id).await,
                 };
@@ -119,6 +122,10 @@ impl Pass<'_> {
                 }
             }
         }
+    }
+
+    fn is_claimed(&self, request: &KeyRequest) -> bool {
+        request.claim_ends_ms.is_some_and(|ends| ends > self.clock.now().as_ms())
     }
 
     /// Stores a request's error; says whether the other requests would fail of the same. An error of the store itself
@@ -147,6 +154,10 @@ impl Pass<'_> {
                 for request in &page {
                     let now = self.clock.now();
                     let Some((step, action)) = due(request, state, self.settings.secret_shown, now) else { continue };
+                    // Whether nobody has looked is not known after a restored backup.
+                    if step == Step::Lapse && self.settings.unconfirmed {
+                        continue;
+                    }
                     let Some(to) = next(state, step) else { continue };
                     let mut tx = self.store.begin().await?;
                     if people::put_key_revoking(&mut tx, request.id, state.as_str()).await? {

@@ -262,6 +262,10 @@ impl Pass<'_> {
         }
         tx.commit().await?;
         self.remove(&Remains { request: id, kind: prepared.kind, user_id: prepared.user_id, pair_id }).await?;
+        // Nothing more is made: whoever comes next may note the end.
+        let mut tx = self.store.begin().await?;
+        keys::drop_claim(&mut tx, id).await?;
+        tx.commit().await?;
         Ok(Outcome::Overtaken)
     }
 
@@ -291,7 +295,7 @@ impl Pass<'_> {
 mod tests {
     use super::{
         super::{
-            revoke,
+            CarriedOut, carry_out, revoke,
             tests::{Place, deleted, listed, updated, user_id},
         },
         *,
@@ -318,13 +322,33 @@ mod tests {
         let pair = KeyPair { api_key: Secret::new("EXAMPLE-KEY"), secret_key: Secret::new("EXAMPLE-SECRET"), id: None };
         assert!(matches!(pass.keep_pair(&prepared, &pair, None).await.unwrap(), Outcome::Overtaken));
         let row = place.row(id).await;
-        assert!(row.secret_box.is_none());
+        assert!(row.secret_box.is_none() && row.claim_ends_ms.is_none(), "the next pass may note the end");
         (row.state, server.received().len())
     }
 
     #[tokio::test]
     async fn a_pair_made_while_its_request_was_revoked_goes_at_once() {
         assert_eq!(keep_after(&Place::new().await, KeyState::Revoking).await, ("revoking".to_owned(), 3));
+    }
+
+    #[tokio::test]
+    async fn a_revocation_waits_for_the_pass_that_makes_the_pair() {
+        let place = Place::new().await;
+        let id = place.approved("first").await;
+        let server = Scripted::start([updated(), listed(), deleted()]).await;
+        let Place { store, box_key, settings, clock, random, .. } = &place;
+        let client = server.client();
+        let pass = Pass { store, client: &client, box_key, settings, clock, random };
+        assert!(matches!(pass.prepare(id).await.unwrap(), Preparation::Ready(_)));
+        let mut tx = store.begin().await.unwrap();
+        revoke(&mut tx, id, "alice", settings, clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let other = || carry_out(store, &client, box_key, settings, clock, random);
+        assert_eq!(other().await.unwrap(), CarriedOut::default(), "the first pass may be making it");
+        assert_eq!((place.row(id).await.state.as_str(), server.received().len()), ("revoking", 0));
+        clock.advance(CLAIM);
+        assert_eq!(other().await.unwrap().revoked, 1, "the first pass has died");
+        assert_eq!((place.row(id).await.state.as_str(), server.received().len()), ("revoked", 3));
     }
 
     #[tokio::test]

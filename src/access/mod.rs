@@ -95,6 +95,8 @@ pub struct AccessSettings {
     pub protected: Vec<(String, String)>,
     /// Whether CloudStack gives a user several pairs, and they are to be used.
     pub several_pairs: bool,
+    /// Whether a backup was restored and no administrator has looked yet: nothing is made, shown or given up then.
+    pub unconfirmed: bool,
 }
 
 /// Why something about API access could not be done.
@@ -155,6 +157,11 @@ pub enum Error {
     /// Another pair is to take over already.
     #[error("request {0} is replaced by request {1} already; look at that one, or revoke it and rotate again")]
     RotatedBefore(KeyRequestId, KeyRequestId),
+    /// A backup was restored, and no administrator has looked yet.
+    #[error(
+        "the data here was put back from a backup: until an administrator has looked at it, no key pair is made or shown. Revoking works"
+    )]
+    Unconfirmed,
     /// The account or user is not what the caller took it for.
     #[error("{0}")]
     NotThere(String),

@@ -11,6 +11,7 @@ use super::{
     wrong_state,
 };
 use crate::{
+    approver::{self, Approver},
     ids::{AccountId, KeyRequestId},
     store::{
         Tx, cloud, keys,
@@ -78,6 +79,7 @@ pub async fn file(
     check_text("the request key", &request.key, MAX_KEY_CHARS)?;
     check_text("the purpose", &request.purpose, MAX_TEXT_CHARS)?;
     check_days(request.days, settings)?;
+    keys::lock_account(tx, request.account).await?;
     if let Some((id, account)) = people::find_key_request(tx, &request.key).await? {
         return if account == request.account { Ok(id) } else { Err(Error::KeyInUse) };
     }
@@ -105,8 +107,11 @@ pub(super) async fn refuse_too_many(tx: &mut Tx, account: AccountId) -> Result<(
     if open >= MAX_OPEN { Err(Error::TooMany { open, limit: MAX_OPEN }) } else { Ok(()) }
 }
 
-/// A pair can be taken over from while it works, by one other, in its own account.
+/// A pair can be taken over from while it works, by one other, in its own account. The caller holds the account
+/// ([`keys::lock_account`]): of two at once the later one finds the earlier one.
 pub(super) async fn check_replaced(tx: &mut Tx, old: KeyRequestId, account: AccountId) -> Result<KeyRequest, Error> {
+    // It may not end meanwhile either.
+    keys::lock_request(tx, old).await?;
     let request = people::get_key_request(tx, old).await?;
     if request.account_id != account {
         return Err(Error::NotThere(format!("request {old} is of another account")));
@@ -122,12 +127,12 @@ pub(super) async fn check_replaced(tx: &mut Tx, old: KeyRequestId, account: Acco
 }
 
 /// Agrees to a request, for as many days as asked or as given here. Where two administrators have to, the first approval
-/// settles the terms, and only an approval of the same terms by another completes it; whoever changes them begins anew.
+/// settles the terms, and only an approval of the same terms by another person completes it; whoever changes them begins anew.
 /// The next pass of [`super::carry_out`] makes the pair.
 pub async fn approve(
     tx: &mut Tx,
     id: KeyRequestId,
-    admin: &str,
+    by: &Approver,
     consent: &Consent,
     settings: &AccessSettings,
     now: Timestamp,
@@ -135,6 +140,9 @@ pub async fn approve(
     if !settings.enabled {
         return Err(Error::Disabled);
     }
+    let admin = by.name();
+    // Of two at once the later one counts the earlier one.
+    keys::lock_request(tx, id).await?;
     let request = people::get_key_request(tx, id).await?;
     let to = after(&request, Step::Approve, "approved")?;
     check_message(consent.message.as_deref())?;
@@ -147,15 +155,16 @@ pub async fn approve(
     check_text("the purpose", purpose, MAX_TEXT_CHARS)?;
     refuse_protected(tx, request.account_id, settings).await?;
     keys::put_terms(tx, id, i64::from(days), purpose).await?;
-    keys::put_approval(tx, id, admin, i64::from(days), purpose, now).await?;
+    keys::put_approval(tx, id, (by.identity(), admin), (i64::from(days), purpose), now).await?;
     let answer = terms(&request, days, purpose);
     if settings.two_approvals {
-        let same = keys::list_approvals(tx, id)
+        let same: Vec<String> = keys::list_approvals(tx, id)
             .await?
             .into_iter()
             .filter(|approval| approval.days == i64::from(days) && approval.purpose == purpose)
-            .count();
-        if same < 2 {
+            .map(|approval| approval.identity)
+            .collect();
+        if approver::count_people(&same) < 2 {
             people::put_key_decision(tx, id, admin, kept(&request, consent), i64::from(days), now).await?;
             let states = (Some(request.state.as_str()), KeyState::Requested);
             note(tx, admin, "key.approve-first", id, states, Some(answer), now).await?;

@@ -39,6 +39,7 @@ pub async fn rotate(
         return Err(Error::Disabled);
     }
     let old = people::get_key_request(tx, wish.old).await?;
+    keys::lock_account(tx, old.account_id).await?;
     if let Some((id, account)) = people::find_key_request(tx, wish.key).await? {
         return if account == old.account_id { Ok(id) } else { Err(Error::KeyInUse) };
     }

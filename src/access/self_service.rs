@@ -21,6 +21,8 @@ use crate::{
 
 /// Who acts where no person does.
 const BURSAR: &str = "api access";
+/// Accounts one after the other for which CloudStack does not answer, until the pass ends.
+const MOST_SILENT: u32 = 2;
 
 /// What closing does to one user.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -71,7 +73,7 @@ pub struct Tended {
     pub set: usize,
     /// Users that somebody else has set meanwhile, so that they were left alone.
     pub left: usize,
-    /// Accounts at which something failed; the next pass tries again.
+    /// Accounts that could not be gone on with; the log tells why, and the next pass tries again.
     pub failed: usize,
 }
 
@@ -225,8 +227,9 @@ pub async fn open(door: &Door<'_>, account: &cloud::Account, by: &str) -> Result
     Ok(tended)
 }
 
-/// Goes on with every account that is being closed or opened, and with `newcomers` closes users that came later. What fails
-/// in one account does not stop the others, unless CloudStack does not answer at all; the next pass is the retry.
+/// Goes on with every account that is being closed or opened, and with `newcomers` closes users that came later. The error of one
+/// account is logged and counted and does not stop the others; the next pass is the retry. An error of the store ends it, and
+/// so does a CloudStack that answers neither for one account nor for the next.
 pub async fn tend(door: &Door<'_>, newcomers: bool) -> Result<Tended, Error> {
     let mut tx = door.store.read().await?;
     let closings = keys::list_closings(&mut tx).await?;
@@ -237,17 +240,30 @@ pub async fn tend(door: &Door<'_>, newcomers: bool) -> Result<Tended, Error> {
     }
     tx.commit().await?;
     let mut tended = Tended::default();
+    let mut silent = 0;
     for (closing, account) in accounts {
         if account.gone_ms.is_some() {
             continue;
         }
-        match tend_one(door, &account, &closing, newcomers, &mut tended).await {
-            Err(error) if concerns_all(&error) => return Err(error),
-            Err(error) => {
-                tracing::warn!(account = account.full_name(), %error, "closed self-service is looked after again later");
-                tended.failed += 1;
-            }
-            Ok(()) => {}
+        let Err(error) = tend_one(door, &account, &closing, newcomers, &mut tended).await else {
+            silent = 0;
+            continue;
+        };
+        if let Error::Store(of_store) = &error
+            && !matches!(of_store, StoreError::Nonsense(_) | StoreError::Missing(_))
+        {
+            return Err(error);
+        }
+        let is_silent = matches!(
+            error,
+            Error::CloudStack(cloudstack::Error::Retry { .. } | cloudstack::Error::Unauthorized { .. })
+        );
+        let name = account.full_name();
+        tracing::warn!(account = %name, %error, "closed self-service could not be looked after and is tried again");
+        tended.failed += 1;
+        silent = if is_silent { silent + 1 } else { 0 };
+        if silent >= MOST_SILENT {
+            break;
         }
     }
     Ok(tended)

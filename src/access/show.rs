@@ -41,6 +41,10 @@ pub async fn show_secret(
     settings: &AccessSettings,
     clock: &dyn Clock,
 ) -> Result<ShownPair, Error> {
+    if settings.unconfirmed {
+        // It may have been shown since the backup was made.
+        return Err(Error::Unconfirmed);
+    }
     let now = clock.now();
     let mut tx = store.begin().await?;
     let request = people::get_key_request(&mut tx, id).await?;

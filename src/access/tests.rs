@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    approver::Approver,
     cloudstack::testing::{NOW, Reaction, Scripted, ok},
     ids::{AccountId, CloudId},
     random::{RandomSource, SeededRandom},
@@ -45,6 +46,7 @@ impl Place {
             zone: chrono_tz::Tz::UTC,
             protected: Vec::new(),
             several_pairs: false,
+            unconfirmed: false,
         };
         let clock = ManualClock::new(NOW);
         let account = put_account(&store, 0, "User").await;
@@ -74,7 +76,7 @@ impl Place {
         let id = self.file(key).await.unwrap();
         let mut tx = self.store.begin().await.unwrap();
         let consent = Consent { message: Some("fine".to_owned()), days: Some(10), purpose: None };
-        approve(&mut tx, id, "root", &consent, &self.settings, NOW).await.unwrap();
+        approve(&mut tx, id, &root(), &consent, &self.settings, NOW).await.unwrap();
         tx.commit().await.unwrap();
         id
     }
@@ -114,6 +116,10 @@ impl Place {
         lines.reverse();
         lines.into_iter().map(|line| line.action).collect()
     }
+}
+
+fn root() -> Approver {
+    Approver::by_name("root")
 }
 
 /// Jobs are spawned: a pass has to be movable between threads.
@@ -427,7 +433,7 @@ async fn a_denied_request_is_never_carried_out() {
         Err(Error::NotAcceptable(_))
     ));
     deny(&mut tx, id, "root", Some("ask your team lead"), &place.settings, NOW).await.unwrap();
-    let again = approve(&mut tx, id, "root", &Consent::default(), &place.settings, NOW).await;
+    let again = approve(&mut tx, id, &root(), &Consent::default(), &place.settings, NOW).await;
     assert!(matches!(again, Err(Error::WrongState { .. })));
     tx.commit().await.unwrap();
     let server = Scripted::start([]).await;
@@ -467,7 +473,7 @@ async fn a_protected_account_is_refused_when_asking_deciding_and_carrying_out() 
         put_account(&place.store, account_type, role_type).await;
         assert!(matches!(place.file("another").await, Err(Error::Protected { .. })));
         let mut tx = place.store.begin().await.unwrap();
-        let decided = approve(&mut tx, asked, "root", &Consent::default(), &place.settings, NOW).await;
+        let decided = approve(&mut tx, asked, &root(), &Consent::default(), &place.settings, NOW).await;
         assert!(matches!(decided, Err(Error::Protected { .. })));
     }
     let server = Scripted::start([]).await;

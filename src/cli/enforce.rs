@@ -8,7 +8,7 @@ use std::{
 use anyhow::bail;
 
 use super::{
-    Context,
+    Context, approver,
     args::{EnforceArgs, EnforceCommand, LeaveArgs},
     author,
     jobs::{Turn, ask_server, take_turn},
@@ -281,7 +281,7 @@ async fn show_plans(context: &Context, app: &App, id: Option<i64>) -> anyhow::Re
 
 async fn approve(context: &Context, app: &App, id: i64) -> anyhow::Result<ExitCode> {
     let mut tx = app.store.begin().await?;
-    let complete = plans::approve(&mut tx, id, &author(), app.config.fuse.second_admin, app.clock.now()).await?;
+    let complete = plans::approve(&mut tx, id, &approver(), app.config.fuse.second_admin, app.clock.now()).await?;
     tx.commit().await?;
     if !complete {
         context.show(&serde_json::json!({ "plan": id, "approved": false }), |_| {

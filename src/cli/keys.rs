@@ -5,9 +5,10 @@ use std::{fmt::Write as _, process::ExitCode};
 use anyhow::bail;
 use serde_json::{Value, json};
 
-use super::{Context, args::KeyCommand, author, output, self_service};
+use super::{Context, approver, args::KeyCommand, author, output, self_service};
 use crate::{
     access::{self, Adoption, Approved, Consent, NewRequest, Rotated, state::STATES},
+    enforcement::marker,
     ids::KeyRequestId,
     jobs::{App, Role, key_roles, keys},
     store::{
@@ -177,7 +178,7 @@ async fn details(context: &Context, app: &App, id: KeyRequestId) -> anyhow::Resu
 async fn approve(context: &Context, app: &App, id: KeyRequestId, consent: Consent) -> anyhow::Result<()> {
     let mut tx = app.store.begin().await?;
     let settings = keys::settings(app);
-    let approved = access::approve(&mut tx, id, &author(), &consent, &settings, app.clock.now()).await?;
+    let approved = access::approve(&mut tx, id, &approver(), &consent, &settings, app.clock.now()).await?;
     tx.commit().await?;
     if approved == Approved::AnotherNeeded {
         return context.show(&json!({ "id": id, "state": "requested", "another_needed": true }), |_| {
@@ -281,13 +282,27 @@ async fn rules(context: &Context, app: &App) -> anyhow::Result<()> {
 
 async fn check(context: &Context, app: &App) -> anyhow::Result<()> {
     let round = keys::look_after(app, true).await?;
+    if let Some(why) = &round.unconfirmed {
+        bail!(
+            "keys were not looked at, only ends that are due and revocations were carried out: {why}. See `bursar key list` and `bursar \
+             enforce differences`, then say `bursar enforce confirm`"
+        );
+    }
     context.show(&round, |round| {
         let audited = round.audited.unwrap_or_default();
-        format!(
+        let mut text = format!(
             "{} keys are as they were made, {} had changed by themselves and are switched off, {} have a user that was newly changed by \
              hand, {} could not be looked at. {} entries of CloudStack's event log about their users were told to administrators.",
             audited.unchanged, audited.changed, audited.touched, audited.unknown, round.touched
-        )
+        );
+        if round.tended.failed > 0 {
+            let _ = write!(
+                text,
+                " {} accounts with closed self-service could not be looked after; the log says why.",
+                round.tended.failed
+            );
+        }
+        text
     })
 }
 
@@ -298,6 +313,14 @@ async fn report(context: &Context, app: &App, id: KeyRequestId, done: &str) -> a
         bail!(
             "request {id} is {}, but CloudStack did not follow: {error}. It is tried again with every round",
             row.state
+        );
+    }
+    if row.state == "approved"
+        && let Some(why) = marker::find_unconfirmed(&mut tx).await?
+    {
+        bail!(
+            "request {id} is approved, and nothing is made before you have looked: {why}. See `bursar key list` and `bursar enforce \
+             differences`, then say `bursar enforce confirm`"
         );
     }
     context.show(&json!({ "id": id, "state": row.state }), |_| format!("Request {id}: {done}."))

@@ -40,6 +40,7 @@ use clap::Parser as _;
 pub use self::args::Cli;
 use self::args::Command;
 use crate::{
+    approver::Approver,
     config::{Config, Sources},
     jobs::App,
     random::SystemRandom,
@@ -85,6 +86,14 @@ impl Context {
 fn author() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".to_owned());
     format!("cli:{name}")
+}
+
+/// The same where two administrators have to approve: the user that the operating system runs this as. What the environment
+/// says can be set by whoever runs it; under sudo everybody is the user that sudo changed to.
+fn approver() -> Approver {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Approver::by_command_line(author(), std::fs::metadata("/proc/self").ok().map(|own| own.uid()))
 }
 
 /// Runs the command line.

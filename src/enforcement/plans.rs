@@ -17,6 +17,7 @@ use super::{
     tell,
 };
 use crate::{
+    approver::{self, Approver},
     ids::RunId,
     policy::Rung,
     store::{
@@ -313,15 +314,17 @@ pub(super) async fn find_approved(tx: &mut Tx) -> Result<Option<PlanRow>, StoreE
     Ok(rows::list_open_plans(tx).await?.into_iter().find(|plan| plan.state == "approved"))
 }
 
-/// Approves a plan. True: it has every approval it takes, and the next run carries it out.
+/// Approves a plan; two approvals are of two people for certain, whatever they are called. True: it has every approval it takes, and the next run carries it out.
 pub async fn approve(
     tx: &mut Tx,
     id: i64,
-    author: &str,
+    by: &Approver,
     second_admin: bool,
     now: Timestamp,
 ) -> Result<bool, PlanError> {
     expire(tx, now).await?;
+    // Of two at once the later one counts the earlier one.
+    rows::lock_plan(tx, id).await?;
     let plan = rows::get_plan(tx, id).await?;
     if plan.state != "waiting" {
         return Err(PlanError::Ended { id, state: plan.state });
@@ -329,16 +332,19 @@ pub async fn approve(
     if !arming(tx).await?.any() {
         return Err(PlanError::NotArmed(id));
     }
-    if !rows::insert_approval(tx, id, author, now).await? {
-        return Err(PlanError::Twice(author.to_owned()));
+    let approvers = rows::list_approvers(tx, id).await?;
+    if approvers.iter().any(|known| approver::is_same(known, by.identity()))
+        || !rows::insert_approval(tx, id, by.identity(), by.name(), now).await?
+    {
+        return Err(PlanError::Twice(by.name().to_owned()));
     }
-    let approvals = rows::list_approvals(tx, id).await?.len();
+    let approvals = approver::count_people(&rows::list_approvers(tx, id).await?);
     let complete = approvals >= approvals_needed(second_admin);
     if complete {
         rows::turn_plan(tx, id, "waiting", "approved").await?;
     }
     let words = format!("approval {approvals} of {}", approvals_needed(second_admin));
-    audit(tx, author, "plan.approve", id, &words, now).await?;
+    audit(tx, by.name(), "plan.approve", id, &words, now).await?;
     Ok(complete)
 }
 

@@ -13,7 +13,9 @@ use crate::{
         self, AccessSettings, AuditedPairs, CarriedOut, ShownPair,
         self_service::{self, Door, Tended},
     },
+    approver::Approver,
     cloudstack::Client,
+    enforcement::marker,
     ids::KeyRequestId,
     secrets::token_hash,
     store::{StoreError, Tx, cloud, keys as rows, runs},
@@ -52,7 +54,15 @@ pub fn settings(app: &App) -> AccessSettings {
             .map(|account| (account.domain_path.clone(), account.name.clone()))
             .collect(),
         several_pairs: false,
+        unconfirmed: false,
     }
+}
+
+/// Why nothing is made, shown or given up until an administrator has confirmed, if so: a restored backup. Looked for here too,
+/// since a page may ask before the first run after a start has.
+async fn find_unconfirmed(app: &App) -> Result<Option<String>, StoreError> {
+    Box::pin(marker::look(&app.store, &app.config.store.data_dir, app.clock.now())).await?;
+    marker::find_unconfirmed(&mut app.store.read().await?).await
 }
 
 /// The same, with what CloudStack can do.
@@ -100,6 +110,8 @@ pub struct KeysRound {
     pub touched: usize,
     /// Accounts with closed self-service.
     pub tended: Tended,
+    /// Why nothing was made, given up or looked at: a restored backup that no administrator has looked at yet.
+    pub unconfirmed: Option<String>,
 }
 
 fn box_key(app: &App) -> Result<access::BoxKey, Error> {
@@ -112,7 +124,8 @@ pub async fn carry_out(app: &App) -> Result<CarriedOut, Error> {
         return Ok(CarriedOut::default());
     }
     let client = app.client(Role::Keys)?;
-    let settings = settings_for(app, &client).await?;
+    let unconfirmed = find_unconfirmed(app).await?.is_some();
+    let settings = AccessSettings { unconfirmed, ..settings_for(app, &client).await? };
     let clock = app.clock.as_ref();
     Ok(access::carry_out(&app.store, &client, &box_key(app)?, &settings, clock, app.random.as_ref()).await?)
 }
@@ -121,6 +134,11 @@ pub async fn carry_out(app: &App) -> Result<CarriedOut, Error> {
 /// whether pairs are as they were made when it is due (`now`: at once).
 pub async fn look_after(app: &App, now: bool) -> Result<KeysRound, Error> {
     let mut round = KeysRound { carried_out: carry_out(app).await?, ..KeysRound::default() };
+    round.unconfirmed = find_unconfirmed(app).await?;
+    if round.unconfirmed.is_some() {
+        // What is remembered may be long over: neither told of nor acted upon.
+        return Ok(round);
+    }
     round.warned = access::warn(&app.store, &settings(app), app.clock.now()).await?;
     if round.carried_out.stopped {
         return Ok(round);
@@ -226,7 +244,8 @@ async fn own_username(app: &App, client: &Client) -> Result<Option<String>, Erro
 
 /// Shows a pair, once.
 pub async fn show(app: &App, id: KeyRequestId, by: &str) -> Result<ShownPair, Error> {
-    Ok(access::show_secret(&app.store, id, by, &box_key(app)?, &settings(app), app.clock.as_ref()).await?)
+    let settings = AccessSettings { unconfirmed: find_unconfirmed(app).await?.is_some(), ..settings(app) };
+    Ok(access::show_secret(&app.store, id, by, &box_key(app)?, &settings, app.clock.as_ref()).await?)
 }
 
 /// The desk that pages and API ask.
@@ -308,7 +327,7 @@ impl KeyDesk for Desk {
         })
     }
 
-    fn approve(&self, id: KeyRequestId, by: String, terms: KeyTerms) -> Pending<'_, bool> {
+    fn approve(&self, id: KeyRequestId, by: Approver, terms: KeyTerms) -> Pending<'_, bool> {
         Box::pin(async move {
             let (settings, now) = (settings(&self.app), self.app.clock.now());
             let consent = access::Consent {

@@ -85,6 +85,10 @@ pub async fn work_until(
                         failed = round.carried_out.failed,
                         "requests for API access could not be carried out; they are tried again"
                     ),
+                    Ok(round) if round.unconfirmed.is_some() => tracing::warn!(
+                        why = round.unconfirmed.as_deref(),
+                        "no keys are made or looked at until an administrator has confirmed: `bursar enforce confirm`"
+                    ),
                     Ok(_) => {}
                     Err(error) => tracing::error!(%error, "API access could not be looked after"),
                 }

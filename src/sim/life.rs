@@ -12,6 +12,7 @@ use super::{
     wire::{Cloud, Weather, Wire},
 };
 use crate::{
+    approver::Approver,
     config::Config,
     enforcement::{plans, switches},
     ids::CloudId,
@@ -220,7 +221,7 @@ impl Life {
         let mut tx = app.store.begin().await.map_err(Error::broken)?;
         for plan in operations::list_open_plans(&mut tx).await.map_err(Error::broken)? {
             // One that ran out meanwhile is refused, and made anew by the next run.
-            if plans::approve(&mut tx, plan.id, "simulation", false, now).await.is_ok() {
+            if plans::approve(&mut tx, plan.id, &Approver::by_name("simulation"), false, now).await.is_ok() {
                 let since = self.cloud.time.now();
                 self.let_through.push((since, since.plus(PLANS_LAST)));
                 self.cloud.tell(format!("plan {} is approved", plan.id));

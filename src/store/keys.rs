@@ -52,7 +52,10 @@ pub struct AdoptedPair<'a> {
 /// An approval of the terms that it names.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
 pub struct Approval {
-    /// Who approved.
+    /// Who approved, for comparing ([`crate::approver`]).
+    #[serde(skip)]
+    pub identity: String,
+    /// Who approved, by name.
     pub admin: String,
     /// For how many days.
     pub days: i64,
@@ -250,21 +253,39 @@ pub async fn list_pairs_of_account(
     )
 }
 
+/// Holds a request for this transaction: what is read and counted then does not change until its end.
+pub async fn lock_request(tx: &mut Tx, id: KeyRequestId) -> Result<(), StoreError> {
+    exec!(tx, "update key_request set state = state where id = $1", id)?;
+    Ok(())
+}
+
+/// Lets one transaction after the other add requests and pairs to an account.
+pub async fn lock_account(tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
+    exec!(tx, "update account set name = name where id = $1", account)?;
+    Ok(())
+}
+
+/// Lets go of a request that a pass had claimed.
+pub async fn drop_claim(tx: &mut Tx, id: KeyRequestId) -> Result<(), StoreError> {
+    exec!(tx, "update key_request set claim_ends_ms = null where id = $1", id)?;
+    Ok(())
+}
+
 /// Stores an approval; a later one of the same person takes the place of the former.
 pub async fn put_approval(
     tx: &mut Tx,
     id: KeyRequestId,
-    admin: &str,
-    days: i64,
-    purpose: &str,
+    (identity, admin): (&str, &str),
+    (days, purpose): (i64, &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     exec!(
         tx,
-        "insert into key_approval (request_id, admin, days, purpose, at_ms) values ($1, $2, $3, $4, $5) \
-         on conflict (request_id, admin) do update set days = excluded.days, purpose = excluded.purpose, \
-           at_ms = excluded.at_ms",
+        "insert into key_approval (request_id, identity, admin, days, purpose, at_ms) values ($1, $2, $3, $4, $5, $6) \
+         on conflict (request_id, identity) do update set admin = excluded.admin, days = excluded.days, \
+           purpose = excluded.purpose, at_ms = excluded.at_ms",
         id,
+        identity,
         admin,
         days,
         purpose,
@@ -278,7 +299,7 @@ pub async fn list_approvals(tx: &mut Tx, id: KeyRequestId) -> Result<Vec<Approva
     all!(
         tx,
         Approval,
-        "select admin, days, purpose, at_ms from key_approval where request_id = $1 order by at_ms, admin",
+        "select identity, admin, days, purpose, at_ms from key_approval where request_id = $1 order by at_ms, identity",
         id
     )
 }

@@ -204,15 +204,40 @@ pub async fn end_plan(
     )? == 1)
 }
 
-/// Notes an approval; false where the same person gave it before.
-pub async fn insert_approval(tx: &mut Tx, plan: i64, author: &str, now: Timestamp) -> Result<bool, StoreError> {
+/// Holds a plan for this transaction: what is counted then does not change until its end.
+pub async fn lock_plan(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
+    exec!(tx, "update enforce_plan set state = state where id = $1", id)?;
+    Ok(())
+}
+
+/// Notes an approval by somebody of this identity and name; false where the same one gave it before.
+pub async fn insert_approval(
+    tx: &mut Tx,
+    plan: i64,
+    identity: &str,
+    author: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     Ok(exec!(
         tx,
-        "insert into enforce_plan_approval (plan_id, author, at_ms) values ($1, $2, $3) on conflict (plan_id, author) do nothing",
+        "insert into enforce_plan_approval (plan_id, identity, author, at_ms) values ($1, $2, $3, $4) \
+         on conflict (plan_id, identity) do nothing",
         plan,
+        identity,
         author,
         now
     )? == 1)
+}
+
+/// The identities of those who approved a plan.
+pub async fn list_approvers(tx: &mut Tx, plan: i64) -> Result<Vec<String>, StoreError> {
+    let rows = all!(
+        tx,
+        (String,),
+        "select identity from enforce_plan_approval where plan_id = $1 order by at_ms, identity",
+        plan
+    )?;
+    Ok(rows.into_iter().map(|(identity,)| identity).collect())
 }
 
 /// Who approved a plan, in order.

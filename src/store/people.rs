@@ -59,6 +59,8 @@ pub struct KeyRequest {
     pub watched: Option<String>,
     /// When the secret was looked at.
     pub shown_ms: Option<i64>,
+    /// Until then one pass has it for itself.
+    pub claim_ends_ms: Option<i64>,
 }
 
 /// A token for machines.
@@ -108,7 +110,7 @@ pub async fn get_key_request(tx: &mut Tx, id: KeyRequestId) -> Result<KeyRequest
         KeyRequest,
         "select id, account_id, requested_by, purpose, days, state, decided_by, message, user_id, username, api_key, \
            secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error, \
-           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms from key_request where id = $1",
+           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms, claim_ends_ms from key_request where id = $1",
         id
     )?
     .ok_or_else(|| StoreError::Missing(format!("there is no request for API access with number {id}")))
@@ -126,7 +128,7 @@ pub async fn list_key_requests(
         KeyRequest,
         "select id, account_id, requested_by, purpose, days, state, decided_by, message, user_id, username, api_key, \
            secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error, \
-           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms from key_request \
+           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms, claim_ends_ms from key_request \
          where ($1 is null or account_id = $1) and ($2 is null or state = $2) order by id desc limit $3",
         account,
         state,
@@ -161,7 +163,7 @@ pub async fn list_key_requests_after(
         KeyRequest,
         "select id, account_id, requested_by, purpose, days, state, decided_by, message, user_id, username, api_key, \
            secret_box, requested_ms, issued_ms, expires_ms, revoked_ms, last_error, \
-           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms from key_request \
+           kind, for_user, replaces, ends_ms, pair_id, warned_days, watched, shown_ms, claim_ends_ms from key_request \
          where state = $1 and id > $2 order by id limit $3",
         state,
         after,

@@ -17,10 +17,11 @@ use super::{
     words,
 };
 use crate::{
+    approver::Approver,
     cloudstack::session::ForwardedSession,
     ids::CloudId,
     secrets::{Secret, token_hash},
-    store::cloud::Account,
+    store::{StoreError, Tx, cloud::Account, mapping},
 };
 
 /// A signed-in person with a right, for the account that was proven and no other.
@@ -224,12 +225,7 @@ impl<R: Right> FromRequestParts<WebState> for Tenant<R> {
 
 /// A signed-in administrator of the cloud.
 pub(super) struct CloudAdmin {
-    account: Account,
-    username: String,
-    csrf: String,
-    choices: Vec<Choice>,
-    signs_out: bool,
-    in_cloudstack: InCloudStack,
+    proof: Proof,
 }
 
 impl CloudAdmin {
@@ -237,29 +233,34 @@ impl CloudAdmin {
         if proof.role() != Role::CloudAdmin {
             return Err(Failure::forbidden(words::NOT_YOURS));
         }
-        Ok(Self {
-            account: proof.account().clone(),
-            username: proof.username().to_owned(),
-            csrf: proof.csrf().to_owned(),
-            choices: proof.choices().to_vec(),
-            signs_out: proof.kind() != Kind::CloudStack,
-            in_cloudstack: in_cloudstack(proof),
-        })
+        Ok(Self { proof: proof.clone() })
     }
 
     /// The name for the audit trail.
     pub(super) fn author(&self) -> String {
-        format!("{} ({})", self.username, self.account.full_name())
+        format!("{} ({})", self.proof.username(), self.proof.account().full_name())
+    }
+
+    /// The person where two administrators have to approve: by the user of CloudStack or by the issuer's subject, not by name.
+    pub(super) async fn approver(&self, tx: &mut Tx) -> Result<Approver, StoreError> {
+        let user = self.proof.user().map(|user| user.to_string());
+        if self.proof.kind() != Kind::OpenId {
+            return Ok(Approver::by_cloudstack(self.author(), self.proof.home().id, user.as_deref()));
+        }
+        let (issuer, subject) = self.proof.person();
+        let mapped = mapping::list_bindings_of(tx, issuer, subject).await?;
+        let mapped = mapped.iter().map(|binding| (binding.account_id, binding.cloud_user_id.as_deref()));
+        Ok(Approver::by_openid(self.author(), issuer, subject, mapped))
     }
 }
 
 impl Visitor for CloudAdmin {
     fn username(&self) -> &str {
-        &self.username
+        self.proof.username()
     }
 
     fn csrf(&self) -> &str {
-        &self.csrf
+        self.proof.csrf()
     }
 
     fn administers(&self) -> bool {
@@ -267,15 +268,15 @@ impl Visitor for CloudAdmin {
     }
 
     fn choices(&self) -> &[Choice] {
-        &self.choices
+        self.proof.choices()
     }
 
     fn signs_out(&self) -> bool {
-        self.signs_out
+        self.proof.kind() != Kind::CloudStack
     }
 
     fn standing_in_cloudstack(&self) -> InCloudStack {
-        self.in_cloudstack
+        in_cloudstack(&self.proof)
     }
 }
 
@@ -518,6 +519,11 @@ impl Machine {
     /// The name for the audit trail.
     pub(super) fn author(&self) -> String {
         format!("token {}", self.name)
+    }
+
+    /// The token where two administrators have to approve: it counts as one of them.
+    pub(super) fn approver(&self) -> Approver {
+        Approver::by_token(self.author(), self.id)
     }
 }
 

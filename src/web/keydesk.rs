@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use crate::{
+    approver::Approver,
     ids::{AccountId, KeyRequestId},
     secrets::Secret,
 };
@@ -95,7 +96,7 @@ pub trait KeyDesk: Send + Sync {
     /// Files a request.
     fn file(&self, wish: KeyWish) -> Pending<'_, KeyRequestId>;
     /// Approves a request; false where another administrator has to approve the same.
-    fn approve(&self, id: KeyRequestId, by: String, terms: KeyTerms) -> Pending<'_, bool>;
+    fn approve(&self, id: KeyRequestId, by: Approver, terms: KeyTerms) -> Pending<'_, bool>;
     /// Denies a request.
     fn deny(&self, id: KeyRequestId, by: String, message: Option<String>) -> Pending<'_, ()>;
     /// Begins a pair that takes over from another; the same `key` again gives the same.
@@ -125,7 +126,7 @@ impl KeyDesk for ClosedDesk {
         off()
     }
 
-    fn approve(&self, _: KeyRequestId, _: String, _: KeyTerms) -> Pending<'_, bool> {
+    fn approve(&self, _: KeyRequestId, _: Approver, _: KeyTerms) -> Pending<'_, bool> {
         off()
     }
 

@@ -274,9 +274,18 @@ impl Cloud {
 
     /// Approves a plan in somebody's name. True: it has every approval that it takes.
     pub async fn approve(&self, plan: i64, who: &str) -> Result<bool, bursar::enforcement::plans::PlanError> {
+        self.approve_as(plan, &bursar::approver::Approver::by_name(who)).await
+    }
+
+    /// The same for somebody who is told apart by more than a name.
+    pub async fn approve_as(
+        &self,
+        plan: i64,
+        by: &bursar::approver::Approver,
+    ) -> Result<bool, bursar::enforcement::plans::PlanError> {
         let mut tx = self.app.store.begin().await.unwrap();
         let second = self.app.config.fuse.second_admin;
-        let complete = bursar::enforcement::plans::approve(&mut tx, plan, who, second, self.clock.now()).await?;
+        let complete = bursar::enforcement::plans::approve(&mut tx, plan, by, second, self.clock.now()).await?;
         tx.commit().await.unwrap();
         Ok(complete)
     }

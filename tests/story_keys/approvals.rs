@@ -65,6 +65,28 @@ async fn two_administrators_have_to_approve_the_same() {
 }
 
 #[tokio::test]
+async fn one_administrator_under_two_names_is_not_two() {
+    on_each_database(|database| async {
+        let mut cloud = cloud(database, |_| {}).await;
+        cloud.reconfigure("ACCESS_TWO_APPROVALS", "true").await;
+        let id = file(&cloud, wish(&cloud, "alice", 30).await).await.unwrap();
+        let (none, home) = (Consent::default(), cloud.account("bob").await.id);
+        let by_issuer = |name: &str, subject: &str, user| {
+            Approver::by_openid(name.to_owned(), "https://id.example.com", subject, [(home, Some(user))])
+        };
+        let by_session = |user| Approver::by_cloudstack("admin (ROOT/admin)".to_owned(), home, user);
+        for same in
+            [by_issuer("Alice", "1", "u-1"), by_issuer("Bert", "1", "u-1"), by_session(Some("u-1")), by_session(None)]
+        {
+            assert_eq!(approve_as(&cloud, id, &same, &none).await.unwrap(), Approved::AnotherNeeded, "{same:?}");
+        }
+        let other = by_issuer("Alice", "2", "u-2");
+        assert_eq!(approve_as(&cloud, id, &other, &none).await.unwrap(), Approved::Complete);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_denied_request_makes_nothing_and_says_why() {
     on_each_database(|database| async {
         let cloud = cloud(database, |_| {}).await;

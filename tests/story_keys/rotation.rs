@@ -40,6 +40,24 @@ async fn the_old_pair_works_for_the_overlap_after_the_look_at_the_new_one() {
 }
 
 #[tokio::test]
+async fn of_two_rotations_at_once_one_makes_a_pair() {
+    on_each_database(|database| async {
+        let cloud = cloud(database, |_| {}).await;
+        let (old, _) = shown(&cloud, "alice", 30).await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let wish = Rotated { key: "first", old, by: "alice", for_user: None };
+        let new = access::rotate(&mut tx, &wish, &keys::settings(&cloud.app), cloud.clock.now()).await.unwrap();
+        let mut second = Box::pin(rotate(&cloud, old, "second"));
+        let at_once = Duration::from_millis(100);
+        assert!(tokio::time::timeout(at_once, second.as_mut()).await.is_err(), "it waits for the first");
+        tx.commit().await.unwrap();
+        let refused = second.await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("replaced by request {new}")), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_second_pair_that_nobody_looks_at_leaves_the_first_alone() {
     on_each_database(|database| async {
         let cloud = cloud(database, |_| {}).await;

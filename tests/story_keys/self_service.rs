@@ -7,7 +7,10 @@ use bursar::{
     },
     cloudstack::ApiKeyAccess,
     standin::{Fault, FaultKind},
-    store::keys as rows,
+    store::{
+        cloud::{SeenAccount, put_account},
+        keys as rows,
+    },
 };
 
 use super::*;
@@ -184,6 +187,39 @@ async fn leaving_opens_what_was_closed() {
         let report = bursar::jobs::operations::leave(&cloud.app, "carol", true, "test").await.unwrap();
         assert!(report.given_back.contains(&"ROOT/alice: key self-service".to_owned()), "{report:?}");
         assert_eq!(accesses(&cloud).await, vec![INHERIT; 4]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_account_that_can_not_be_looked_at_stops_neither_the_others_nor_the_watch() {
+    on_each_database(|database| async {
+        let cloud = cloud(database, people).await;
+        close(&cloud, &[]).await.unwrap();
+        let (client, settings) = tools(&cloud);
+        let bob = cloud.account("bob").await;
+        self_service::close(&door(&cloud, &client, &settings), &bob, &[], "carol").await.unwrap();
+        // alice's account is an administrator's from now on.
+        let alice = cloud.account("alice").await;
+        let seen = SeenAccount {
+            cloud_id: alice.cloud_id,
+            name: alice.name,
+            domain_id: alice.domain_id,
+            domain_path: alice.domain_path,
+            account_type: 1,
+            role_type: "Admin".to_owned(),
+            state: alice.state,
+        };
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        put_account(&mut tx, &seen, cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        cloud.standin.with(|world| {
+            let account = world.find_account(world.root_domain(), "bob").unwrap();
+            world.add_user(account, "newcomer", "password-of-a-tenant", "newcomer@example.com");
+        });
+        let watched = watch(&cloud).await;
+        assert_eq!((watched.tended.failed, watched.tended.set, watched.audited.is_some()), (1, 1, true), "{watched:?}");
+        assert_eq!(access_of(&cloud, "newcomer").await, OFF);
     })
     .await;
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     access::{self, Consent, NewRequest},
+    approver::Approver,
     cloudstack::{Client, Credentials},
     ids::KeyRequestId,
     jobs::{
@@ -253,7 +254,7 @@ impl Story {
         let state = people::get_key_request(&mut tx, id).await?.state;
         if state == "requested" {
             let consent = Consent { message: Some("fine, for a month".to_owned()), ..Consent::default() };
-            access::approve(&mut tx, id, ADMIN, &consent, &settings, now).await?;
+            access::approve(&mut tx, id, &Approver::by_name(ADMIN), &consent, &settings, now).await?;
         }
         tx.commit().await?;
         keys::carry_out(app).await?;

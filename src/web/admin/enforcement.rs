@@ -330,7 +330,8 @@ pub(in crate::web) async fn approve(
     let app = &state.app;
     let mut tx = app.store.begin().await?;
     let second = app.config.fuse.second_admin;
-    let complete = plans::approve(&mut tx, id, &admin.author(), second, app.clock.now()).await.map_err(refused)?;
+    let by = admin.approver(&mut tx).await?;
+    let complete = plans::approve(&mut tx, id, &by, second, app.clock.now()).await.map_err(refused)?;
     tx.commit().await?;
     if complete {
         state.wake.notify_one();

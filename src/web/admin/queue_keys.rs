@@ -121,7 +121,8 @@ pub(super) async fn approve(
     };
     let filled = |name: &str| Some(fields.get(name).to_owned()).filter(|value| !value.is_empty());
     let terms = KeyTerms { days, purpose: filled("purpose"), message: filled("message") };
-    match state.keys.approve(KeyRequestId::new(id), admin.author(), terms).await {
+    let by = admin.approver(&mut state.app.store.read().await?).await?;
+    match state.keys.approve(KeyRequestId::new(id), by, terms).await {
         Ok(complete) => Ok(pages::done(&state, Page::Queue, if complete { "key-approved" } else { "key-another" })),
         Err(KeyDeskError::Refused(what)) => {
             let slip = Slip::new("approve", id, Mistake::new("form", words::sentence(&what)), fields);

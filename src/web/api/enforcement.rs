@@ -104,7 +104,7 @@ pub(in crate::web) async fn approve(
     let app = &state.app;
     let mut tx = app.store.begin().await?;
     let second = app.config.fuse.second_admin;
-    let complete = plans::approve(&mut tx, id, &machine.author(), second, app.clock.now()).await.map_err(refused)?;
+    let complete = plans::approve(&mut tx, id, &machine.approver(), second, app.clock.now()).await.map_err(refused)?;
     tx.commit().await?;
     if complete {
         state.wake.notify_one();

@@ -138,7 +138,7 @@ pub(in crate::web) async fn approve(
 ) -> Result<Json<Value>, Failure> {
     let id = KeyRequestId::new(id);
     let terms = KeyTerms { days: answer.days, purpose: answer.purpose, message: answer.message };
-    state.keys.approve(id, machine.author(), terms).await?;
+    state.keys.approve(id, machine.approver(), terms).await?;
     state.wake.notify_one();
     one(&state, id).await
 }
