@@ -55,7 +55,7 @@ pub async fn carry_out(
     // Revocations first: they are the urgent half.
     pass.each(KeyState::Revoking, &mut done).await?;
     // After a restored backup the pair may be made already, and somebody have it.
-    if settings.enabled && !settings.unconfirmed && !done.stopped {
+    if settings.enabled && settings.unconfirmed.is_none() && !done.stopped {
         pass.each(KeyState::Approved, &mut done).await?;
     }
     Ok(done)
@@ -155,7 +155,7 @@ impl Pass<'_> {
                     let now = self.clock.now();
                     let Some((step, action)) = due(request, state, self.settings.secret_shown, now) else { continue };
                     // Whether nobody has looked is not known after a restored backup.
-                    if step == Step::Lapse && self.settings.unconfirmed {
+                    if step == Step::Lapse && self.settings.unconfirmed.is_some() {
                         continue;
                     }
                     let Some(to) = next(state, step) else { continue };

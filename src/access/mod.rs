@@ -95,8 +95,8 @@ pub struct AccessSettings {
     pub protected: Vec<(String, String)>,
     /// Whether CloudStack gives a user several pairs, and they are to be used.
     pub several_pairs: bool,
-    /// Whether a backup was restored and no administrator has looked yet: nothing is made, shown or given up then.
-    pub unconfirmed: bool,
+    /// Why nothing is made, shown or given up: a backup was restored, and no administrator has looked yet.
+    pub unconfirmed: Option<String>,
 }
 
 /// Why something about API access could not be done.

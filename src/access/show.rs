@@ -41,7 +41,7 @@ pub async fn show_secret(
     settings: &AccessSettings,
     clock: &dyn Clock,
 ) -> Result<ShownPair, Error> {
-    if settings.unconfirmed {
+    if settings.unconfirmed.is_some() {
         // It may have been shown since the backup was made.
         return Err(Error::Unconfirmed);
     }

@@ -46,7 +46,7 @@ impl Place {
             zone: chrono_tz::Tz::UTC,
             protected: Vec::new(),
             several_pairs: false,
-            unconfirmed: false,
+            unconfirmed: None,
         };
         let clock = ManualClock::new(NOW);
         let account = put_account(&store, 0, "User").await;

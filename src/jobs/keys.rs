@@ -54,7 +54,7 @@ pub fn settings(app: &App) -> AccessSettings {
             .map(|account| (account.domain_path.clone(), account.name.clone()))
             .collect(),
         several_pairs: false,
-        unconfirmed: false,
+        unconfirmed: None,
     }
 }
 
@@ -124,7 +124,7 @@ pub async fn carry_out(app: &App) -> Result<CarriedOut, Error> {
         return Ok(CarriedOut::default());
     }
     let client = app.client(Role::Keys)?;
-    let unconfirmed = find_unconfirmed(app).await?.is_some();
+    let unconfirmed = find_unconfirmed(app).await?;
     let settings = AccessSettings { unconfirmed, ..settings_for(app, &client).await? };
     let clock = app.clock.as_ref();
     Ok(access::carry_out(&app.store, &client, &box_key(app)?, &settings, clock, app.random.as_ref()).await?)
@@ -244,7 +244,7 @@ async fn own_username(app: &App, client: &Client) -> Result<Option<String>, Erro
 
 /// Shows a pair, once.
 pub async fn show(app: &App, id: KeyRequestId, by: &str) -> Result<ShownPair, Error> {
-    let settings = AccessSettings { unconfirmed: find_unconfirmed(app).await?.is_some(), ..settings(app) };
+    let settings = AccessSettings { unconfirmed: find_unconfirmed(app).await?, ..settings(app) };
     Ok(access::show_secret(&app.store, id, by, &box_key(app)?, &settings, app.clock.as_ref()).await?)
 }
 

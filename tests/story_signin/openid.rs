@@ -1,6 +1,10 @@
 //! OpenID Connect: who gets in, and everything that must not.
 
-use bursar::{random::RandomSource as _, store::sessions, time::Clock as _};
+use bursar::{
+    random::RandomSource as _,
+    store::{operations as plans, sessions},
+    time::Clock as _,
+};
 
 use super::*;
 use crate::harness::{oidc::Fault, on_each_database};
@@ -374,6 +378,40 @@ async fn several_sessions_of_cloudstack_in_the_browser_and_a_clock_that_goes_bac
         assert_eq!(browser.open(&place.at("/")).await.status, 200, "replicas' clocks differ a little");
         place.cloud.clock.set(place.cloud.clock.now().minus(DAY));
         assert_eq!(browser.open(&place.at("/")).await.status, 401);
+async fn an_administrator_with_another_name_at_the_issuer_does_not_approve_twice() {
+    on_each_database(|database| async {
+        let place = Place::open_with(database, &[("FUSE_SECOND_ADMIN", "true")], people_of_the_cloud).await;
+        place.cloud.arm(&["lock"]).await;
+        let user = place.user("alice").await;
+        place.map_as(&place.corp.issuer, "ann", "alice", "cloud-admin", Some(&user)).await;
+        place.map(&place.corp, "bea", "bob", "cloud-admin").await;
+        let now = place.cloud.clock.now();
+        let plan = plans::NewPlan {
+            cause: "command",
+            author: "test",
+            why: "a story",
+            figures: "{}".to_owned(),
+            run: RunId::new(1),
+            expires: now.plus(DAY),
+        };
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        let id = plans::insert_plan(&mut tx, &plan, &[], now).await.unwrap();
+        tx.commit().await.unwrap();
+        for (sub, name, status, state) in [
+            ("ann", "Ann", 200, "waiting"),
+            ("ann", "Somebody Else", 409, "waiting"),
+            // Another person may well be called the same.
+            ("bea", "Ann", 200, "approved"),
+        ] {
+            let person = Person { name: name.to_owned(), ..Person::new(sub, &format!("{sub}@corp.example.com")) };
+            let (mut browser, _) = place.signs_in("corp", person).await;
+            let page = browser.open(&place.at("/admin/enforcement")).await;
+            let form = place.at(&format!("/admin/enforcement/plans/{id}/approve"));
+            let sent = browser.send(&form, &[("csrf", &page.hidden("csrf"))]).await;
+            assert_eq!(sent.status, status, "{sub} as {name}: {}", sent.text);
+            let mut tx = place.cloud.app.store.read().await.unwrap();
+            assert_eq!(plans::get_plan(&mut tx, id).await.unwrap().state, state, "{sub} as {name}");
+        }
     })
     .await;
 }
