@@ -1,4 +1,4 @@
--- Who approved is told apart by who it is (src/approver.rs); the name is shown only. What was approved under a name alone and
+-- Who approved is told apart by who it is (src/approver.rs), and the name is shown only. What was approved under a name alone and
 -- still waits has to be approved again: a name does not tell who it was.
 alter table key_approval rename to key_approval_by_name;
 create table key_approval (
