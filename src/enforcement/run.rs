@@ -248,7 +248,14 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     report.paused = switches.paused;
     report.dry_run = settings.dry_run || !switches.arming.any() || enforcer.client.is_none();
     // What was taken is given back also where nothing is armed any more.
-    let acts = !settings.dry_run && !switches.paused && (switches.arming.any() || switches.holds);
+    let watches = !settings.dry_run && (switches.arming.any() || switches.holds);
+    let acts = watches && !switches.paused;
+    // A pause stops acts and not looks: CloudStack forgets its events after a while, and then nobody knows whose a lock is.
+    if let (true, true, None, Some(client)) = (watches, switches.paused, &switches.unconfirmed, enforcer.client)
+        && let Err(error) = Box::pin(look_on(enforcer, client, run, fence)).await
+    {
+        tracing::warn!(%error, "what others did in CloudStack could not be looked at while enforcement is paused");
+    }
     let mut actor = None;
     if let (true, None, Some(client)) = (acts, &switches.unconfirmed, enforcer.client) {
         let made = Actor::new(enforcer, client, run, fence).await?;
@@ -287,6 +294,11 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     give_back(&actor, &decisions, report).await?;
     let due = steps_down(&decisions, false);
     go_down(enforcer, &actor, &plan, &due, (run, now), report).await
+}
+
+/// Notes what others did, and does nothing.
+async fn look_on(enforcer: &Enforcer<'_>, client: &Client, run: RunId, fence: i64) -> Result<(), Error> {
+    Actor::new(enforcer, client, run, fence).await?.note_locks_by_others().await
 }
 
 /// The steps downwards that were decided: those that are armed where they are to be done, or the rehearsed ones as well.

@@ -399,8 +399,11 @@ impl Life {
                     }
                 }
             };
-            // A lease that was taken when the clock was a little ahead runs out by itself.
-            let leased = matches!(&done, Some(Err(JobError::Enforce(crate::enforcement::Error::AnotherEnforcer))));
+            // A lease that was taken, or a run that was begun, when the clock was a little ahead runs out by itself.
+            let leased = matches!(
+                &done,
+                Some(Err(JobError::Running { .. } | JobError::Enforce(crate::enforcement::Error::AnotherEnforcer)))
+            );
             tries += 1;
             if !(quiet && leased && tries == 1) {
                 break done;

@@ -114,7 +114,7 @@ async fn rule_20_one_of_several_may_only_look_until_a_link_to_a_confirmed_addres
         let mut browser = Browser::default();
         place.cloudstack(&mut browser, "sara").await;
         let you = browser.open(&place.at("/you")).await;
-        assert!(you.says("one of ROOT/shop") && you.says("<dd>look</dd>"), "{}", you.text);
+        assert!(you.says("one of ROOT/shop") && you.says("<dd>view only</dd>"), "{}", you.text);
         assert!(you.says("No address of a user of this account is confirmed"), "{}", you.text);
         // CloudStack has an address of each of them; that is not enough.
         // sam, who administers the domain as sara does, writes his own address into her field.

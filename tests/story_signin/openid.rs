@@ -378,6 +378,11 @@ async fn several_sessions_of_cloudstack_in_the_browser_and_a_clock_that_goes_bac
         assert_eq!(browser.open(&place.at("/")).await.status, 200, "replicas' clocks differ a little");
         place.cloud.clock.set(place.cloud.clock.now().minus(DAY));
         assert_eq!(browser.open(&place.at("/")).await.status, 401);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_administrator_with_another_name_at_the_issuer_does_not_approve_twice() {
     on_each_database(|database| async {
         let place = Place::open_with(database, &[("FUSE_SECOND_ADMIN", "true")], people_of_the_cloud).await;

@@ -124,7 +124,7 @@ pub(super) async fn approve(
     let by = admin.approver(&mut state.app.store.read().await?).await?;
     match state.keys.approve(KeyRequestId::new(id), by, terms).await {
         Ok(complete) => Ok(pages::done(&state, Page::Queue, if complete { "key-approved" } else { "key-another" })),
-        Err(KeyDeskError::Refused(what)) => {
+        Err(KeyDeskError::Refused(_, what)) => {
             let slip = Slip::new("approve", id, Mistake::new("form", words::sentence(&what)), fields);
             queue::again(&state, &admin, slip).await
         }
@@ -145,7 +145,7 @@ pub(super) async fn deny(
     }
     match state.keys.deny(KeyRequestId::new(id), admin.author(), Some(message.to_owned())).await {
         Ok(()) => Ok(pages::done(&state, Page::Queue, "key-denied")),
-        Err(KeyDeskError::Refused(what)) => {
+        Err(KeyDeskError::Refused(_, what)) => {
             let slip = Slip::new("deny", id, Mistake::new("message", words::sentence(&what)), fields);
             queue::again(&state, &admin, slip).await
         }

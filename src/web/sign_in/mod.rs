@@ -3,8 +3,8 @@
 //! Promises: nobody is sent anywhere but to an issuer of the configuration or to a page of bursar's; a token of a link is in
 //! no answer but the form that it came for; what strangers are answered does not tell whom bursar knows.
 
-mod deletion;
 mod behind;
+mod deletion;
 mod issuer;
 mod link;
 mod page;

@@ -118,6 +118,7 @@ mod tests {
             api_key: None,
             secret_box: None,
             requested_ms: 0,
+            claim_ends_ms: None,
             issued_ms: issued.then_some(0),
             expires_ms: issued.then_some(1_000),
             revoked_ms: None,

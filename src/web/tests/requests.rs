@@ -267,7 +267,7 @@ async fn a_gateway_is_proposed_answered_and_chosen() {
     let fields = [("csrf", csrf.as_str()), ("gateway", "bank")];
     assert_eq!(place.send_form("/payment-settings", &cookies, "same-origin", &fields).await.status(), 303);
     let text = place.page_text("/payment-settings", &cookies).await;
-    assert!(!text.contains("which you had chosen") && text.contains("No gateway is approved yet"), "{text}");
+    assert!(!text.contains("which you had chosen") && text.contains("No payment gateway is approved yet"), "{text}");
 }
 
 #[tokio::test]
