@@ -187,6 +187,14 @@ async fn notices(
     Ok(())
 }
 
+/// What one person is written about.
+struct ToPerson<'a> {
+    address: EmailAddress,
+    /// Each notice, and whether its request is the person's to take back.
+    abouts: Vec<(&'a About, bool)>,
+    accounts: Vec<String>,
+}
+
 /// The mails of one event: one for each person, about all accounts of the payer that the person belongs to.
 async fn event(
     tx: &mut Tx,
@@ -201,7 +209,7 @@ async fn event(
     for notice in notices {
         looked.push(links::look(tx, notice, now).await?);
     }
-    let mut people: BTreeMap<String, (EmailAddress, Vec<(&About, bool)>, Vec<String>)> = BTreeMap::new();
+    let mut people: BTreeMap<String, ToPerson<'_>> = BTreeMap::new();
     for about in &looked {
         let notice = &about.notice;
         let (account, addresses) = recipients.of(tx, notice.account_id, settings).await?;
@@ -215,15 +223,18 @@ async fn event(
         }
         let noticed = notice_wishes::list_events(tx, notice.account_id, notice.epoch_id).await?;
         for (person, recipient) in addresses.iter().filter(|(_, recipient)| recipient.wants(&notice.event, &noticed)) {
-            let (_, abouts, accounts) =
-                people.entry(person.clone()).or_insert_with(|| (recipient.address.clone(), Vec::new(), Vec::new()));
-            abouts.push((about, about.is_theirs_to_undo(recipient)));
-            accounts.push(account.clone());
+            let to = people.entry(person.clone()).or_insert_with(|| ToPerson {
+                address: recipient.address.clone(),
+                abouts: Vec::new(),
+                accounts: Vec::new(),
+            });
+            to.abouts.push((about, about.is_theirs_to_undo(recipient)));
+            to.accounts.push(account.clone());
         }
         // Also where nobody wants it: it is settled.
         rows::put_notice_queued(tx, notice.id, now).await?;
     }
-    for (person, (address, abouts, accounts)) in people {
+    for (person, ToPerson { address, abouts, accounts }) in people {
         let Some((letter, offers)) = letter(&abouts, &accounts, settings, random) else { continue };
         let about: Vec<&NoticeToMail> = abouts.iter().map(|(about, _)| &about.notice).collect();
         let Some(first) = about.first() else { continue };

@@ -195,7 +195,7 @@ async fn root_closes_the_tenants_and_shuts_out_no_administrator_and_not_bursar()
         let cloud = cloud(database, people).await;
         let (chosen, tools) = (choose(&cloud, "ROOT").await, tools(&cloud));
         let left: Vec<&str> = chosen.left_out.iter().map(|one| one.account.as_str()).collect();
-        for name in ["ROOT/bursar-reader", "ROOT/bursar-keys", "ROOT/admin", "ROOT/acme/operator"] {
+        for name in ["ROOT/bursar-reader", "ROOT/bursar-enforcer", "ROOT/admin", "ROOT/acme/operator"] {
             assert!(left.contains(&name), "{name} is missing in {left:?}");
         }
         let done = domains::close(&door(&cloud, &tools), &chosen, &[], "carol").await;

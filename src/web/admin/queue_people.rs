@@ -306,7 +306,7 @@ pub(super) async fn map(
                 address_id: None,
             };
             match mapping::map(&mut tx, &binding, state.app.clock.now()).await {
-                Ok(_) => {
+                Ok(()) => {
                     tx.commit().await?;
                     return Ok(pages::done(&state, page_of(&fields), "mapped"));
                 }

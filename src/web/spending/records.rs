@@ -135,6 +135,9 @@ pub(in crate::web) async fn part(
         page.names = rows::list_names(tx, &numbers.into_iter().collect::<Vec<_>>()).await?;
         return Ok(page);
     }
+    // What is wrong with the question is told before what it is about.
+    wanted_type(ask)?;
+    cursor(&ask.after)?;
     let resource = rows::find_resource(tx, &ask.resource).await?.ok_or_else(missing)?;
     let mut page = collect(state, tx, account, ask, span, (Some(resource), limit)).await?;
     page.name = rows::find_name(tx, &ask.resource).await?.unwrap_or_else(|| ask.resource.clone());
