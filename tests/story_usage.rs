@@ -199,6 +199,50 @@ async fn a_late_event_in_the_last_window_of_a_day_charges_nothing_twice() {
     .await;
 }
 
+/// Windows of half a day end when the job runs, so what is reported again lies across midnights: a window that begins on one day
+/// replaces records of the next, though on the next the counts agree.
+#[tokio::test]
+async fn a_window_that_comes_again_across_midnight_replaces_what_it_covers_on_the_next_day() {
+    on_each_database(|database| async {
+        let cloud = Cloud::start(database, NOVEMBER, |world| {
+            world.set_configuration("usage.stats.job.aggregation.range", "720");
+            let bob = tenant(world, "bob");
+            let offering = world.find_offering("Small Instance").unwrap();
+            let now = world.now();
+            world.deploy_vm(bob, "bob-vm", offering, now);
+        })
+        .await;
+        let at = |hours: i64, minutes: i64| hour(hours).plus(Duration::from_secs(u64::try_from(minutes * 60).unwrap()));
+        let job = |now: Timestamp| {
+            cloud.clock.set(now);
+            cloud.standin.with(|world| world.run_usage_job(now));
+        };
+        job(at(16, 19));
+        sync(&cloud, false).await;
+        job(at(27, 3));
+        // alice comes on the second day, and is charged for her first hours.
+        cloud.standin.with(|world| {
+            let alice = tenant(world, "alice");
+            let offering = world.find_offering("Small Instance").unwrap();
+            world.deploy_vm(alice, "alice-vm", offering, at(27, 3));
+        });
+        job(at(32, 28));
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        // An event of the first day comes: everything since is reported again, in windows that count back from now.
+        cloud.standin.with(|world| world.late_event(at(9, 53)));
+        job(at(45, 22));
+        sync(&cloud, false).await;
+        rate(&cloud).await;
+        let hours: i64 =
+            current(&cloud, "alice").await.iter().filter(|row| row.usage_type == 1).map(|row| row.quantity).sum();
+        let used = (45 * 60 + 22 - (27 * 60 + 3)) * 1_000_000 / 60;
+        assert!((hours - used).abs() <= 2, "{hours} and not {used} on {}", cloud.database.kind);
+        cloud.verify().await;
+    })
+    .await;
+}
+
 /// A daily job, and an event that is days late.
 #[tokio::test]
 async fn a_late_event_before_daily_windows_corrects_whole_days() {

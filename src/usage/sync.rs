@@ -279,6 +279,7 @@ impl Fetch<'_> {
             let curable = review_watch::list_curable_days(&mut tx).await?;
             tx.commit().await?;
             days.extend(curable.into_iter().filter(|day| *day >= first_day && *day <= last));
+            days.extend(self.reached_from(&days).into_iter().filter(|day| *day <= last));
             days.sort_unstable();
             days.dedup();
         }
@@ -306,6 +307,24 @@ impl Fetch<'_> {
             report.removed_rows = report.removed_rows.max(check.removed_rows);
         }
         Ok(())
+    }
+
+    /// Days into which windows that begin on others may reach: what is reported there may replace records that begin here, though
+    /// the count here is right.
+    fn reached_from(&self, days: &[Day]) -> Vec<Day> {
+        if self.window.aligned {
+            return Vec::new();
+        }
+        let reach = self.window.range_minutes.max(1).saturating_sub(1) / DEFAULT_RANGE_MINUTES + 1;
+        let mut reached = Vec::new();
+        for day in days {
+            let mut next = *day;
+            for _ in 0..reach {
+                next = next.next();
+                reached.push(next);
+            }
+        }
+        reached
     }
 
     /// The days on which CloudStack counts more rows than are stored.
