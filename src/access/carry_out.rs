@@ -14,7 +14,7 @@ use crate::{
     policy::protection,
     random::RandomSource,
     store::{
-        Store, StoreError,
+        Store, StoreError, keys,
         people::{self, KeyRequest},
     },
     time::{Clock, Timestamp},
@@ -260,7 +260,9 @@ impl Pass<'_> {
         }
         let read = self.client.set_user_api_key_access(user_id, ApiKeyAccess::Disabled).await?;
         if read.api_key_access == Some(ApiKeyAccess::Disabled) {
-            return Ok(());
+            let mut tx = self.store.begin().await?;
+            keys::stay_disabled(&mut tx, &user_id.to_string()).await?;
+            return Ok(tx.commit().await?);
         }
         Err(Error::NotThere(
             "CloudStack does not tell whether the adopted key is switched off (apikeyaccess, from 4.20.1 on); end it by hand"

@@ -15,7 +15,7 @@ use super::{
     tell::{self, News},
 };
 use crate::{
-    cloudstack::{self, AccountState, ApiKeyAccess, Client, EventFilter, User},
+    cloudstack::{self, AccountState, ApiKeyAccess, Client, EventFilter, OwnUser, User},
     ids::{CloudId, KeyRequestId},
     store::{
         Store, StoreError, cloud, keys,
@@ -237,12 +237,12 @@ pub struct TouchedUser {
     pub what: String,
 }
 
-/// Entries since an instant about the users that bursar made. `own` is the name of the service account's user. None where
+/// Entries since an instant about the users that bursar made. `own` is the service account's user. None where
 /// events can not be listed, or are too many to be read.
 pub async fn find_touched(
     store: &Store,
     client: &Client,
-    own: &str,
+    own: &OwnUser,
     since: Timestamp,
 ) -> Result<Option<Vec<TouchedUser>>, Error> {
     let mut made: HashMap<String, KeyRequest> = HashMap::new();
@@ -282,9 +282,10 @@ pub async fn find_touched(
             };
             let rows = events.rows();
             for event in events.items {
+                let acted = own.acted(&event);
                 let who = event.username.unwrap_or_else(|| "somebody".to_owned());
                 let Some(request) = event.resource_id.and_then(|id| made.get(&id.to_string())) else { continue };
-                if who != own && event.created.is_none_or(|at| at >= since) {
+                if acted == Some(false) && event.created.is_none_or(|at| at >= since) {
                     let event_id = event.id.to_string();
                     touched.push(TouchedUser {
                         request: request.clone(),

@@ -322,12 +322,27 @@ async fn tend_closed(
     for user in users.into_iter().filter(|user| user.done_ms.is_none()) {
         let id = cloud_id(&user.user_id)?;
         let wanted = access_from(&user.set_access)?;
-        if client.get_user(id).await?.is_some() {
+        let mut tx = store.read().await?;
+        let goes_on = keys::is_closed(&mut tx, closing).await?;
+        tx.commit().await?;
+        if !goes_on {
+            // Opened meanwhile: what is not set yet stays as it is.
+            return Ok(());
+        }
+        let is_there = client.get_user(id).await?.is_some();
+        if is_there {
             set(client, id, wanted).await?;
             tended.set += 1;
         }
         let now = clock.now();
         let mut tx = store.begin().await?;
+        if !keys::is_closed(&mut tx, closing).await? {
+            drop(tx);
+            if is_there {
+                set(client, id, access_from(&user.before_access)?).await?;
+            }
+            return Ok(());
+        }
         keys::put_closing_done(&mut tx, closing, &user.user_id, now).await?;
         let answer = format!("{}: {} instead of {}", user.username, user.set_access, user.before_access);
         audit(&mut tx, account, BURSAR, ("key.self-service-set", Some(answer)), now).await?;

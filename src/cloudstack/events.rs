@@ -1,6 +1,6 @@
 //! The event log: who did what. The poll reads it for suspensions by others.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Client, Error, Page, User, envelope::Entry, fields, params::Params};
 use crate::{ids::CloudId, time::Timestamp};
@@ -66,7 +66,7 @@ pub struct Event {
 impl Entry for Event {}
 
 /// A user of bursar's own, as events tell of it. A name alone does not: it is unique in its domain only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnUser {
     /// The user's name.
     pub username: String,

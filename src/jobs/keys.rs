@@ -14,7 +14,7 @@ use crate::{
         self_service::{self, Door, Tended},
     },
     approver::Approver,
-    cloudstack::Client,
+    cloudstack::{Client, OwnUser},
     enforcement::marker,
     ids::KeyRequestId,
     secrets::token_hash,
@@ -212,7 +212,7 @@ async fn put(app: &App, setting: &str, value: &str) -> Result<(), Error> {
 async fn tell_touched(app: &App, client: &Client) -> Result<usize, Error> {
     let now = app.clock.now();
     let since = find_instant(&mut app.store.read().await?, EVENTS).await?.unwrap_or(now);
-    let Some(own) = own_username(app, client).await? else { return Ok(0) };
+    let Some(own) = own_user(app, client).await? else { return Ok(0) };
     let reader = app.client(Role::Reader)?;
     let Some(touched) = access::find_touched(&app.store, &reader, &own, since.minus(EVENTS_AGAIN)).await? else {
         tracing::warn!("CloudStack's events can not be listed, so nobody knows who changes the users of API keys");
@@ -230,16 +230,18 @@ async fn tell_touched(app: &App, client: &Client) -> Result<usize, Error> {
 }
 
 /// The name of the service account's user, asked for once a key: it stands in a list of every user.
-async fn own_username(app: &App, client: &Client) -> Result<Option<String>, Error> {
+async fn own_user(app: &App, client: &Client) -> Result<Option<OwnUser>, Error> {
     let Some(pair) = &app.config.cloudstack.keys else { return Ok(None) };
     let hash: String = token_hash(pair.api_key.expose()).chars().take(HASH_CHARS).collect();
     let known = runs::find_setting(&mut app.store.read().await?, OWN_USER).await?;
-    if let Some(name) = known.as_deref().and_then(|text| text.strip_prefix(&format!("{hash}/"))) {
-        return Ok(Some(name.to_owned()));
+    let known = known.as_deref().and_then(|text| text.strip_prefix(&format!("{hash}/")));
+    if let Some(own) = known.and_then(|text| serde_json::from_str(text).ok()) {
+        return Ok(Some(own));
     }
-    let Some(user) = client.own_user().await? else { return Ok(None) };
-    put(app, OWN_USER, &format!("{hash}/{}", user.username)).await?;
-    Ok(Some(user.username))
+    let Some(own) = client.own_user().await?.map(OwnUser::of) else { return Ok(None) };
+    let text = serde_json::to_string(&own).map_err(|error| StoreError::Nonsense(error.to_string()))?;
+    put(app, OWN_USER, &format!("{hash}/{text}")).await?;
+    Ok(Some(own))
 }
 
 /// Shows a pair, once.

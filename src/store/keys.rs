@@ -375,6 +375,18 @@ pub async fn list_closings(tx: &mut Tx) -> Result<Vec<Closing>, StoreError> {
     )
 }
 
+/// Whether a closing still closes: nobody has begun to open it.
+pub async fn is_closed(tx: &mut Tx, closing: i64) -> Result<bool, StoreError> {
+    let found = maybe!(tx, (i64,), "select id from key_closing where id = $1 and state = 'closed'", closing)?;
+    Ok(found.is_some())
+}
+
+/// A user whose key was switched off for good stays off when the closing that found it on is opened.
+pub async fn stay_disabled(tx: &mut Tx, user: &str) -> Result<(), StoreError> {
+    exec!(tx, "update key_closing_user set before_access = 'disabled' where user_id = $1 and undone_ms is null", user)?;
+    Ok(())
+}
+
 /// Moves a closing from one state to the next; false where it is not in `from` any more.
 pub async fn move_closing(
     tx: &mut Tx,
