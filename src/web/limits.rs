@@ -17,9 +17,11 @@ pub(super) enum Limit {
     Proofs,
     /// Questions to CloudStack about sessions that are not known yet, all together.
     Strangers,
-    /// Sign-ins sent to issuers, and answers that came back, all together.
+    /// Sign-ins sent to issuers, all together.
     SignIns,
-    /// Looks at signed links, all together.
+    /// Answers of issuers that nobody waits for, all together.
+    Returns,
+    /// Tokens of signed links that nobody knows, all together.
     Links,
     /// Wishes for a new link to one address.
     Wishes,
@@ -44,7 +46,7 @@ impl Limit {
             Self::Pages => (60, Duration::from_millis(500)),
             Self::Proofs => (20, Duration::from_secs(3)),
             Self::Strangers => (200, Duration::from_millis(100)),
-            Self::SignIns | Self::Links => (100, Duration::from_millis(200)),
+            Self::SignIns | Self::Returns | Self::Links => (100, Duration::from_millis(200)),
             Self::Wishes => (3, Duration::from_mins(20)),
             Self::AllWishes => (60, Duration::from_secs(10)),
             Self::Letters => (5, Duration::from_mins(12)),

@@ -492,3 +492,17 @@ async fn an_address_of_the_configuration_gets_links_too() {
     assert_eq!(place.mails_to("boss@corp.example.com"), count + 1, "an administrator wrote it down");
     assert!(EmailAddress::parse("boss@corp.example.com").is_ok());
 }
+
+#[tokio::test]
+async fn whoever_guesses_links_keeps_nobody_with_a_right_one_out() {
+    let place = locked(Database::sqlite()).await;
+    let link = place.link_to("bob@example.com");
+    let mut stranger = Browser::default();
+    let mut limited = 0;
+    for number in 0..150 {
+        let guess = place.at(&format!("/link/{number:064x}"));
+        limited += usize::from(stranger.open(&guess).await.status == 429);
+    }
+    assert!(limited > 0, "guesses are limited");
+    assert_eq!(place.redeem(&mut Browser::default(), &link).await.status, 200);
+}

@@ -186,17 +186,23 @@ async fn somebody_who_waits_is_let_in_or_refused_on_the_administrators_page() {
             assert!(page.says("value=\"nowhere\"") && page.says("<option selected>finance</option>"), "{}", page.text);
             assert!(page.says("No account is called"), "{}", page.text);
         }
-        let fields = [("csrf", csrf.as_str()), ("account", "ROOT/alice"), ("role", "finance")];
+        let nobody = [("csrf", csrf.as_str()), ("account", "ROOT/alice"), ("role", "finance"), ("user", "bob")];
+        let refused = admin.send(&to, &nobody).await;
+        assert!(refused.status == 422 && refused.says("ROOT/alice has no user of this name"), "{}", refused.text);
+        let fields = [("csrf", csrf.as_str()), ("account", "ROOT/alice"), ("role", "finance"), ("user", "alice")];
         // A tenant can not do it.
         let mut bob = Browser::default();
         place.cloudstack(&mut bob, "bob").await;
         let own = bob.open(&place.at("/you")).await.hidden("csrf");
-        assert_eq!(bob.send(&to, &[("csrf", &own), fields[1], fields[2]]).await.status, 403);
+        assert_eq!(bob.send(&to, &[("csrf", &own), fields[1], fields[2], fields[3]]).await.status, 403);
         assert!(admin.send(&to, &fields).await.says("Mapped."));
         let to = place.at(&format!("/admin/people/waiting/{}/refuse", id(&page, "yan")));
         let done = admin.send(&to, &[("csrf", &csrf), ("from", "queue")]).await;
         assert!(done.says("Refused.") && done.url.path() == "/client/api/bursar/admin/queue", "{}", done.text);
-        assert!(place.signs_in("corp", name).await.1.says("ROOT/alice"));
+        let (mut zoe, page) = place.signs_in("corp", name).await;
+        assert!(page.says("ROOT/alice"), "{}", page.text);
+        // Known as a user, the person chooses the notices of that user.
+        assert_eq!(zoe.open(&place.at("/notifications")).await.status, 200);
         let (_, page) = place.signs_in("public", Person::new("yan", "yan@example.org")).await;
         assert!(page.status == 403 && page.says("decided that you have no access"), "{}", page.text);
         assert_eq!(place.waiting().await, Vec::new());

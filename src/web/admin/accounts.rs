@@ -75,7 +75,7 @@ struct Row {
     why: String,
     /// What was taken from it, in words; empty: nothing.
     step: &'static str,
-    pays: String,
+    pays: Option<String>,
     shown: Shown,
 }
 

@@ -17,7 +17,9 @@ use crate::{
     jobs::people::{AnswerError, answer_more_time},
     people::{links, mapping},
     store::{
-        StoreError, Tx, cloud, links as link_rows,
+        StoreError, Tx,
+        cloud::{self, Account},
+        links as link_rows,
         mapping::{self as rows, NewBinding},
     },
     time::{Day, Timestamp},
@@ -292,13 +294,19 @@ pub(super) async fn map(
         Err(StoreError::Missing(text)) => Err(words::sentence(&text)),
         Err(error) => return Err(error.into()),
     };
-    let mistake = match account {
-        Err(mistake) => mistake,
-        Ok(account) => {
+    // Which user of the account the person is, where that is known: notices go to users.
+    let user = match &account {
+        Ok(account) => user_of(&mut tx, account, fields.get("user")).await?,
+        Err(_) => Ok(None),
+    };
+    let (field, mistake) = match (account, user) {
+        (Err(mistake), _) => ("account", mistake),
+        (Ok(_), Err(mistake)) => ("user", mistake),
+        (Ok(account), Ok(user)) => {
             let binding = NewBinding {
                 issuer: &person.issuer,
                 subject: &person.subject,
-                cloud_user_id: None,
+                cloud_user_id: user.as_deref(),
                 account: account.id,
                 role,
                 by: &by,
@@ -311,12 +319,22 @@ pub(super) async fn map(
                     return Ok(pages::done(&state, page_of(&fields), "mapped"));
                 }
                 Err(mapping::Error::Store(error)) => return Err(error.into()),
-                Err(mapping::Error::Refused(what)) => words::sentence(&what),
+                Err(mapping::Error::Refused(what)) => ("account", words::sentence(&what)),
             }
         }
     };
     drop(tx);
-    again(&state, &admin, ("person", id), Mistake::new("account", mistake), fields).await
+    again(&state, &admin, ("person", id), Mistake::new(field, mistake), fields).await
+}
+
+/// The user of an account by name; None where none is named. The inner error is what to say beside the field.
+async fn user_of(tx: &mut Tx, account: &Account, name: &str) -> Result<Result<Option<String>, String>, Failure> {
+    if name.is_empty() {
+        return Ok(Ok(None));
+    }
+    let users = cloud::list_users(tx, Some(account.id)).await?;
+    let user = users.into_iter().find(|user| user.username == name);
+    Ok(user.map(|user| Some(user.cloud_id)).ok_or_else(|| own_words::no_such_user(&account.full_name())))
 }
 
 /// Says no to a person who waits.

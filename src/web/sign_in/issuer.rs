@@ -148,10 +148,14 @@ pub(super) async fn finish(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let now = state.app.clock.now();
-    if !state.desk.limits.take(Limit::SignIns, "", now) {
-        return Err(Failure::too_many());
-    }
-    let anew = || Failure::new(StatusCode::BAD_REQUEST, "sign-in", words::sign_in::BEGIN_ANEW);
+    // Only what nobody waits for is limited: whoever was sent to the issuer comes back.
+    let anew = || {
+        if state.desk.limits.take(Limit::Returns, "", now) {
+            Failure::new(StatusCode::BAD_REQUEST, "sign-in", words::sign_in::BEGIN_ANEW)
+        } else {
+            Failure::too_many()
+        }
+    };
     let jar = Jar::read(&headers);
     let browser = jar.one(SIGN_IN_COOKIE).ok().filter(|text| is_token(text)).ok_or_else(anew)?.to_owned();
     if !is_token(&query.state) {

@@ -11,8 +11,12 @@ use axum::{
 
 use super::deletion;
 use crate::{
-    people::links as people,
-    store::sessions::{self, KnownUser},
+    people::links::{self as people, Dead},
+    store::{
+        Tx,
+        links::SignedLink,
+        sessions::{self, KnownUser},
+    },
     web::{
         WebState,
         access::StrangersForm,
@@ -37,14 +41,19 @@ struct LinkPage {
     token: String,
 }
 
+/// Finds a link. Tokens that nobody knows are limited all together; whoever has a right one is not kept out by those who guess.
+async fn find(state: &WebState, tx: &mut Tx, token: &str) -> Result<SignedLink, Failure> {
+    let now = state.app.clock.now();
+    match people::find(tx, token, now).await {
+        Err(Dead::Ended) if !state.desk.limits.take(Limit::Links, "", now) => Err(Failure::too_many()),
+        found => found.map_err(link_failure),
+    }
+}
+
 /// What a link would do, and the button that does it. Changes nothing.
 pub(super) async fn look(State(state): State<WebState>, Path(token): Path<String>) -> Result<Response, Failure> {
-    let now = state.app.clock.now();
-    if !state.desk.limits.take(Limit::Links, "", now) {
-        return Err(Failure::too_many());
-    }
     let mut tx = state.app.store.read().await?;
-    let link = people::find(&mut tx, &token, now).await.map_err(link_failure)?;
+    let link = find(&state, &mut tx, &token).await?;
     if link.purpose == people::DELETION {
         return deletion::look(&state, &mut tx, &link, &token).await;
     }
@@ -63,9 +72,8 @@ pub(super) async fn redeem(
     form: StrangersForm,
 ) -> Result<Response, Failure> {
     let now = state.app.clock.now();
-    if !state.desk.limits.take(Limit::Links, "", now) {
-        return Err(Failure::too_many());
-    }
+    // Read first: whoever guesses takes no turn among those who write.
+    find(&state, &mut state.app.store.read().await?, form.0.get("token")).await?;
     let jar = Jar::read(&headers);
     let forwarded = jar.cloudstack(&state.app.config.web.trusted_affinity_cookies);
     let tied_to = jar.tied_to(&forwarded);

@@ -237,6 +237,8 @@ async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
             // A step that is due and only rehearsed is no threat.
             decision.dry_run == 0 || (decision.outcome == "keep" && !decision.reason.ends_with("-is-due"))
         })
+        // What it says of an account within its limit are figures of then, and those of now stand above.
+        .filter(|decision| !matches!(decision.reason.as_str(), "within-limit" | "threshold"))
         .map(|decision| decision.sentence)
         .filter(|sentence| !sentence.is_empty())
         .unwrap_or_else(|| if account.state == "enabled" { words::ALL_WELL.to_owned() } else { String::new() }))

@@ -13,6 +13,8 @@ words! {
     LAST = "Last here";
     ACCOUNT = "Account";
     ACCOUNT_HINT = "ROOT/acme/alice";
+    USER = "CloudStack user that the person is; may stay empty";
+    USER_HINT = "user, if known";
     ROLE = "Role";
     MAP = "Map";
     REFUSE = "Refuse";
@@ -47,6 +49,11 @@ words! {
     DONE_ANSWERED = "Answered.";
     DONE_REVOKED = "Taken back.";
     GONE_ALREADY = "It was answered already.";
+}
+
+/// A user was named whom the account does not have.
+pub(in crate::web) fn no_such_user(account: &str) -> String {
+    format!("{account} has no user of this name.")
 }
 
 /// Why a person waits.
