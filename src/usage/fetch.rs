@@ -23,6 +23,9 @@ use crate::{
 
 /// How often a span is fetched again because its count changed while it was fetched.
 const SPAN_TRIES: u32 = 4;
+/// Where windows may cross the edges of a span, so many of the usage job's ranges before and behind it are asked for too.
+const RANGES_BEFORE: i64 = 2;
+const RANGES_BEHIND: i64 = 3;
 /// Spans counted ahead of the download.
 const COUNTED_AHEAD: usize = 2;
 
@@ -64,19 +67,6 @@ pub(super) struct Target<'a> {
     pub run: RunId,
     /// The cursor moves to the end of each span.
     pub advance: bool,
-}
-
-impl Piece {
-    /// Whether a row is of the span or near enough to help judge what is: no further away than it is long itself. The rest came
-    /// only because the span was asked for wider. What can not be read is kept, for whoever puts it aside.
-    fn wants(&self, row: &UsageRow) -> bool {
-        if self.asked == self.span {
-            return true;
-        }
-        let Some(window) = row.period() else { return true };
-        let length = Duration::from_secs(u64::try_from(window.seconds()).unwrap_or(0));
-        window.start() < self.span.end().plus(length) && window.end() > self.span.start().minus(length)
-    }
 }
 
 impl Target<'_> {
@@ -201,9 +191,7 @@ impl Source {
     fn take(span: &mut Arriving, page: cloudstack::Page<UsageRow>) {
         span.steady &= page.count.unwrap_or(0) == span.piece.count;
         span.rows += page.rows() as u64;
-        let mut rows = page.items;
-        rows.retain(|row| span.piece.wants(row));
-        span.reader.push(Downloaded { rows, unreadable: page.unreadable as u64 });
+        span.reader.push(Downloaded { rows: page.items, unreadable: page.unreadable as u64 });
     }
 
     /// A span with all its pages; fetched again where the count moved meanwhile.
@@ -232,18 +220,18 @@ impl Source {
 }
 
 impl Window {
-    /// How far windows may cross the edges of spans: so much wider a span is asked for, and filtered (design 7.4).
-    fn margin(&self) -> Duration {
-        if self.aligned {
-            return Duration::ZERO;
-        }
-        Duration::from_secs(u64::try_from(self.range_minutes).unwrap_or(0).saturating_mul(60))
-    }
-
+    /// What is asked for to judge a span: wider where windows may cross its edges (design 7.4). A record that begins in the span
+    /// ends within a range behind it; what overlaps it, within two; and what overlaps that, which decides whether it counts, within
+    /// three. So each of two neighbouring spans sees all that the other one judges by. CloudStack lists what lies wholly inside
+    /// (facts 3.1).
     fn asked(&self, span: Period) -> Period {
-        let margin = self.margin();
-        let end = span.end().plus(margin).min(self.closed_until).max(span.end());
-        Period::new(span.start().minus(margin), end).unwrap_or(span)
+        if self.aligned {
+            return span;
+        }
+        let ranges =
+            |count: i64| Duration::from_secs(u64::try_from(self.range_minutes.saturating_mul(60 * count)).unwrap_or(0));
+        let end = span.end().plus(ranges(RANGES_BEHIND)).min(self.closed_until).max(span.end());
+        Period::new(span.start().minus(ranges(RANGES_BEFORE)), end).unwrap_or(span)
     }
 
     /// Two halves, neither shorter than a window: on a window's edge where edges are known, anywhere else where they are not.
@@ -334,7 +322,7 @@ mod tests {
     #[test]
     fn a_span_is_halved_anywhere_where_edges_are_not_known_but_not_below_a_window() {
         let odd = window(35, false);
-        assert_eq!(odd.asked(span(100, 200)), span(65, 235));
+        assert_eq!(odd.asked(span(100, 200)), span(30, 305));
         assert_eq!(odd.halves(span(0, 142)), Some((span(0, 71), span(71, 142))));
         assert_eq!(odd.halves(span(0, 69)), None);
         let mut todo = vec![span(0, 1_440)];
@@ -347,25 +335,5 @@ mod tests {
         }
         assert!(pieces.windows(2).all(|pair| pair[0].end() == pair[1].start()), "nothing lies between pieces");
         assert!(pieces.iter().all(|piece| piece.seconds() >= 35 * 60 && piece.seconds() < 70 * 60));
-    }
-
-    #[test]
-    fn rows_that_came_only_for_the_margin_are_dropped() {
-        let unknown = window(1_440, false);
-        let piece = Piece { span: span(1_440, 2_880), asked: unknown.asked(span(1_440, 2_880)), count: 0 };
-        let row = |from: i64, until: i64| UsageRow {
-            start_date: Some(minute(from).to_cloudstack()),
-            end_date: Some(minute(until).minus(Duration::from_secs(1)).to_cloudstack()),
-            ..UsageRow::default()
-        };
-        for (from, until) in
-            [(1_440, 1_500), (1_400, 1_460), (1_380, 1_440), (2_820, 2_880), (2_880, 2_940), (500, 1_940)]
-        {
-            assert!(piece.wants(&row(from, until)), "{from}");
-        }
-        for (from, until) in [(1_320, 1_380), (2_940, 3_000), (0, 60)] {
-            assert!(!piece.wants(&row(from, until)), "{from}");
-        }
-        assert!(piece.wants(&UsageRow::default()), "what can not be read is put aside by others");
     }
 }
