@@ -199,39 +199,51 @@ async fn a_late_event_in_the_last_window_of_a_day_charges_nothing_twice() {
     .await;
 }
 
+/// Hours and minutes behind the midnight of 1 November 2026, UTC.
+fn minute(hours: i64, minutes: u64) -> Timestamp {
+    hour(hours).plus(Duration::from_mins(minutes))
+}
+
+/// A cloud like that of [`with_bob`], whose usage job reports windows of half a day that end when it runs.
+async fn with_half_days(database: Database) -> Cloud {
+    let cloud = with_bob(database).await;
+    cloud.standin.with(|world| world.set_configuration("usage.stats.job.aggregation.range", "720"));
+    cloud
+}
+
+/// The usage job runs at this instant.
+fn job_at(cloud: &Cloud, now: Timestamp) {
+    cloud.clock.set(now);
+    cloud.standin.with(|world| world.run_usage_job(now));
+}
+
+/// alice comes to the cloud, with a machine.
+fn alice_comes(cloud: &Cloud, at: Timestamp) {
+    cloud.standin.with(|world| {
+        let alice = tenant(world, "alice");
+        let offering = world.find_offering("Small Instance").unwrap();
+        world.deploy_vm(alice, "alice-vm", offering, at);
+    });
+}
+
 /// Windows of half a day end when the job runs, so what is reported again lies across midnights: a window that begins on one day
 /// replaces records of the next, though on the next the counts agree.
 #[tokio::test]
 async fn a_window_that_comes_again_across_midnight_replaces_what_it_covers_on_the_next_day() {
     on_each_database(|database| async {
-        let cloud = Cloud::start(database, NOVEMBER, |world| {
-            world.set_configuration("usage.stats.job.aggregation.range", "720");
-            let bob = tenant(world, "bob");
-            let offering = world.find_offering("Small Instance").unwrap();
-            let now = world.now();
-            world.deploy_vm(bob, "bob-vm", offering, now);
-        })
-        .await;
-        let at = |hours: i64, minutes: i64| hour(hours).plus(Duration::from_secs(u64::try_from(minutes * 60).unwrap()));
-        let job = |now: Timestamp| {
-            cloud.clock.set(now);
-            cloud.standin.with(|world| world.run_usage_job(now));
-        };
-        job(at(16, 19));
+        let cloud = with_half_days(database).await;
+        let job = |at| job_at(&cloud, at);
+        job(minute(16, 19));
         sync(&cloud, false).await;
-        job(at(27, 3));
+        job(minute(27, 3));
         // alice comes on the second day, and is charged for her first hours.
-        cloud.standin.with(|world| {
-            let alice = tenant(world, "alice");
-            let offering = world.find_offering("Small Instance").unwrap();
-            world.deploy_vm(alice, "alice-vm", offering, at(27, 3));
-        });
-        job(at(32, 28));
+        alice_comes(&cloud, minute(27, 3));
+        job(minute(32, 28));
         sync(&cloud, false).await;
         rate(&cloud).await;
         // An event of the first day comes: everything since is reported again, in windows that count back from now.
-        cloud.standin.with(|world| world.late_event(at(9, 53)));
-        job(at(45, 22));
+        cloud.standin.with(|world| world.late_event(minute(9, 53)));
+        job(minute(45, 22));
         sync(&cloud, false).await;
         rate(&cloud).await;
         let hours: i64 =
@@ -247,35 +259,20 @@ async fn a_window_that_comes_again_across_midnight_replaces_what_it_covers_on_th
 #[tokio::test]
 async fn a_window_that_comes_again_across_midnight_and_ends_inside_a_record_waits_on_both_days() {
     on_each_database(|database| async {
-        let cloud = Cloud::start(database, NOVEMBER, |world| {
-            world.set_configuration("usage.stats.job.aggregation.range", "720");
-            let bob = tenant(world, "bob");
-            let offering = world.find_offering("Small Instance").unwrap();
-            let now = world.now();
-            world.deploy_vm(bob, "bob-vm", offering, now);
-        })
-        .await;
-        let at = |hours: i64, minutes: i64| hour(hours).plus(Duration::from_secs(u64::try_from(minutes * 60).unwrap()));
-        let job = |now: Timestamp| {
-            cloud.clock.set(now);
-            cloud.standin.with(|world| world.run_usage_job(now));
-        };
-        job(at(19, 30));
+        let cloud = with_half_days(database).await;
+        let job = |at| job_at(&cloud, at);
+        job(minute(19, 30));
         sync(&cloud, false).await;
-        job(at(25, 46));
-        cloud.standin.with(|world| {
-            let alice = tenant(world, "alice");
-            let offering = world.find_offering("Small Instance").unwrap();
-            world.deploy_vm(alice, "alice-vm", offering, at(25, 46));
-        });
+        job(minute(25, 46));
+        alice_comes(&cloud, minute(25, 46));
         for (hours, minutes) in [(34, 4), (34, 44), (45, 31)] {
-            job(at(hours, minutes));
+            job(minute(hours, minutes));
         }
         sync(&cloud, false).await;
         rate(&cloud).await;
         // What comes again begins before midnight and ends at 34:18, between 34:04 and 34:44.
-        cloud.standin.with(|world| world.late_event(at(7, 0)));
-        job(at(46, 18));
+        cloud.standin.with(|world| world.late_event(minute(7, 0)));
+        job(minute(46, 18));
         sync(&cloud, false).await;
         rate(&cloud).await;
         let records = current(&cloud, "alice").await;
