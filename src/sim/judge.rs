@@ -77,8 +77,8 @@ impl Life {
                     let fuse = self.cloud.standin.with(|world| self.lot.fuse(setup::counted_accounts(world)));
                     // What an approved plan began is ended later, if need be.
                     let begun = self.begun(&tenant, &taken).await?.map_or(taken.sent, |begun| begun.min(taken.sent));
-                    let let_through = |at: Timestamp| self.let_through.iter().any(|span| span.0 <= at && at <= span.1);
-                    let fuse = if let_through(taken.sent) || let_through(begun) { u64::MAX } else { fuse };
+                    let is_let_through = self.let_through.iter().any(|plan| plan.covers(taken.sent, begun));
+                    let fuse = if is_let_through { u64::MAX } else { fuse };
                     let found = self.watch.taken(tenant.id, &taken, &truth, fuse);
                     for violation in found {
                         if !self.violations.contains(&violation) {

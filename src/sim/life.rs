@@ -61,6 +61,24 @@ struct Process {
     wire: Arc<Wire>,
 }
 
+/// When an administrator approved a plan of the fuse.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LetThrough {
+    /// By the cloud's clock.
+    since: Timestamp,
+    /// By bursar's, which stamps what it begins.
+    since_by_bursar: Timestamp,
+}
+
+impl LetThrough {
+    /// Whether the plan stands behind a call that was sent then, by the cloud's clock, under an intent that was begun then, by
+    /// bursar's: what it began is ended later, if need be.
+    pub(super) fn covers(self, sent: Timestamp, begun: Timestamp) -> bool {
+        let lasts = |since: Timestamp, at: Timestamp| since <= at && at <= since.plus(PLANS_LAST);
+        lasts(self.since, sent) || lasts(self.since, begun) || lasts(self.since_by_bursar, begun)
+    }
+}
+
 /// One life.
 pub(super) struct Life {
     pub(super) seed: u64,
@@ -76,8 +94,8 @@ pub(super) struct Life {
     pub(super) paused: bool,
     /// The fuse held back the last run: an administrator may let the next one through.
     pub(super) fuse_held: bool,
-    /// From when until when runs may begin what is beyond the fuse, since an administrator approved it.
-    pub(super) let_through: Vec<(Timestamp, Timestamp)>,
+    /// What an administrator approved: runs may begin what is beyond the fuse for a while.
+    pub(super) let_through: Vec<LetThrough>,
     pub(super) lingering: BTreeMap<String, u32>,
     pub(super) tick: u64,
     pub(super) violations: Vec<Violation>,
@@ -223,7 +241,7 @@ impl Life {
             // One that ran out meanwhile is refused, and made anew by the next run.
             if plans::approve(&mut tx, plan.id, &Approver::by_name("simulation"), false, now).await.is_ok() {
                 let since = self.cloud.time.now();
-                self.let_through.push((since, since.plus(PLANS_LAST)));
+                self.let_through.push(LetThrough { since, since_by_bursar: now });
                 self.cloud.tell(format!("plan {} is approved", plan.id));
             }
         }
