@@ -1,14 +1,18 @@
 //! The words of the command line.
 
+mod accounts;
 mod enforce;
 mod keys;
 mod ledger;
 mod mail;
 mod policy;
+mod prices;
+mod review;
 mod users;
 
 use std::path::PathBuf;
 
+pub use self::accounts::AccountCommand;
 pub use self::enforce::{DeletionCommand, EnforceArgs, EnforceCommand, HoldCommand, LeaveArgs};
 pub use self::keys::{KeyCommand, SelfServiceCommand};
 pub use self::ledger::{
@@ -17,6 +21,8 @@ pub use self::ledger::{
 };
 pub use self::mail::MailCommand;
 pub use self::policy::{LeaveAloneArgs, PolicyCommand};
+pub use self::prices::{PriceCommand, QuoteArgs};
+pub use self::review::{ChooseArgs, FilterArgs, ReviewCommand, RuleCommand};
 pub use self::users::{EmailRuleCommand, LinkCommand, MoreTimeCommand, UserCommand, UserMapArgs};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
@@ -276,91 +282,6 @@ pub struct ExplainArgs {
     pub usage_type: Option<String>,
 }
 
-/// `price …`
-#[derive(Debug, Subcommand)]
-pub enum PriceCommand {
-    /// Write a price book with every usage type and offering seen, and blank prices.
-    Init {
-        /// The new file.
-        file: PathBuf,
-    },
-    /// Tell everything that is wrong with a price book, and what it leaves without a price.
-    Check {
-        /// The file; without it, the configured one.
-        file: Option<PathBuf>,
-    },
-    /// Show tariffs, discounts and tax rates.
-    Show {
-        /// The file; without it, the configured one.
-        file: Option<PathBuf>,
-    },
-    /// Tell what the price book says differently from the one last used, or from another file.
-    Diff {
-        /// The old file; without it, the book that was last used for rating.
-        old: Option<PathBuf>,
-        /// The new file; without it, the configured one.
-        new: Option<PathBuf>,
-    },
-    /// Price a machine, or anything else, for a month: as the bill would.
-    Quote(Box<QuoteArgs>),
-}
-
-/// `price quote`
-#[derive(Debug, Args)]
-pub struct QuoteArgs {
-    /// The month (YYYY-MM); without it, the present one.
-    #[arg(long, value_name = "MONTH")]
-    pub month: Option<String>,
-    /// The tariffs, discounts and tax of this account: its name, full name or CloudStack id.
-    #[arg(long, value_name = "ACCOUNT")]
-    pub account: Option<String>,
-    /// A machine with this service offering's id; with --type, the offering of that thing.
-    #[arg(long, value_name = "ID")]
-    pub offering: Option<String>,
-    /// Hours that the machine runs in the month; without it, all of them. It exists all month.
-    #[arg(long, value_name = "HOURS")]
-    pub hours: Option<String>,
-    /// A volume of so many GiB.
-    #[arg(long, value_name = "GIB")]
-    pub disk_gib: Option<u32>,
-    /// The volume's disk offering's id.
-    #[arg(long, value_name = "ID", requires = "disk_gib")]
-    pub disk_offering: Option<String>,
-    /// Public IP addresses.
-    #[arg(long, value_name = "COUNT")]
-    pub ip: Option<u32>,
-    /// Another usage type, by its name in the price book.
-    #[arg(long = "type", value_name = "TYPE", requires = "amount")]
-    pub usage_type: Option<String>,
-    /// How much of it: things that exist all month, GB (10^9 bytes) moved, millions of operations, or GiB held.
-    #[arg(long, value_name = "NUMBER", requires = "usage_type")]
-    pub amount: Option<String>,
-    /// The size of each thing of --type in GiB.
-    #[arg(long, value_name = "GIB", requires = "usage_type")]
-    pub size_gib: Option<u32>,
-    /// The zone's id.
-    #[arg(long, value_name = "ID")]
-    pub zone: Option<String>,
-    /// The template's id.
-    #[arg(long, value_name = "ID")]
-    pub template: Option<String>,
-    /// The OS type's id.
-    #[arg(long, value_name = "ID")]
-    pub os: Option<String>,
-    /// The machine's CPUs.
-    #[arg(long, value_name = "COUNT")]
-    pub cpu: Option<u32>,
-    /// The machine's memory in MiB.
-    #[arg(long, value_name = "MIB")]
-    pub memory: Option<u32>,
-    /// A resource tag; may be given several times.
-    #[arg(long = "tag", value_name = "KEY=VALUE")]
-    pub tags: Vec<String>,
-    /// The price book; without it, the configured one.
-    #[arg(long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
-}
-
 /// `import …`
 #[derive(Debug, Subcommand)]
 pub enum ImportCommand {
@@ -374,49 +295,6 @@ pub enum ImportCommand {
         /// Instead: this month (YYYY-MM) there and here side by side, and why they differ.
         #[arg(long, value_name = "MONTH", conflicts_with_all = ["file", "write"])]
         compare: Option<String>,
-    },
-}
-
-/// `account …`
-#[derive(Debug, Subcommand)]
-pub enum AccountCommand {
-    /// Every account with its figures.
-    List,
-    /// One account: figures, decision, holds, notices, transfers.
-    Show {
-        /// Its name, full name (ROOT/acme/carol) or CloudStack id.
-        account: String,
-    },
-    /// Set credit limits: of one account, or of many by a CSV file with the columns account,limit.
-    Limit {
-        /// Its name, full name or CloudStack id.
-        #[arg(required_unless_present = "csv", requires = "amount")]
-        account: Option<String>,
-        /// The limit, such as 100.00; 0 is prepaid; "none" takes the account out of management.
-        #[arg(allow_negative_numbers = true)]
-        amount: Option<String>,
-        /// Why, for the audit trail.
-        #[arg(long, default_value = "set at the command line")]
-        reason: String,
-        /// A CSV file with the columns account,limit.
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["account", "amount"])]
-        csv: Option<PathBuf>,
-        /// Say what would change, and change nothing.
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Leave an account alone until a date: no restriction, lock or stop. What gives back never waits.
-    LeaveAlone(LeaveAloneArgs),
-    /// Bring in what a payer had or owed before bursar; once.
-    Opening {
-        /// Its name, full name or CloudStack id.
-        account: String,
-        /// Positive is credit, negative is debt.
-        #[arg(allow_negative_numbers = true)]
-        amount: String,
-        /// Why.
-        #[arg(long, default_value = "opening balance")]
-        reason: String,
     },
 }
 
@@ -437,118 +315,6 @@ pub enum TokenCommand {
     Revoke {
         /// Its name.
         name: String,
-    },
-}
-
-/// `review …`
-#[derive(Debug, Subcommand)]
-pub enum ReviewCommand {
-    /// Items that wait: one for each reason of each run of the sync.
-    List {
-        /// Settled ones too.
-        #[arg(long)]
-        all: bool,
-        /// Only this kind, such as overlap or part.
-        #[arg(long)]
-        kind: Option<String>,
-    },
-    /// The rows of an item: what CloudStack said, what is charged, what releasing a part window would add.
-    Show {
-        /// The item's number.
-        item: i64,
-    },
-    /// Charge what waits: as reported, part windows with their estimate.
-    Release(ChooseArgs),
-    /// Never charge what waits.
-    Reject(ChooseArgs),
-    /// Say what a row comes to.
-    Correct {
-        /// The row, as `review show` names it.
-        row: String,
-        /// In hours, bytes or operations.
-        #[arg(long, allow_negative_numbers = true)]
-        quantity: String,
-        /// The usage type, where the row does not say a known one.
-        #[arg(long = "type", value_name = "TYPE")]
-        usage_type: Option<String>,
-        /// Who pays, where the row names nobody who is known.
-        #[arg(long)]
-        account: Option<String>,
-        /// Why, for the audit trail.
-        #[arg(long)]
-        reason: String,
-    },
-    /// Rules that decide about rows as they come in.
-    Rule {
-        #[command(subcommand)]
-        /// What to do.
-        command: RuleCommand,
-    },
-}
-
-/// Which rows are meant, as a group.
-#[derive(Debug, Args)]
-pub struct FilterArgs {
-    /// Only this kind, such as overlap or part.
-    #[arg(long)]
-    pub kind: Option<String>,
-    /// Only this account.
-    #[arg(long)]
-    pub account: Option<String>,
-    /// Only this usage type, such as running-vm.
-    #[arg(long = "type", value_name = "TYPE")]
-    pub usage_type: Option<String>,
-    /// Only windows that start on this day of UTC (YYYY-MM-DD).
-    #[arg(long, value_name = "DATE")]
-    pub day: Option<String>,
-}
-
-/// Arguments of `review release` and `review reject`.
-#[derive(Debug, Args)]
-pub struct ChooseArgs {
-    /// The item's number; without it, everything that waits and fits the group.
-    pub item: Option<i64>,
-    /// A row, as `review show` names it, whatever was decided about it before; may be given more than once.
-    #[arg(long, value_name = "ROW", conflicts_with_all = ["item", "kind", "account", "usage_type", "day"])]
-    pub row: Vec<String>,
-    #[command(flatten)]
-    /// The group.
-    pub filter: FilterArgs,
-    /// Why, for the audit trail.
-    #[arg(long)]
-    pub reason: String,
-}
-
-/// `review rule …`
-#[derive(Debug, Subcommand)]
-pub enum RuleCommand {
-    /// Add a rule for rows that come from now on.
-    Add {
-        /// What it decides.
-        #[arg(value_parser = ["release", "reject"])]
-        verdict: String,
-        /// The kind of rows.
-        #[arg(long)]
-        kind: String,
-        /// Only this account.
-        #[arg(long)]
-        account: Option<String>,
-        /// Only this usage type.
-        #[arg(long = "type", value_name = "TYPE")]
-        usage_type: Option<String>,
-        /// Why, for the audit trail.
-        #[arg(long)]
-        reason: String,
-    },
-    /// Rules in force.
-    List,
-    /// Take a rule out of force; what it decided stays decided.
-    Remove {
-        /// The rule's number.
-        id: i64,
-        /// Why, for the audit trail.
-        #[arg(long, default_value = "no longer wanted")]
-        reason: String,
     },
 }
 
