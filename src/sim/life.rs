@@ -385,14 +385,16 @@ impl Life {
         let mut weather = Weather { reads, writes, takes_time: job == Job::Enforce, ..Weather::default() };
         let mut points = CrashPoints::default();
         if !quiet {
-            match dice.below(12) {
-                0 => points = CrashPoints::before_commit(dice.between(1, 30)),
-                1 => points = CrashPoints::after_commit(dice.between(1, 30)),
-                2 => weather.dies_at = Some((dice.between(1, 25), dice.chance(500))),
+            // A run of enforcement that does much has some hundreds of commits and calls, and most have a dozen.
+            let up_to = |powers| dice.between(1, 1 << dice.between(1, powers));
+            match dice.below(if job == Job::Enforce { 8 } else { 12 }) {
+                0 => points = CrashPoints::before_commit(up_to(9)),
+                1 => points = CrashPoints::after_commit(up_to(9)),
+                2 => weather.dies_at = Some((up_to(7), dice.chance(500))),
                 _ => {}
             }
             if job == Job::Enforce && self.lot.two && dice.chance(300) {
-                weather.freezes_at = Some((dice.between(1, 4), dice.chance(500)));
+                weather.freezes_at = Some((up_to(5), dice.chance(500)));
             }
         }
         (weather, points)
