@@ -83,12 +83,13 @@ impl OwnUser {
     }
 
     /// Whether it was this user who acted. None: the event does not tell, and its siblings do. `Scheduled` rows name the
-    /// account that was acted upon, those of the later states the account of who acted (recorded 204).
+    /// account that was acted upon, those of the later states the account of who acted (recorded 204); but the `Completed` row of
+    /// what was done to a project names the project, no account, and the project's domain (`ActionEventUtils.getOwnerAccountId`).
     pub fn acted(&self, event: &Event) -> Option<bool> {
         if event.username.as_deref() != Some(self.username.as_str()) {
             return Some(false);
         }
-        if event.state.as_deref() == Some("Scheduled") {
+        if event.state.as_deref() == Some("Scheduled") || event.account.is_none() {
             return None;
         }
         let same = |own: Option<&str>, theirs: Option<&str>| own.is_none() || theirs.is_none() || own == theirs;

@@ -111,7 +111,7 @@ pub(super) fn suspend(call: &mut Call<'_>) -> Result<Value> {
     }
     let machines = call.world.running_machines(account);
     let about = call.world.about_project("PROJECT.SUSPEND", project);
-    call.world.completed_event(&about, call.caller.user, "Successfully completed suspending project.");
+    call.world.project_events(&about, call.caller.user, ("Suspending project", "Suspending project."));
     let class = "org.apache.cloudstack.api.command.user.project.SuspendProjectCmd";
     let work = Ok(Work::SuspendProject { project, machines });
     let job = call.world.begin_job(custom, call.caller.user, class, None, work);
@@ -126,7 +126,7 @@ pub(super) fn activate(call: &mut Call<'_>) -> Result<Value> {
         row.needs_cleanup = false;
     }
     let about = call.world.about_project("PROJECT.ACTIVATE", project);
-    call.world.completed_event(&about, call.caller.user, "Successfully completed activating project.");
+    call.world.project_events(&about, call.caller.user, ("Activating project", "Activating project."));
     let class = "org.apache.cloudstack.api.command.user.project.ActivateProjectCmd";
     let job = call.world.begin_job(custom, call.caller.user, class, None, Ok(Work::ShowProject(project)));
     Ok(json!({"jobid": job}))

@@ -470,7 +470,7 @@ impl World {
             self.stop_vm(machine, now);
         }
         let about = self.about_project("PROJECT.SUSPEND", project);
-        self.completed_event(&about, self.admin, "Successfully completed suspending project.");
+        self.project_events(&about, self.admin, ("Suspending project", "Suspending project."));
     }
 
     /// How many questions about a job are answered with "still running" from now on.

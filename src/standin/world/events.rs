@@ -41,6 +41,18 @@ impl World {
         id
     }
 
+    /// The three rows of a job on a project: scheduled for its owner, started by the caller, and completed for the project itself.
+    pub(crate) fn project_events(&mut self, about: &About, user: CloudId, (scheduled, started): (&str, &str)) {
+        let project = about.resource;
+        let caller = self.users.get(user).map_or(project, |user| user.account);
+        let owner = self.projects.get(project).map_or(caller, |project| project.owner);
+        let parent = self.event(about, user, owner, ("Scheduled", format!("{scheduled}: {}", about.name)), None);
+        self.event(about, user, caller, ("Started", started.to_owned()), Some(parent));
+        let itself = self.owner_account(project);
+        let done = format!("Successfully completed {}", lower_first(started));
+        self.event(about, user, itself, ("Completed", done), Some(parent));
+    }
+
     /// The three rows of a job: scheduled for the owner of the entity, started and completed by the caller.
     pub(crate) fn job_events(
         &mut self,
@@ -54,9 +66,7 @@ impl World {
         let parent = self.event(about, user, owner, ("Scheduled", scheduled.to_owned()), None);
         if let Some(text) = started {
             self.event(about, user, caller, ("Started", text.to_owned()), Some(parent));
-            let mut letters = text.chars();
-            let first = letters.next().map(|letter| letter.to_ascii_lowercase()).unwrap_or_default();
-            let done = format!("Successfully completed {first}{}", letters.as_str());
+            let done = format!("Successfully completed {}", lower_first(text));
             self.event(about, user, caller, ("Completed", done), Some(parent));
         }
     }
@@ -102,4 +112,10 @@ impl World {
         let name = self.vms.get(vm).map(|vm| vm.name.clone()).unwrap_or_default();
         About { kind, resource_type: "VirtualMachine", resource: vm, name }
     }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase()).unwrap_or_default();
+    format!("{first}{}", letters.as_str())
 }
