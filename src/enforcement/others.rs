@@ -47,10 +47,30 @@ struct Event {
 }
 
 /// Notes that an administrator wants an account locked too, whatever was paid.
-pub async fn place_hold(tx: &mut Tx, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+async fn place_hold(tx: &mut Tx, account: AccountId, by: String, now: Timestamp) -> Result<(), StoreError> {
     let reason = "an administrator locked or disabled it in CloudStack";
-    rows::place_hold(tx, account, "admin", "lock", reason, None, OUTSIDE, now).await?;
+    if rows::place_hold(tx, account, "admin", "lock", reason, None, OUTSIDE, now).await? {
+        audit(tx, account, (by, "hold.place"), reason, now).await?;
+    }
     Ok(())
+}
+
+async fn audit(
+    tx: &mut Tx,
+    account: AccountId,
+    (actor, action): (String, &str),
+    answer: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let line = runs::AuditLine {
+        at_ms: now.as_ms(),
+        actor,
+        action: action.to_owned(),
+        subject: cloud::get_account(tx, account).await?.full_name(),
+        answer: Some(answer.to_owned()),
+        ..runs::AuditLine::default()
+    };
+    runs::write_audit(tx, &line).await
 }
 
 impl Actor<'_> {
@@ -95,18 +115,26 @@ impl Actor<'_> {
         Ok(Some(theirs.is_some_and(|theirs| ours.is_some_and(|ours| ours < theirs))))
     }
 
-    /// The instant of the intent under which bursar locked the account: the newest that was done.
+    /// The instant of the intent under which bursar locked the account: the newest that was done. Where a person handed the lock
+    /// to bursar, what was before counts no more, and neither does a lock of bursar's of an earlier time.
     pub(super) fn locked_under(hold: &HoldRow, intents: &[IntentRow]) -> Timestamp {
-        let newest = intents.iter().find(|intent| intent.action == "lock" && intent.state == "done");
+        let is_handed_over = hold.intent_id.is_none();
+        let of_it = |intent: &&IntentRow| !is_handed_over || intent.created_ms >= hold.placed_ms;
+        let mut locks = intents.iter().filter(|intent| intent.action == "lock" && intent.state == "done");
         // From the call on, not from the hold: a hold comes late where a later run had to find out that the lock was done.
-        Timestamp::from_ms(newest.map_or(hold.placed_ms, |intent| intent.created_ms))
+        match locks.find(of_it) {
+            Some(intent) => Timestamp::from_ms(intent.created_ms),
+            // The lock by hand came before the hold, be it by seconds.
+            None if is_handed_over => Timestamp::from_ms(hold.placed_ms).plus(EVENT_TOLERANCE),
+            None => Timestamp::from_ms(hold.placed_ms),
+        }
     }
 
     /// Notes that somebody else wants the account suspended.
     pub(super) async fn note_hold_of_others(&self, account: AccountId) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
-        place_hold(&mut tx, account, now).await?;
+        place_hold(&mut tx, account, format!("run {}", self.run), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -140,7 +168,7 @@ impl Actor<'_> {
         let mut tx = self.enforcer.store.begin().await?;
         for (cloud_id, hold) in &ours {
             if by_others(&suspensions, cloud_id, own, Timestamp::from_ms(hold.placed_ms)) {
-                place_hold(&mut tx, hold.account_id, now).await?;
+                place_hold(&mut tx, hold.account_id, format!("run {}", self.run), now).await?;
             }
         }
         // Events go by CloudStack's clock: where ours is ahead of it, the next look would begin behind what comes until then.
@@ -200,8 +228,12 @@ impl Actor<'_> {
         for account in held {
             let read = self.read_back(&account).await?;
             if read.is_some_and(|read| read.state == AccountState::Enabled) {
+                let now = self.enforcer.clock.now();
                 let mut tx = self.enforcer.store.begin().await?;
-                rows::lift_hold(&mut tx, account.id, "admin", "bursar", self.enforcer.clock.now()).await?;
+                if rows::lift_hold(&mut tx, account.id, "admin", "bursar", now).await? {
+                    let by = format!("run {}", self.run);
+                    audit(&mut tx, account.id, (by, "hold.lift"), "somebody enabled it in CloudStack", now).await?;
+                }
                 tx.commit().await?;
             }
         }

@@ -120,3 +120,45 @@ async fn a_user_of_the_same_name_in_another_domain_is_not_bursar() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_lock_by_hand_that_was_handed_over_opens_though_bursar_had_locked_the_account_before() {
+    on_each_database(|database| async {
+        let cloud = locked(database).await;
+        cloud.pay("bob", "500").await;
+        assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
+        day(&cloud).await;
+        let bob = id_of(&cloud, "bob").await;
+        cloud.standin.with(|world| world.lock_by_admin(bob));
+        cloud.pass(HOUR);
+        cloud.round().await;
+        // As `bursar hold adopt bob --as billing` does it.
+        let account = cloud.account("bob").await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let why = "adopted as billing: it was locked when it was met";
+        rows::place_hold(&mut tx, account.id, "billing", "lock", why, None, "alice", cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let report = cloud.enforce().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_others_did_is_in_the_audit_trail() {
+    on_each_database(|database| async {
+        let cloud = locked(database).await;
+        let bob = id_of(&cloud, "bob").await;
+        cloud.pass(HOUR);
+        cloud.catch_up().await;
+        cloud.standin.with(|world| world.lock_by_admin(bob));
+        cloud.pass(HOUR);
+        cloud.round().await;
+        assert_eq!(audit(&cloud, "hold.place").await.len(), 1);
+        cloud.standin.with(|world| world.enable_by_admin(bob));
+        cloud.pass(HOUR);
+        cloud.round().await;
+        assert_eq!(audit(&cloud, "hold.lift").await.len(), 1);
+    })
+    .await;
+}
