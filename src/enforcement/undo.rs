@@ -3,7 +3,10 @@
 //! Promises: nothing of another owner's hold is lifted; what can not be given back is named with the reason; it works while
 //! enforcement is paused, because whoever undoes has paused first.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     act::{Actor, Done, Drive, Intent},
@@ -15,7 +18,7 @@ use super::{
 use crate::{
     ids::{AccountId, RunId},
     store::{
-        StoreError, acting,
+        StoreError, Tx, acting,
         cloud::{self, Account},
         enforcement as rows, operations, policy as policy_rows,
         runs::{self, AuditLine},
@@ -46,23 +49,39 @@ pub struct UndoReport {
 pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) -> Result<UndoReport, Error> {
     let mut tx = enforcer.store.read().await?;
     let known = operations::find_run(&mut tx, of).await?;
-    let touched: BTreeSet<AccountId> = operations::list_intents_of_run(&mut tx, of)
-        .await?
-        .into_iter()
-        .filter(|intent| {
-            (intent.state == "done" || intent.state == "open") && DOWNWARDS.contains(&intent.action.as_str())
-        })
-        .map(|intent| intent.account_id)
-        .collect();
-    tx.commit().await?;
-    if known.is_none_or(|known| known.job != "enforce") {
+    let Some(known) = known.filter(|known| known.job == "enforce") else {
         let text = format!("run {of} is no run of enforcement; `bursar runs enforce` shows them");
         return Err(StoreError::Missing(text).into());
-    }
+    };
+    let touched = taken_by(&mut tx, of, known.ended_ms).await?;
+    tx.commit().await?;
     let mut report = with_lease(enforcer, run, &touched, &format!("{author} (undo of run {of})")).await?;
     report.of_run = Some(of.get());
     audit(enforcer, author, "enforce.undo", &format!("run {of}"), &report).await?;
     Ok(report)
+}
+
+/// The accounts that a run took a step down, what a former run had begun included, and that nothing else was done to since: who was
+/// given back meanwhile and is held again is held for what came later.
+async fn taken_by(tx: &mut Tx, of: RunId, ended_ms: Option<i64>) -> Result<BTreeSet<AccountId>, StoreError> {
+    // Each with when the last of it came about.
+    let mut taken: BTreeMap<AccountId, i64> = BTreeMap::new();
+    for intent in operations::list_intents_of_run(tx, of).await? {
+        if (intent.state == "done" || intent.state == "open") && DOWNWARDS.contains(&intent.action.as_str()) {
+            let until = taken.entry(intent.account_id).or_insert(i64::MIN);
+            *until = (*until).max(intent.finished_ms.unwrap_or(i64::MAX));
+        }
+    }
+    for account in operations::list_taken_by_run(tx, of).await? {
+        let until = taken.entry(account).or_insert(i64::MIN);
+        *until = (*until).max(ended_ms.unwrap_or(i64::MAX));
+    }
+    let holds = rows::list_holds(tx, None).await?;
+    let came_later = |account: AccountId, until: i64| {
+        let held = holds.iter().find(|hold| hold.account_id == account && hold.owner == "billing");
+        held.is_some_and(|hold| hold.placed_ms > until)
+    };
+    Ok(taken.into_iter().filter(|(account, until)| !came_later(*account, *until)).map(|(account, _)| account).collect())
 }
 
 /// Pauses and disarms, then gives back every account that bursar holds, and whatever else it changed and no hold stands for.
@@ -120,7 +139,7 @@ async fn give_back_all(
     let arming = run::arming(&mut tx).await?;
     let plan = plan::plan(&mut tx, enforcer.settings, &[], &arming, now).await?;
     tx.commit().await?;
-    report.recovered.extend(go_on_with_restores(&actor).await?);
+    report.recovered.extend(go_on_with_restores(&actor, accounts).await?);
     for account in accounts {
         let mut tx = enforcer.store.read().await?;
         let account = cloud::get_account(&mut tx, *account).await?;
@@ -128,7 +147,15 @@ async fn give_back_all(
         let name = account.full_name();
         report.recovered.extend(recover::end_what_leads_down(&actor, &account).await?);
         let sentence = "Your account was opened again by an administrator.".to_owned();
-        let done = Box::pin(actor.give_back(&account, "ordered", sentence, who)).await?;
+        let mut done = Box::pin(actor.give_back(&account, "ordered", sentence, who)).await?;
+        if let (Done::No(_), Some(open)) = (&done, actor.open_intent(account.id).await?)
+            && DOWNWARDS.contains(&&*open.action)
+        {
+            done = Done::Started(format!(
+                "a {} is on its way and may still arrive; say it again once it has, a quarter of an hour later at most",
+                open.action
+            ));
+        }
         if !matches!(done, Done::No(_)) {
             leave_alone(enforcer, &plan, &account, who).await?;
         }
@@ -153,13 +180,13 @@ async fn leave_alone(enforcer: &Enforcer<'_>, plan: &Plan, account: &Account, wh
     Ok(())
 }
 
-/// Ways up that a former order or run began: they are driven on, whoever paused.
-async fn go_on_with_restores(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
+/// Ways up of these accounts that a former order or run began: they are driven on, whoever paused.
+async fn go_on_with_restores(actor: &Actor<'_>, accounts: &BTreeSet<AccountId>) -> Result<Vec<String>, Error> {
     let mut tx = actor.enforcer.store.read().await?;
     let open = rows::list_open_intents(&mut tx).await?;
     tx.commit().await?;
     let mut sentences = Vec::new();
-    for row in open.iter().filter(|row| row.action == "restore") {
+    for row in open.iter().filter(|row| row.action == "restore" && accounts.contains(&row.account_id)) {
         let mut tx = actor.enforcer.store.read().await?;
         let account = cloud::get_account(&mut tx, row.account_id).await?;
         tx.commit().await?;

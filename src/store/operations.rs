@@ -435,6 +435,17 @@ pub async fn list_intents_of_run(tx: &mut Tx, run: RunId) -> Result<Vec<IntentSp
     )
 }
 
+/// Accounts that a run took a step down, or set out to with no known end.
+pub async fn list_taken_by_run(tx: &mut Tx, run: RunId) -> Result<Vec<AccountId>, StoreError> {
+    let rows = all!(
+        tx,
+        (AccountId,),
+        "select account_id from fuse_use where run_id = $1 and state <> 'not' order by account_id",
+        run
+    )?;
+    Ok(rows.into_iter().map(|(account,)| account).collect())
+}
+
 /// Accounts of which more is charged than would be right, by charges that wait for a person: corrections beyond the limit,
 /// and changes of past prices. Each with how many charges.
 pub async fn list_over_charged(tx: &mut Tx) -> Result<Vec<(AccountId, i64)>, StoreError> {
