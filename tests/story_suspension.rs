@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bursar::{
-    enforcement::EnforceReport,
+    enforcement::{EnforceReport, switches},
     ids::CloudId,
     standin::{Fault, FaultKind, Options, Power, State, Stubbornness, World},
     store::{acting, enforcement as rows, policy},
@@ -674,6 +674,84 @@ async fn limits_of_a_project_come_back_though_its_activation_was_declined_at_fir
         }
         assert_eq!(story.limits(story.bob.project), before);
         story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_pays_while_a_project_is_still_being_suspended_gets_everything_back() {
+    for kind in [FaultKind::CutBeforeAction, FaultKind::CutAfterAction] {
+        on_each_database(|database| async {
+            let story = story(database, true, |_| {}).await;
+            story.due_to_stop().await;
+            story.fault("suspendProject", kind.clone());
+            story.fault("queryAsyncJobResult", FaultKind::DelayFor(Duration::ZERO));
+            story.fault("queryAsyncJobResult", FaultKind::InvalidJson);
+            let report = story.cloud.enforce().await;
+            assert!(report.stopped.is_empty(), "{report:?}");
+            story.pay().await;
+            for _ in 0..3 {
+                story.cloud.pass(HOUR);
+                story.cloud.round().await;
+            }
+            story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+        })
+        .await;
+    }
+}
+
+/// A stop whose machines are noted and whose first call was never sent: somebody paused in between, and resumed.
+async fn noted_and_never_sent(story: &Story) {
+    let slow = FaultKind::DelayFor(Duration::from_millis(300));
+    story.cloud.standin.with(|world| world.faults().push(Fault::once("listVirtualMachines", slow).times(100)));
+    let pausing = async {
+        while open_stops(story).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        story.cloud.switch(switches::PAUSED, "1").await;
+    };
+    let (report, ()) = tokio::join!(story.cloud.enforce(), pausing);
+    story.cloud.standin.with(|world| world.faults().clear());
+    story.cloud.switch(switches::PAUSED, "0").await;
+    assert_eq!((open_stops(story).await, report.stopped.len()), (vec![0], 0), "{report:?}");
+    let mut tx = story.cloud.app.store.read().await.unwrap();
+    assert_eq!(acting::list_machine_notes(&mut tx, None).await.unwrap().len(), 2);
+}
+
+/// How many calls each stop that is open has made.
+async fn open_stops(story: &Story) -> Vec<i64> {
+    let mut tx = story.cloud.app.store.read().await.unwrap();
+    let open = rows::list_open_intents(&mut tx).await.unwrap();
+    open.into_iter().filter(|intent| intent.action == "stop").map(|intent| intent.attempt).collect()
+}
+
+#[tokio::test]
+async fn who_pays_before_a_stop_was_sent_is_opened() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        noted_and_never_sent(&story).await;
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_ended_by_itself_before_the_stop_was_sent_is_not_started_at_the_restore() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        noted_and_never_sent(&story).await;
+        story.cloud.standin.with(|world| {
+            let now = world.now();
+            world.stop_vm(story.bob.second, now);
+        });
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+        story.pay().await;
+        assert_eq!(story.power(story.bob.second), Power::Stopped, "its owner had stopped it");
+        story.is_all_back(&[story.bob.first]).await;
     })
     .await;
 }

@@ -87,10 +87,11 @@ pub async fn follow_up<'p>(
                     ended
                 }
             }
-            "stop" if !is_wanted(Rung::Stop) && outcome != Outcome::Restore => {
+            "stop" if !is_wanted(Rung::Stop) => {
                 match actor.end_stop(&intent, account).await? {
+                    // Never sent: who has paid is opened by this run, and what was noted for it has no object.
                     Some(done) => done,
-                    None if outcome == Outcome::Wait => continue,
+                    None if matches!(outcome, Outcome::Wait | Outcome::Restore) => continue,
                     // Somebody else wants it suspended too, so there is enough perhaps, and what that person means to run runs.
                     None if is_held_by_others(actor, account).await? => {
                         Box::pin(actor.advance(&intent, account, (Drive::End, patience))).await?

@@ -163,7 +163,7 @@ impl Actor<'_> {
         let under_way = acting::list_calls(&mut tx, &open.id).await?.iter().any(|call| call.state == "open");
         tx.commit().await?;
         if hold.rung == "stop" && !under_way {
-            let end = End { worked: true, state_after: None, outcome: "stopped; the account is opened again" };
+            let end = End { worked: true, state_after: None, outcome: "stopped, and opened again" };
             self.finish(&Intent::from(open), account, end).await?;
         }
         Ok(())
@@ -190,6 +190,11 @@ impl Actor<'_> {
                 let outcome = format!("opened, and {state} again by somebody else, so not everything is back");
                 self.finish(intent, account, End { worked: true, state_after: Some(state), outcome: &outcome }).await?;
                 return Ok(Done::Started(why));
+            }
+            if self.last_call(&intent.id, &act).await?.is_some_and(|call| call.state != "open") {
+                // It was sent once, and the account is not open: perhaps somebody suspended it since. That is decided anew.
+                let why = "it is not enabled; the decision is taken anew";
+                return self.give_up(intent, account, Some(read.state.as_str()), why).await;
             }
             match self.perform(&intent.id, &act, Some(read.state.as_str()), patience).await? {
                 CallEnd::Refused(why) | CallEnd::NotNow(why) => return self.give_up(intent, account, None, &why).await,

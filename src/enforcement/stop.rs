@@ -76,8 +76,14 @@ impl Actor<'_> {
             return self.stop_given_up(intent, account, Some("disabled"), "somebody else disabled it").await;
         }
         self.own_the_stop(intent, account).await?;
-        if drive == Drive::Conclude && self.is_unfinished(intent, account, &read).await? {
-            return Ok(Done::Started("its projects and machines are followed up".to_owned()));
+        if drive == Drive::Conclude {
+            // What was sent to projects and machines ends too, so that a restore does not wait behind it for ever.
+            if let Some(why) = self.conclude_calls(&intent.id, patience).await? {
+                return Ok(Done::Started(format!("{why}; the next run looks again")));
+            }
+            if self.is_unfinished(intent, account, &read).await? {
+                return Ok(Done::Started("its projects and machines are followed up".to_owned()));
+            }
         }
         if drive == Drive::End {
             return self.leave_the_rest(intent, account, &read, patience).await;
@@ -97,7 +103,8 @@ impl Actor<'_> {
         Ok(Done::Yes)
     }
 
-    /// Notes every machine that runs and every project that is active, in one commit, before anything is stopped.
+    /// Notes every machine that runs and every project that is active, in one commit, before anything is stopped. What an earlier
+    /// try of this stop noted, and what does not run any more by now, is not bursar's to start.
     async fn note_running(&self, intent: &Intent, account: &Account, read: &cloudstack::Account) -> Result<(), Error> {
         let projects = self.active_projects(account, &read.name).await?;
         let ids: Vec<String> = projects.iter().map(|project| project.id.to_string()).collect();
@@ -116,8 +123,21 @@ impl Actor<'_> {
             };
             acting::note_project(&mut tx, &note, now).await?;
         }
+        let ended = Some("it had ended by itself before the account was stopped");
+        for note in acting::list_project_notes(&mut tx, Some(account.id)).await? {
+            if note.intent_id == intent.id && !ids.contains(&note.project_id) {
+                acting::put_state(&mut tx, (Noted::Project, note.id), "left", ended, Some(now)).await?;
+            }
+        }
+        let running: Vec<&Listed> = listed.iter().filter(|listed| listed.machine.is_running()).collect();
+        for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
+            let runs = running.iter().any(|listed| listed.machine.id.to_string() == note.vm_id);
+            if note.intent_id == intent.id && !runs {
+                acting::put_state(&mut tx, (Noted::Machine, note.id), "left", ended, Some(now)).await?;
+            }
+        }
         let mut position = acting::count_machine_notes(&mut tx, account.id).await?;
-        for listed in listed.iter().filter(|listed| listed.machine.is_running()) {
+        for listed in running {
             position = position.saturating_add(1);
             acting::note_machine(&mut tx, &note_of(intent, account, listed, position), now).await?;
         }

@@ -1,6 +1,6 @@
 //! Steps downwards that were begun and not ended, and the fuse.
 
-use bursar::standin::{Fault, FaultKind};
+use bursar::standin::{Fault, FaultKind, Gate};
 
 use super::*;
 
@@ -195,6 +195,97 @@ async fn what_could_not_be_given_back_before_somebody_locked_the_account_comes_b
         let report = cloud.round().await;
         assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
         assert_eq!(limits(), before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restore_that_was_left_open_is_not_driven_over_what_somebody_else_did_since() {
+    for by_hand in [true, false] {
+        on_each_database(|database| async {
+            let cloud = due(database, &["bob"]).await;
+            assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+            cloud.pay("bob", "500").await;
+            let gate = Gate::default();
+            let push = |command: &str, kind| cloud.standin.with(|world| world.faults().push(Fault::once(command, kind)));
+            push("enableAccount", FaultKind::DelayUntil(gate.clone()));
+            // The account is enabled, and nobody can read that it is.
+            let breaking = async {
+                while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                    tokio::task::yield_now().await;
+                }
+                push("listAccounts", FaultKind::Status(503));
+                gate.open();
+            };
+            let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
+            let (_, ()) = tokio::join!(work::enforce(&cloud.app, options, "test"), breaking);
+            assert_eq!(open(&cloud).await, ["restore"]);
+            let bob = id_of(&cloud, "bob").await;
+            cloud.standin.with(|world| world.lock_by_admin(bob));
+            if !by_hand {
+                let account = cloud.account("bob").await;
+                let mut tx = cloud.app.store.begin().await.unwrap();
+                let why = "he attacked others";
+                rows::place_hold(&mut tx, account.id, "abuse", "lock", why, None, "alice", cloud.clock.now()).await.unwrap();
+                tx.commit().await.unwrap();
+            }
+            for _ in 0..3 {
+                cloud.pass(HOUR);
+                cloud.round().await;
+            }
+            assert_eq!((state(&cloud, "bob").await, calls(&cloud, "enableAccount")), (State::Locked, 1));
+            assert!(open(&cloud).await.is_empty());
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn undoing_a_run_gives_back_what_it_went_on_with() {
+    on_each_database(|database| async {
+        let cloud = half_restricted(database).await;
+        cloud.pass(HOUR);
+        assert_eq!(cloud.round().await.restricted, ["ROOT/bob"]);
+        let report = undo(&cloud, newest_run(&cloud).await).await;
+        assert_eq!(report.given_back, ["ROOT/bob"], "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn undoing_a_run_leaves_what_a_later_one_did_to_the_same_account() {
+    on_each_database(|database| async {
+        let cloud = armed(database, &["bob"], &["notify", "restrict"]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        cloud.limit("bob", "0.05").await;
+        cloud.pass(HOUR);
+        assert_eq!(cloud.round().await.restricted, ["ROOT/bob"]);
+        let first = newest_run(&cloud).await;
+        cloud.limit("bob", "500").await;
+        assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
+        cloud.pass(2 * DAY);
+        cloud.catch_up().await;
+        cloud.limit("bob", "0.05").await;
+        assert_eq!(cloud.enforce().await.restricted, ["ROOT/bob"]);
+        let second = newest_run(&cloud).await;
+        assert_eq!(undo(&cloud, first).await.given_back, Vec::<String>::new());
+        assert_eq!(holds(&cloud, "bob").await, ["billing"]);
+        assert_eq!(undo(&cloud, second).await.given_back, ["ROOT/bob"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn undoing_a_lock_that_is_still_on_its_way_says_so() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        let fault = Fault::once("disableAccount", FaultKind::CutBeforeAction);
+        cloud.standin.with(|world| world.faults().push(fault));
+        let report = cloud.enforce().await;
+        assert_eq!((report.locked.len(), report.started.len()), (0, 1), "{report:?}");
+        let report = undo(&cloud, newest_run(&cloud).await).await;
+        assert!(report.started[0].contains("a lock is on its way"), "{report:?}");
     })
     .await;
 }
