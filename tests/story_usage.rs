@@ -828,7 +828,7 @@ async fn a_busy_cloudstack_is_asked_less_and_then_more_again() {
         cloud.standin.with(|world| {
             for status in [429, 503] {
                 let kind = FaultKind::Status(status);
-                world.faults().push(Fault { command: Some("listUsageRecords".to_owned()), calls: 4, kind });
+                world.faults().push(Fault::once("listUsageRecords", kind).times(4));
             }
         });
         let report = sync_with(&cloud, &client, &settings).await;
@@ -901,7 +901,7 @@ async fn a_sync_that_is_dropped_in_the_middle_keeps_whole_spans_and_goes_on() {
                 world.faults().push(Fault::once("listUsageRecords", FaultKind::DelayFor(Duration::ZERO)));
             }
             let kind = FaultKind::DelayUntil(gate.clone());
-            world.faults().push(Fault { command: Some("listUsageRecords".to_owned()), calls: 1_000, kind });
+            world.faults().push(Fault::once("listUsageRecords", kind).times(1_000));
         });
         let cut_off = tokio::spawn({
             let (client, app, settings) = (client.clone(), cloud.app.clone(), settings.clone());

@@ -1,6 +1,10 @@
 //! Faults on demand: what networks, balancers and tired servers do to a call.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::Semaphore;
 
@@ -40,6 +44,8 @@ pub enum FaultKind {
     Status(u16),
     /// The call is not done: the management server prepares for a shutdown and takes no new jobs (facts 1.6).
     NoNewJobs,
+    /// The call is not done: it asks for longer pages than this many rows (facts 1.8).
+    PagesOf(u32),
     /// The connection is cut and nothing was done.
     CutBeforeAction,
     /// The call is done, but its connection is cut before the answer.
@@ -66,6 +72,8 @@ pub enum FaultKind {
 pub struct Fault {
     /// The command it waits for; None for every command.
     pub command: Option<String>,
+    /// Only calls with this parameter (its name in lower case) and value; None: with any.
+    pub about: Option<(String, String)>,
     /// How many calls it still hits.
     pub calls: u32,
     /// What goes wrong.
@@ -75,12 +83,24 @@ pub struct Fault {
 impl Fault {
     /// A fault for the next call of `command`.
     pub fn once(command: &str, kind: FaultKind) -> Self {
-        Self { command: Some(command.to_owned()), calls: 1, kind }
+        Self { command: Some(command.to_owned()), about: None, calls: 1, kind }
+    }
+
+    /// The same for calls with this parameter and value alone.
+    #[must_use]
+    pub fn about(self, parameter: &str, value: &str) -> Self {
+        Self { about: Some((parameter.to_owned(), value.to_owned())), ..self }
+    }
+
+    /// The same for so many calls.
+    #[must_use]
+    pub fn times(self, calls: u32) -> Self {
+        Self { calls, ..self }
     }
 
     /// A fault for the next `calls` calls, whatever they are.
     pub fn any(calls: u32, kind: FaultKind) -> Self {
-        Self { command: None, calls, kind }
+        Self { command: None, about: None, calls, kind }
     }
 }
 
@@ -104,11 +124,12 @@ impl Faults {
         self.0.len()
     }
 
-    pub(crate) fn take(&mut self, command: &str) -> Option<FaultKind> {
-        let at = self
-            .0
-            .iter()
-            .position(|fault| fault.command.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(command)))?;
+    pub(crate) fn take(&mut self, command: &str, parameters: &BTreeMap<String, String>) -> Option<FaultKind> {
+        let is_about = |(name, value): &(String, String)| parameters.get(name) == Some(value);
+        let at = self.0.iter().position(|fault| {
+            fault.command.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(command))
+                && fault.about.as_ref().is_none_or(is_about)
+        })?;
         let fault = self.0.get_mut(at)?;
         fault.calls = fault.calls.saturating_sub(1);
         let kind = fault.kind.clone();

@@ -158,7 +158,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
     {
         return respond(StatusCode::OK, JSON, Body::from(body));
     }
-    let fault = shared.with(|world| world.faults.take(incoming.command()));
+    let fault = shared.with(|world| world.faults.take(incoming.command(), &incoming.parameters));
     let outgoing = act(&shared, &connection, &incoming, fault).await;
     let xml = !incoming.parameters.get("response").is_some_and(|format| format.eq_ignore_ascii_case("json"));
     let mut response = match outgoing {
@@ -203,6 +203,15 @@ async fn act(shared: &Shared, connection: &Connection, incoming: &Incoming, faul
             body: serde_json::json!({ format!("{}response", incoming.command().to_ascii_lowercase()): {
                 "uuidList": [], "errorcode": 503,
                 "errortext": "Maintenance or Shutdown has been initiated on this management server. Can not accept new jobs",
+            } })
+            .to_string(),
+        },
+        Some(FaultKind::PagesOf(rows)) => Outgoing::Raw {
+            status: 431,
+            content_type: JSON,
+            body: serde_json::json!({ format!("{}response", incoming.command().to_ascii_lowercase()): {
+                "uuidList": [], "errorcode": 431, "cserrorcode": 4350,
+                "errortext": format!("Page size can't exceed max allowed page size value: {rows}"),
             } })
             .to_string(),
         },
