@@ -162,8 +162,8 @@ pub struct Address {
     pub tags: Vec<ResourceTag>,
 }
 
-/// An entry with an id and an owner.
-trait Thing: Entry {
+/// An entry with an id.
+pub(super) trait Thing: Entry {
     fn id(&self) -> CloudId;
 }
 
@@ -216,7 +216,7 @@ impl Client {
     }
 
     /// A list that held still while it was read, or the last try at one.
-    async fn steady<T: Thing>(&self, command: &str, params: &Params) -> Result<Inventory<T>, Error> {
+    pub(super) async fn steady<T: Thing>(&self, command: &str, params: &Params) -> Result<Inventory<T>, Error> {
         let mut last = Inventory { items: Vec::new(), complete: false };
         for _ in 0..TRIES {
             last = self.once(command, params).await?;

@@ -3,7 +3,13 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{Client, Error, Listing, envelope::Entry, fields, params::Params};
+use super::{
+    Client, Error,
+    envelope::Entry,
+    fields,
+    inventory::{Inventory, Thing},
+    params::Params,
+};
 use crate::{ids::CloudId, time::Timestamp};
 
 /// Which machines to list. All that the caller sees by default, those of projects excepted.
@@ -62,6 +68,12 @@ impl VirtualMachine {
 
 impl Entry for VirtualMachine {}
 
+impl Thing for VirtualMachine {
+    fn id(&self) -> CloudId {
+        self.id
+    }
+}
+
 impl Client {
     /// One machine, whoever it belongs to; None if there is none of this id.
     pub async fn get_virtual_machine(&self, id: CloudId) -> Result<Option<VirtualMachine>, Error> {
@@ -69,8 +81,8 @@ impl Client {
         self.find_one("listVirtualMachines", &params, |machine: &VirtualMachine| machine.id == id).await
     }
 
-    /// The machines that the filter names.
-    pub async fn list_virtual_machines(&self, filter: &VmFilter) -> Result<Listing<VirtualMachine>, Error> {
+    /// The machines that the filter names, and whether these are all of them.
+    pub async fn list_virtual_machines(&self, filter: &VmFilter) -> Result<Inventory<VirtualMachine>, Error> {
         let mut params =
             Params::new().with("listall", true).with("details", "min").with_some("state", filter.state.as_ref());
         if let Some((account, domain)) = &filter.account {
@@ -81,7 +93,7 @@ impl Client {
             None if filter.all_projects => params.with("projectid", "-1"),
             None => params,
         };
-        self.list_all("listVirtualMachines", &params).await
+        self.steady("listVirtualMachines", &params).await
     }
 
     /// Starts a machine in a job of this id. Refused inside the job while its owner is disabled.

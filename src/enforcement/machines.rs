@@ -94,23 +94,41 @@ impl Actor<'_> {
         Ok(shared)
     }
 
-    /// The machines of an account and of projects, oldest first: what came first is mostly what the rest depends upon.
+    /// Every machine of an account and of projects, oldest first: what came first is mostly what the rest depends upon. An error
+    /// where the lists do not hold still: what is missing in them would be stopped and never started again.
     pub(super) async fn list_machines(
         &self,
         read: &cloudstack::Account,
         projects: &[String],
     ) -> Result<Vec<Listed>, Error> {
-        let mut listed = Vec::new();
-        let own = VmFilter { account: Some((read.name.clone(), read.domain_id)), ..VmFilter::default() };
-        for machine in self.client.list_virtual_machines(&own).await? {
-            listed.push(Listed { machine, project: String::new() });
+        match self.machines_as_listed(read, projects).await? {
+            (listed, true) => Ok(listed),
+            (_, false) => {
+                let text = format!("the machines of {} could not be listed completely", read.name);
+                Err(cloudstack::Error::Retry { code: None, after: None, text }.into())
+            }
         }
+    }
+
+    /// The same as far as they could be listed, and whether that is all.
+    pub(super) async fn machines_as_listed(
+        &self,
+        read: &cloudstack::Account,
+        projects: &[String],
+    ) -> Result<(Vec<Listed>, bool), Error> {
+        let own = VmFilter { account: Some((read.name.clone(), read.domain_id)), ..VmFilter::default() };
+        let own = self.client.list_virtual_machines(&own).await?;
+        let mut complete = own.complete;
+        let mut listed: Vec<Listed> =
+            own.items.into_iter().map(|machine| Listed { machine, project: String::new() }).collect();
         for project in projects {
             let Ok(id) = project.parse::<CloudId>() else { continue };
             let filter = VmFilter { project_id: Some(id), ..VmFilter::default() };
             match self.client.list_virtual_machines(&filter).await {
                 Ok(machines) => {
-                    listed.extend(machines.into_iter().map(|machine| Listed { machine, project: project.clone() }));
+                    complete &= machines.complete;
+                    let of_it = machines.items.into_iter();
+                    listed.extend(of_it.map(|machine| Listed { machine, project: project.clone() }));
                 }
                 // The project is gone, and its machines with it.
                 Err(cloudstack::Error::Gone { .. }) => {}
@@ -118,7 +136,7 @@ impl Actor<'_> {
             }
         }
         listed.sort_by_key(|listed| (listed.machine.created, listed.machine.id));
-        Ok(listed)
+        Ok((listed, complete))
     }
 
     /// Begins several calls and waits for all of them together: what each gave, in the same order.

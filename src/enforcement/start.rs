@@ -9,7 +9,7 @@ use super::{
     run::Error,
 };
 use crate::{
-    cloudstack,
+    cloudstack::{self, VirtualMachine},
     ids::CloudId,
     store::{
         acting::{self, MachineNote, Noted},
@@ -89,10 +89,11 @@ impl Actor<'_> {
         projects.sort();
         projects.dedup();
         projects.retain(|project| !project.is_empty());
-        let listed = self.list_machines(read, &projects).await?;
+        // What is missing in it is looked up one by one.
+        let (listed, _) = self.machines_as_listed(read, &projects).await?;
         let (mut to_start, mut waiting) = (Vec::new(), 0_usize);
         for note in notes {
-            match self.need_of(intent, &note, &listed).await? {
+            match self.need_of(intent, &note, (read, &listed)).await? {
                 Need::Start(id) => to_start.push((note, id)),
                 Need::Wait => waiting = waiting.saturating_add(1),
                 Need::Settled => {}
@@ -101,16 +102,30 @@ impl Actor<'_> {
         Ok((to_start, waiting))
     }
 
-    async fn need_of(&self, intent: &Intent, note: &MachineNote, listed: &[Listed]) -> Result<Need, Error> {
-        let Some(found) = listed.iter().find(|listed| listed.machine.id.to_string() == note.vm_id) else {
-            return self.look_elsewhere(note).await;
+    async fn need_of(
+        &self,
+        intent: &Intent,
+        note: &MachineNote,
+        (read, listed): (&cloudstack::Account, &[Listed]),
+    ) -> Result<Need, Error> {
+        let machine = match listed.iter().find(|listed| listed.machine.id.to_string() == note.vm_id) {
+            Some(found) => found.machine.clone(),
+            None => match self.look_elsewhere(note).await? {
+                Some(machine) if is_where_it_was(&machine, note, read) => machine,
+                Some(machine) => {
+                    let owner = machine.account.unwrap_or_else(|| "a project".to_owned());
+                    let why = format!("it belongs to {owner} now and is {}; it was left", machine.state);
+                    return self.settle(note, "moved", Some(&why)).await;
+                }
+                None => return self.settle(note, "gone", Some("it was deleted meanwhile")).await,
+            },
         };
-        match found.machine.state.as_str() {
+        match machine.state.as_str() {
             "Running" => self.settle(note, "running", None).await,
             "Starting" | "Migrating" | "Stopping" if self.enforcer.clock.now().since(intent.created) < STUCK_AFTER => {
                 Ok(Need::Wait)
             }
-            "Stopped" if note.starts < STARTS_A_MACHINE => Ok(Need::Start(found.machine.id)),
+            "Stopped" if note.starts < STARTS_A_MACHINE => Ok(Need::Start(machine.id)),
             "Stopped" => self.settle(note, "failed", Some("it can not be started; start it by hand")).await,
             other => {
                 let why = format!("it is in state {other}");
@@ -119,19 +134,12 @@ impl Actor<'_> {
         }
     }
 
-    /// Not in the lists of the account and its projects: deleted, or moved to somebody else.
-    async fn look_elsewhere(&self, note: &MachineNote) -> Result<Need, Error> {
-        let found = match note.vm_id.parse() {
-            Ok(id) => self.client.get_virtual_machine(id).await?,
-            Err(_) => None,
-        };
-        match found {
-            Some(machine) => {
-                let owner = machine.account.unwrap_or_else(|| "a project".to_owned());
-                let why = format!("it belongs to {owner} now and is {}; it was left", machine.state);
-                self.settle(note, "moved", Some(&why)).await
-            }
-            None => self.settle(note, "gone", Some("it was deleted meanwhile")).await,
+    /// Not in the lists of the account and its projects: deleted, moved to somebody else, or overlooked, since lists shift while they
+    /// are read.
+    async fn look_elsewhere(&self, note: &MachineNote) -> Result<Option<VirtualMachine>, Error> {
+        match note.vm_id.parse() {
+            Ok(id) => Ok(self.client.get_virtual_machine(id).await?),
+            Err(_) => Ok(None),
         }
     }
 
@@ -178,5 +186,17 @@ impl Actor<'_> {
             refused.push((note.id, why));
         }
         Ok(refused)
+    }
+}
+
+/// Whether a machine still belongs to the account or project that it was stopped with.
+fn is_where_it_was(machine: &VirtualMachine, note: &MachineNote, read: &cloudstack::Account) -> bool {
+    match machine.project_id {
+        Some(project) => project.to_string() == note.project_id,
+        None => {
+            note.project_id.is_empty()
+                && machine.account.as_ref() == Some(&read.name)
+                && machine.domain_id == Some(read.domain_id)
+        }
     }
 }
