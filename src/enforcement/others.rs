@@ -86,7 +86,7 @@ impl Actor<'_> {
         cloud_id: &str,
         since: Timestamp,
     ) -> Result<Option<Vec<String>>, Error> {
-        let Some((events, _)) = self.events(event_type, since).await? else { return Ok(None) };
+        let Some((events, _)) = self.events(event_type, None, since).await? else { return Ok(None) };
         let about_it = events.into_iter().filter(|event| event.cloud_id == cloud_id);
         Ok(Some(about_it.map(|event| event.username).collect()))
     }
@@ -101,11 +101,18 @@ impl Actor<'_> {
     ) -> Result<Option<bool>, Error> {
         // As far as our clock may differ from CloudStack's in a run that locks.
         let since = begun.minus(self.enforcer.settings.clock_jump.max(EVENT_TOLERANCE));
-        let Some((suspended, _)) = self.events("ACCOUNT.DISABLE", since).await? else { return Ok(None) };
+        let mut about = Some(account.cloud_id.as_str());
+        let mut suspended = self.events("ACCOUNT.DISABLE", about, since).await?;
+        // bursar's own lock is among them. Where nothing is, nothing is concluded from the narrow question.
+        if suspended.as_ref().is_none_or(|(events, _)| events.is_empty()) {
+            about = None;
+            suspended = self.events("ACCOUNT.DISABLE", about, since).await?;
+        }
+        let Some((suspended, _)) = suspended else { return Ok(None) };
         if by_others(&suspended, &account.cloud_id, own, begun.minus(EVENT_TOLERANCE)) {
             return Ok(Some(true));
         }
-        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", since).await? else { return Ok(None) };
+        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", about, since).await? else { return Ok(None) };
         // Enabled by somebody else after our last act, and suspended now: past the events, as the quota plugin does it.
         let newest = |events: &[Event], ours: bool| {
             let about_it = events.iter().filter(|event| event.cloud_id == account.cloud_id);
@@ -164,7 +171,7 @@ impl Actor<'_> {
         let oldest = Timestamp::from_ms(oldest).minus(self.enforcer.settings.clock_jump);
         let since = looked_last.map_or(oldest, |looked| looked.max(oldest)).minus(EVENT_TOLERANCE);
         // Where the events can not be read, nothing is restored anyway.
-        let Some((suspensions, read_at)) = self.events("ACCOUNT.DISABLE", since).await? else { return Ok(()) };
+        let Some((suspensions, read_at)) = self.events("ACCOUNT.DISABLE", None, since).await? else { return Ok(()) };
         let mut tx = self.enforcer.store.begin().await?;
         for (cloud_id, hold) in &ours {
             if by_others(&suspensions, cloud_id, own, Timestamp::from_ms(hold.placed_ms)) {
@@ -240,10 +247,11 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Events of a type since an instant, newest first, and when they were listed by CloudStack's clock. None: they can not be read.
+    /// Events of a type since an instant, about one account or all, newest first, and when they were listed by CloudStack's clock. None: they can not be read.
     async fn events(
         &self,
         event_type: &str,
+        account: Option<&str>,
         since: Timestamp,
     ) -> Result<Option<(Vec<Event>, Option<Timestamp>)>, Error> {
         let (mut found, mut read_at) = (Vec::new(), None);
@@ -255,7 +263,7 @@ impl Actor<'_> {
                 page,
                 page_size: EVENTS_PER_PAGE,
             };
-            let events = match self.client.list_events(&filter).await {
+            let events = match self.client.list_events_about(&filter, account.map(|id| ("Account", id))).await {
                 Ok(events) => events,
                 Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
                 Err(error) => return Err(error.into()),

@@ -3,12 +3,25 @@
 use serde_json::{Value, json};
 
 use super::{Call, Edge, Result};
-use crate::standin::world::{entities::Event, machines::object};
+use crate::standin::{
+    envelope::Failure,
+    world::{entities::Event, machines::object},
+};
 
 pub(super) fn list(call: &mut Call<'_>) -> Result<Value> {
     let scope = call.scope()?;
     let (id, kind, level) = (call.filled("id"), call.filled("type"), call.filled("level"));
     let (resource, resource_type) = (call.filled("resourceid"), call.filled("resourcetype"));
+    // Read in the source (QueryManagerImpl, 4.22).
+    if let Some(id) = resource {
+        let Some(kind) = resource_type else {
+            return Err(Failure::invalid("resourceid parameter must be used with resourcetype parameter"));
+        };
+        let id = id.parse().map_err(|_| Failure::invalid("Invalid resourceid"))?;
+        if kind.eq_ignore_ascii_case("Account") && call.world.accounts.get(id).is_none() {
+            return Err(Failure::invalid("Invalid resourceid"));
+        }
+    }
     let (from, to) = (call.date("startdate", Edge::Start)?, call.date("enddate", Edge::End)?);
     let mut rows: Vec<(usize, &Event)> = call
         .world
