@@ -16,7 +16,7 @@ use bursar::{
         operations,
         work::{self, EnforceOptions},
     },
-    standin::{AccountKind, Power, RoleKind, State, World},
+    standin::{AccountKind, Fault, FaultKind, Gate, Power, RoleKind, State, World},
     store::{
         corrections::{self, CORRECTION, NewItem, ReviewCharge},
         enforcement as rows,
@@ -638,6 +638,57 @@ async fn a_stale_holder_claims_nothing_after_a_new_fence() {
         runs::drop_lease(&mut tx, "enforcer", "the old one").await.unwrap();
         assert!(runs::holds_lease(&mut tx, "enforcer", "the new one", new, now).await.unwrap());
         tx.commit().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_that_is_dropped_while_it_is_carried_out_goes_no_further() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["ann", "bob"]).await;
+        let id = cloud.enforce().await.plan.unwrap();
+        cloud.approve(id, "alice").await.unwrap();
+        let gate = Gate::default();
+        let fault = Fault::once("disableAccount", FaultKind::DelayUntil(gate.clone()));
+        cloud.standin.with(|world| world.faults().push(fault));
+        let meanwhile = async {
+            while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                tokio::task::yield_now().await;
+            }
+            let mut tx = cloud.app.store.begin().await.unwrap();
+            plans::drop_plan(&mut tx, id, "alice", cloud.clock.now()).await.unwrap();
+            tx.commit().await.unwrap();
+            gate.open();
+        };
+        let (report, ()) = tokio::join!(cloud.enforce(), meanwhile);
+        assert_eq!(report.locked, ["ROOT/ann"], "{report:?}");
+        assert!(report.failed.iter().any(|line| line.contains("dropped")), "{report:?}");
+        assert_eq!((state(&cloud, "bob").await, calls(&cloud, "disableAccount")), (State::Enabled, 1));
+        let (row, lines) = plan(&cloud, id).await;
+        let states: Vec<&str> = lines.iter().map(|line| line.state.as_str()).collect();
+        assert_eq!((row.state.as_str(), states), ("dropped", vec!["done", "waiting"]));
+        assert!(audit(&cloud, "plan.carry-out").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_paid_is_opened_in_a_cloud_in_which_accounts_are_locked_by_the_thousand() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        cloud.pass(HOUR);
+        // Three events each.
+        cloud.standin.with(|world| {
+            let zoe = tenant(world, "zoe");
+            for _ in 0..700 {
+                world.lock_by_admin(zoe);
+            }
+        });
+        cloud.pay("bob", "500").await;
+        let report = cloud.round().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert_eq!(state(&cloud, "bob").await, State::Enabled);
     })
     .await;
 }

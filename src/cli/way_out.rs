@@ -3,7 +3,6 @@
 use crate::{
     access,
     cloudstack::Error,
-    enforcement,
     jobs::{AppError, keys, quota, work::JobError},
     people::directory,
     setup::{check, init::InitError},
@@ -51,8 +50,8 @@ fn cause_of_job(error: &JobError) -> Option<&Error> {
         JobError::CloudStack(error)
         | JobError::App(AppError::CloudStack(error))
         | JobError::Directory(directory::Error::CloudStack(error))
-        | JobError::Sync(sync::Error::CloudStack(error))
-        | JobError::Enforce(enforcement::Error::CloudStack(error)) => Some(error),
+        | JobError::Sync(sync::Error::CloudStack(error)) => Some(error),
+        JobError::Enforce(error) => error.cloudstack(),
         _ => None,
     }
 }

@@ -22,6 +22,8 @@ use crate::{
 
 /// A decision to go down that is older than this is taken again instead of carried out (design 7.13).
 const DECISION_IS_STALE_AFTER: Duration = Duration::from_mins(1);
+/// What is said of such a decision.
+pub(super) const DECISION_IS_OLD: &str = "the decision is older than a minute; the next run takes it again";
 /// Clocks of bursar and CloudStack may differ by so much when events are matched with a hold.
 pub(super) const EVENT_TOLERANCE: Duration = Duration::from_mins(1);
 /// Intents of an account that are looked through for the one behind a hold.
@@ -123,11 +125,30 @@ impl<'a> Actor<'a> {
         self.planned_at = now;
     }
 
+    /// Whether the decisions of this run are too old to begin anything downwards on them (design 7.13).
+    pub(super) fn is_out_of_date(&self, now: Timestamp) -> bool {
+        now.since(self.planned_at) > DECISION_IS_STALE_AFTER || now < self.planned_at
+    }
+
+    /// What came of something about one account. An error of CloudStack's becomes the reason why it did not come about: one account
+    /// must not stand in the way of all others. The run ends where CloudStack does not say its own version either.
+    pub(super) async fn bear<T>(&self, result: Result<T, Error>) -> Result<Result<T, String>, Error> {
+        let error = match result {
+            Ok(done) => return Ok(Ok(done)),
+            Err(Error::CloudStack(error)) => error,
+            Err(error) => return Err(error),
+        };
+        match self.client.capabilities().await {
+            // To be told that one may not ask is an answer.
+            Ok(_) | Err(cloudstack::Error::NotAllowed { .. }) => Ok(Err(error.to_string())),
+            Err(_) => Err(error.into()),
+        }
+    }
+
     /// Takes an account one step down. One step a call, under one intent.
     pub async fn step_down(&self, planned: &PlannedAccount, decision: DecisionId, rung: Rung) -> Result<Done, Error> {
-        let now = self.enforcer.clock.now();
-        if now.since(self.planned_at) > DECISION_IS_STALE_AFTER || now < self.planned_at {
-            return Ok(Done::No("the decision is older than a minute; the next run takes it again".to_owned()));
+        if self.is_out_of_date(self.enforcer.clock.now()) {
+            return Ok(Done::No(DECISION_IS_OLD.to_owned()));
         }
         if let Some(why) = self.may_call().await? {
             return Ok(Done::No(why.to_owned()));

@@ -40,7 +40,8 @@ pub(super) async fn step(
     let machines = i64::try_from(machines).unwrap_or(i64::MAX);
     operations::begin_fuse_use(&mut tx, run, account, rung.word(), machines, enforcer.clock.now()).await?;
     tx.commit().await?;
-    let done = Box::pin(actor.step_down(planned, decision, rung)).await?;
+    let stepped = Box::pin(actor.step_down(planned, decision, rung)).await;
+    let done = actor.bear(stepped).await?.unwrap_or_else(Done::No);
     let mut tx = enforcer.store.begin().await?;
     let open = rows::list_open_intents(&mut tx).await?.iter().any(|intent| intent.account_id == account);
     // What has no known end counts as done.
@@ -86,6 +87,13 @@ pub(super) async fn approved(
             report.failed.push(format!("plan {}: the rest is left for the next run", plan.id));
             return Ok(());
         }
+        let mut tx = enforcer.store.read().await?;
+        let now = operations::get_plan(&mut tx, plan.id).await?;
+        tx.commit().await?;
+        if now.state != "approved" {
+            report.failed.push(format!("plan {}: it is {} meanwhile; the rest is left", plan.id, now.state));
+            return Ok(());
+        }
         let full_name = name(line.account_id);
         let (state, answer) = match one(enforcer, actor, line, due, run).await? {
             Ok(done) => {
@@ -107,7 +115,10 @@ pub(super) async fn approved(
     }
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
-    operations::end_plan(&mut tx, plan.id, "done", &format!("run {run}"), Some(run), now).await?;
+    if !operations::end_plan(&mut tx, plan.id, "done", &format!("run {run}"), Some(run), now).await? {
+        // Dropped behind its last line.
+        return Ok(());
+    }
     let line = runs::AuditLine {
         at_ms: now.as_ms(),
         actor: format!("run {run}"),
@@ -142,12 +153,16 @@ async fn one(
     };
     let mut machines = 0;
     if line.rung != Rung::Restrict.word() {
-        let now = actor.running_machines(&step_due.0.account).await?;
+        let listed = actor.running_machines(&step_due.0.account).await;
+        let now = match actor.bear(listed).await? {
+            Ok(now) => now,
+            Err(why) => return Ok(Ok(Done::No(format!("its machines could not be listed: {why}")))),
+        };
         machines = now.len() as u64;
         let planned: Vec<Machine> = serde_json::from_str(&line.machines).unwrap_or_default();
-        let listed = !line.notes.contains("were not listed");
+        let are_known = !line.notes.contains("were not listed");
         if line.rung == Rung::Stop.word()
-            && listed
+            && are_known
             && let Some(new) = now.iter().find(|machine| planned.iter().all(|known| known.id != machine.id))
         {
             return Ok(Err(format!("the machine {} runs now and is not in the plan", new.name)));

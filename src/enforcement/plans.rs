@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     approver::{self, Approver},
-    ids::RunId,
+    ids::{AccountId, RunId},
     policy::Rung,
     store::{
         StoreError, Tx, cloud,
@@ -41,6 +41,20 @@ pub struct PlanFigures {
     pub machines_stopped: u64,
     /// Accounts whose machines were not listed, because there are so many.
     pub not_listed: u64,
+}
+
+impl PlanFigures {
+    /// Why nothing may be done downwards without an approval; None: it may. What nobody has counted is no reason to go on.
+    pub fn blown(&self) -> Option<String> {
+        let unknown = (self.not_listed > 0).then(|| {
+            format!(
+                "the machines of {} of the accounts that are due were not listed, so nobody can tell how many run there",
+                self.not_listed
+            )
+        });
+        let why: Vec<String> = self.weighed.blown().into_iter().chain(unknown).collect();
+        (!why.is_empty()).then(|| why.join("; "))
+    }
 }
 
 /// A line as it is shown.
@@ -128,22 +142,38 @@ pub const fn approvals_needed(second_admin: bool) -> usize {
     if second_admin { 2 } else { 1 }
 }
 
+/// What is due, for a person to look at and for the fuse to weigh.
+pub(super) struct Built {
+    pub lines: Vec<PlanLineRow>,
+    pub steps: Vec<Step>,
+    pub figures: PlanFigures,
+    /// Accounts whose machines CloudStack did not list, with the reason.
+    pub unread: Vec<(AccountId, String)>,
+}
+
 /// Builds the lines of a plan, and the steps that the fuse counts. Asks CloudStack for the machines.
 pub(super) async fn build(
     enforcer: &Enforcer<'_>,
     actor: Option<&Actor<'_>>,
     due: &[(&PlannedAccount, Rung)],
-) -> Result<(Vec<PlanLineRow>, Vec<Step>, PlanFigures), Error> {
+) -> Result<Built, Error> {
     let mut tx = enforcer.store.read().await?;
     let projects = cloud::list_projects(&mut tx).await?;
     tx.commit().await?;
-    let (mut lines, mut steps) = (Vec::new(), Vec::new());
+    let (mut lines, mut steps, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     let (mut machines_stopped, mut not_listed) = (0_u64, 0_u64);
     for (at, (planned, rung)) in due.iter().enumerate() {
         let mut notes = Vec::new();
         let machines = match actor {
             _ if *rung == Rung::Restrict => Vec::new(),
-            Some(actor) if at < MACHINES_LISTED_FOR => actor.running_machines(&planned.account).await?,
+            Some(actor) if at < MACHINES_LISTED_FOR => {
+                let listed = actor.running_machines(&planned.account).await;
+                actor.bear(listed).await?.unwrap_or_else(|why| {
+                    notes.push(format!("its machines were not listed: {why}"));
+                    unread.push((planned.account.id, why));
+                    Vec::new()
+                })
+            }
             _ => {
                 not_listed += 1;
                 notes.push(format!(
@@ -185,7 +215,7 @@ pub(super) async fn build(
         });
     }
     let weighed = super::fuse::weigh(enforcer.settings.fuse, 0, &steps, &[]);
-    Ok((lines, steps, PlanFigures { weighed, machines_stopped, not_listed }))
+    Ok(Built { lines, steps, figures: PlanFigures { weighed, machines_stopped, not_listed }, unread })
 }
 
 fn json<T: Serialize>(value: &T) -> String {
@@ -440,4 +470,22 @@ pub fn text(plan: &ShownPlan, zone: chrono_tz::Tz) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enforcement::fuse::{Limits, weigh};
+
+    #[test]
+    fn machines_that_nobody_listed_blow_the_fuse() {
+        let limits = Limits { accounts: 1_000, percent: 100.into(), machines: 50 };
+        let steps: Vec<Step> =
+            (1..=300).map(|account| Step { account: AccountId::new(account), machines: 0 }).collect();
+        let figures =
+            |not_listed| PlanFigures { weighed: weigh(limits, 1_000, &steps, &[]), machines_stopped: 0, not_listed };
+        assert_eq!(figures(0).blown(), None);
+        let why = figures(100).blown().unwrap();
+        assert!(why.contains("the machines of 100 of the accounts that are due were not listed"), "{why}");
+    }
 }

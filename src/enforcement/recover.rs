@@ -46,8 +46,8 @@ pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
         }
         tx.commit().await?;
         let patience = PATIENCE.min(actor.enforcer.settings.intent_deadline);
-        let done = Box::pin(actor.advance(&Intent::from(&row), &account, (Drive::Conclude, patience))).await?;
-        sentences.push(match done {
+        let driven = Box::pin(actor.advance(&Intent::from(&row), &account, (Drive::Conclude, patience))).await;
+        sentences.push(match actor.bear(driven).await?.unwrap_or_else(Done::No) {
             Done::Yes => format!("{name}: an interrupted {} turned out to be done", row.action),
             Done::No(why) | Done::Started(why) => format!("{name}: an interrupted {}: {why}", row.action),
         });

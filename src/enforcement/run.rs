@@ -85,7 +85,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// CloudStack did not answer as it should; nothing more was done.
-    #[error("nothing was done: {0}")]
+    #[error("nothing more was done: {0}")]
     CloudStack(#[from] cloudstack::Error),
     /// The figures do not fit.
     #[error("the figures can not be worked out: {0}")]
@@ -95,6 +95,33 @@ pub enum Error {
         "another process is enforcing at this moment; nothing was done. It ends by itself, or its lease runs out within minutes"
     )]
     AnotherEnforcer,
+    /// The run ended in the middle.
+    #[error("{error}")]
+    CutShort {
+        /// Why.
+        error: Box<Self>,
+        /// What was decided and done until then.
+        report: Box<EnforceReport>,
+    },
+}
+
+impl Error {
+    /// What CloudStack said, where that is the reason.
+    pub fn cloudstack(&self) -> Option<&cloudstack::Error> {
+        match self {
+            Self::CloudStack(error) => Some(error),
+            Self::CutShort { error, .. } => error.cloudstack(),
+            Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer => None,
+        }
+    }
+
+    /// What was decided and done before the run ended, where anything was.
+    pub fn report(&self) -> Option<&EnforceReport> {
+        match self {
+            Self::CutShort { report, .. } => Some(report),
+            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer => None,
+        }
+    }
 }
 
 /// A line of the report.
@@ -189,7 +216,11 @@ pub async fn enforce(enforcer: &Enforcer<'_>, run: RunId) -> Result<EnforceRepor
     let fence = take_lease(enforcer).await?;
     let result = with_lease(enforcer, run, fence, &mut report).await;
     drop_lease(enforcer).await?;
-    result.map(|()| report)
+    match result {
+        Ok(()) => Ok(report),
+        Err(error) if report.decisions.is_empty() && report.recovered.is_empty() => Err(error),
+        Err(error) => Err(Error::CutShort { error: Box::new(error), report: Box::new(report) }),
+    }
 }
 
 /// Takes the right to act; whoever had it before acts no more.
@@ -266,7 +297,10 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
         if known {
             report.recovered = recover::recover(&made).await?;
             made.note_locks_by_others().await?;
-            made.forget_locks_that_ended().await?;
+            let forgotten = made.forget_locks_that_ended().await;
+            if let Err(why) = made.bear(forgotten).await? {
+                tracing::warn!(why, "not every account that somebody locked by hand could be looked at");
+            }
             actor = Some(made);
         } else {
             switches = read_switches(enforcer).await?;
@@ -290,7 +324,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     }
     let Some(mut actor) = actor else { return Ok(()) };
     actor.carries_out_decisions_of(now);
-    report.recovered.extend(recover::follow_up(&actor, decisions.iter().copied()).await?);
+    follow_up(&actor, &decisions, report).await?;
     give_back(&actor, &decisions, report).await?;
     let due = steps_down(&decisions, false);
     go_down(enforcer, &actor, &plan, &due, (run, now), report).await
@@ -312,6 +346,40 @@ fn steps_down<'p>(decisions: &[(&'p plan::PlannedAccount, DecisionId)], rehearse
         .collect()
 }
 
+/// Ends what a former run began and this run's decisions no longer want, account by account.
+async fn follow_up(
+    actor: &Actor<'_>,
+    decisions: &[(&plan::PlannedAccount, DecisionId)],
+    report: &mut EnforceReport,
+) -> Result<(), Error> {
+    let mut tx = actor.enforcer.store.read().await?;
+    let open = rows::list_open_intents(&mut tx).await?;
+    tx.commit().await?;
+    let is_open = |planned: &plan::PlannedAccount| open.iter().any(|intent| intent.account_id == planned.account.id);
+    for (planned, decision) in decisions.iter().filter(|(planned, _)| is_open(planned)) {
+        let followed = recover::follow_up(actor, std::iter::once((*planned, *decision))).await;
+        match actor.bear(followed).await? {
+            Ok(sentences) => report.recovered.extend(sentences),
+            Err(why) => {
+                report.recovered.push(format!("{}: an interrupted action: {why}", planned.account.full_name()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Opens one account again, and notes how it went.
+async fn restore(
+    actor: &Actor<'_>,
+    (planned, decision): (&plan::PlannedAccount, DecisionId),
+    report: &mut EnforceReport,
+) -> Result<(), Error> {
+    let restored = Box::pin(actor.restore(planned, decision)).await;
+    let done = actor.bear(restored).await?.unwrap_or_else(Done::No);
+    report.note("", &planned.account.full_name(), &done);
+    Ok(())
+}
+
 /// Opening an account never waits for the fuse, and comes first.
 async fn give_back(
     actor: &Actor<'_>,
@@ -319,8 +387,7 @@ async fn give_back(
     report: &mut EnforceReport,
 ) -> Result<(), Error> {
     for (planned, decision) in decisions.iter().filter(|(planned, _)| planned.decision.outcome == Outcome::Restore) {
-        let done = actor.restore(planned, *decision).await?;
-        report.note("", &planned.account.full_name(), &done);
+        restore(actor, (*planned, *decision), report).await?;
     }
     // What was lowered or stopped under a hold that somebody lifted by hand is still bursar's to bring back.
     let mut tx = actor.enforcer.store.read().await?;
@@ -330,15 +397,13 @@ async fn give_back(
         left_over.contains(&planned.account.id) && planned.decision.outcome.step_down().is_none()
     };
     for (planned, decision) in decisions.iter().filter(|(planned, _)| is_left_over(planned)) {
-        let done = actor.restore(planned, *decision).await?;
-        report.note("", &planned.account.full_name(), &done);
+        restore(actor, (*planned, *decision), report).await?;
     }
     for (planned, decision) in
         decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers)
     {
         if planned.standing.figures.available >= planned.opens_at {
-            let done = actor.restore(planned, *decision).await?;
-            report.note("", &planned.account.full_name(), &done);
+            restore(actor, (*planned, *decision), report).await?;
         }
     }
     Ok(())
@@ -384,9 +449,9 @@ async fn go_down(
         return carry::fuse_no_longer_blown(enforcer).await;
     }
     let wanted: Vec<_> = due.iter().map(|(planned, rung, _)| (*planned, *rung)).collect();
-    let (lines, steps, mut figures) = plans::build(enforcer, Some(actor), &wanted).await?;
+    let plans::Built { lines, steps, mut figures, unread } = plans::build(enforcer, Some(actor), &wanted).await?;
     figures.weighed = fuse::weigh(enforcer.settings.fuse, plan.account_count, &steps, &recent);
-    if let Some(why) = figures.weighed.blown() {
+    if let Some(why) = figures.blown() {
         tracing::warn!(reason = %why, "the fuse held back every step downwards of this run");
         let mut tx = enforcer.store.begin().await?;
         let wanted = plans::Wanted { cause: "fuse", author: "the fuse", why: &why, figures };
@@ -398,6 +463,11 @@ async fn go_down(
     }
     carry::fuse_no_longer_blown(enforcer).await?;
     for ((planned, rung, decision), step) in due.iter().zip(&steps) {
+        // How many machines it would add is not known: the next run looks again.
+        if let Some((_, why)) = unread.iter().find(|(account, _)| *account == planned.account.id) {
+            report.failed.push(format!("{}: its machines could not be listed: {why}", planned.account.full_name()));
+            continue;
+        }
         let done = carry::step(enforcer, actor, (planned, *rung, *decision), step.machines, run).await?;
         report.note(rung.word(), &planned.account.full_name(), &done);
     }
@@ -421,12 +491,12 @@ async fn make_plan(
         Some(client) => Some(Actor::new(enforcer, client, run, fence).await?),
         None => None,
     };
-    let (lines, steps, mut figures) = plans::build(enforcer, looker.as_ref(), &wanted).await?;
+    let plans::Built { lines, steps, mut figures, .. } = plans::build(enforcer, looker.as_ref(), &wanted).await?;
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
     let recent = operations::list_fuse_uses(&mut tx, now.minus(FUSE_WINDOW)).await?;
     figures.weighed = fuse::weigh(enforcer.settings.fuse, plan.account_count, &steps, &recent);
-    let why = figures.weighed.blown().unwrap_or_else(|| "asked for".to_owned());
+    let why = figures.blown().unwrap_or_else(|| "asked for".to_owned());
     let wanted = plans::Wanted { cause: "command", author, why: &why, figures };
     let id = plans::store(&mut tx, enforcer.settings, wanted, &lines, (run, now)).await?;
     tx.commit().await?;

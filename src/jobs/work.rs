@@ -147,7 +147,7 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
     beating.abort();
     let (outcome, detail) = match &result {
         Ok(report) => ("done", serde_json::to_string(report).unwrap_or_default()),
-        Err(error) => ("failed", serde_json::json!({ "error": error.to_string() }).to_string()),
+        Err(error) => ("failed", failed_detail(error)),
     };
     let ended = app.clock.now();
     let mut tx = app.store.begin().await?;
@@ -157,6 +157,19 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
     let word = if result.is_ok() { RunOutcome::Done } else { RunOutcome::Failed };
     metrics::run_ended(job, word, ended.since(started), ended);
     result
+}
+
+/// What is kept of a run that failed: why, beside what enforcement did before.
+fn failed_detail(error: &JobError) -> String {
+    let did = match error {
+        JobError::Enforce(error) => error.report(),
+        _ => None,
+    };
+    let mut detail = did.and_then(|report| serde_json::to_value(report).ok()).unwrap_or_else(|| serde_json::json!({}));
+    if let Some(detail) = detail.as_object_mut() {
+        detail.insert("error".to_owned(), error.to_string().into());
+    }
+    detail.to_string()
 }
 
 async fn heartbeat(app: App, run: RunId) {

@@ -1,7 +1,5 @@
 //! Steps downwards that were begun and not ended, and the fuse.
 
-use bursar::standin::{Fault, FaultKind, Gate};
-
 use super::*;
 
 /// ann and bob, to be restricted once they are over; the fuse allows one a day. bob is over, and the network fails in the middle
@@ -116,8 +114,8 @@ async fn a_restore_that_was_cut_off_behind_the_hold_goes_on() {
         // The account is open already when its limits are asked for.
         let fault = Fault::once("listResourceLimits", FaultKind::Status(503));
         cloud.standin.with(|world| world.faults().push(fault));
-        let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
-        work::enforce(&cloud.app, options, "test").await.unwrap_err();
+        let report = cloud.enforce().await;
+        assert!(report.failed.iter().any(|line| line.starts_with("ROOT/bob: ")), "{report:?}");
         assert!(holds(&cloud, "bob").await.is_empty() && limits() != before);
         cloud.enforce().await;
         assert_eq!(limits(), before);
@@ -182,8 +180,8 @@ async fn what_could_not_be_given_back_before_somebody_locked_the_account_comes_b
         cloud.pay("bob", "500").await;
         let fault = Fault::once("listResourceLimits", FaultKind::Status(503));
         cloud.standin.with(|world| world.faults().push(fault));
-        let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
-        work::enforce(&cloud.app, options, "test").await.unwrap_err();
+        let report = cloud.enforce().await;
+        assert!(report.failed.iter().any(|line| line.starts_with("ROOT/bob: ")), "{report:?}");
         assert_eq!(state(&cloud, "bob").await, State::Enabled);
         cloud.standin.with(|world| world.lock_by_admin(bob));
         cloud.enforce().await;
@@ -286,6 +284,88 @@ async fn undoing_a_lock_that_is_still_on_its_way_says_so() {
         assert_eq!((report.locked.len(), report.started.len()), (0, 1), "{report:?}");
         let report = undo(&cloud, newest_run(&cloud).await).await;
         assert!(report.started[0].contains("a lock is on its way"), "{report:?}");
+    })
+    .await;
+}
+
+/// ann, bob and eve, restricted, with a fuse that lets everybody pass.
+async fn all_restricted(database: Database) -> Cloud {
+    let mut cloud = armed(database, &["ann", "bob", "eve"], &["notify", "restrict"]).await;
+    for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+        cloud.reconfigure(key, value).await;
+    }
+    cloud.pass(HOUR);
+    cloud.round().await;
+    for name in ["ann", "bob", "eve"] {
+        cloud.limit(name, "0.05").await;
+    }
+    cloud.pass(HOUR);
+    assert_eq!(cloud.round().await.restricted.len(), 3);
+    cloud
+}
+
+/// From now on nobody's limits can be read of this account.
+fn unreadable(cloud: &Cloud, name: &str) {
+    let fault = Fault::once("listResourceLimits", FaultKind::Status(503)).about("account", name).times(1_000);
+    cloud.standin.with(|world| world.faults().push(fault));
+}
+
+#[tokio::test]
+async fn an_account_that_can_not_be_read_stands_in_nobodys_way() {
+    on_each_database(|database| async {
+        let cloud = all_restricted(database).await;
+        unreadable(&cloud, "ann");
+        cloud.pay("ann", "500").await;
+        cloud.pay("bob", "500").await;
+        let report = cloud.enforce().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert!(report.failed.iter().any(|line| line.starts_with("ROOT/ann: ")), "{report:?}");
+        // Her restore is open from now on, and looked at before anything else.
+        cloud.pay("eve", "500").await;
+        let report = cloud.enforce().await;
+        assert_eq!(report.restored, ["ROOT/eve"], "{report:?}");
+        assert!(
+            report.recovered.iter().any(|line| line.starts_with("ROOT/ann: an interrupted restore: ")),
+            "{report:?}"
+        );
+        cloud.standin.with(|world| world.faults().clear());
+        cloud.enforce().await;
+        assert!(open(&cloud).await.is_empty() && holds(&cloud, "ann").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_ends_where_cloudstack_is_out_and_tells_what_was_done_before() {
+    on_each_database(|database| async {
+        let cloud = all_restricted(database).await;
+        for name in ["ann", "bob", "eve"] {
+            cloud.pay(name, "500").await;
+        }
+        unreadable(&cloud, "bob");
+        // Clock and version are asked for at first.
+        let soon = Fault::once("listCapabilities", FaultKind::DelayFor(Duration::ZERO)).times(2);
+        let out = Fault::once("listCapabilities", FaultKind::Status(503)).times(1_000);
+        cloud.standin.with(|world| {
+            world.faults().push(soon);
+            world.faults().push(out);
+        });
+        let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
+        let error = work::enforce(&cloud.app, options, "test").await.unwrap_err().to_string();
+        assert!(error.starts_with("nothing more was done: "), "{error}");
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let run = runs::list_runs(&mut tx, Some("enforce"), 1).await.unwrap().remove(0);
+        tx.commit().await.unwrap();
+        let told: serde_json::Value = serde_json::from_str(&run.detail).unwrap();
+        assert_eq!((run.outcome.as_deref(), &told["restored"]), (Some("failed"), &serde_json::json!(["ROOT/ann"])));
+        assert_eq!(told["error"], error);
+        assert_eq!(holds(&cloud, "eve").await, ["billing"], "nobody is asked for who can not answer");
+        cloud.standin.with(|world| world.faults().clear());
+        cloud.enforce().await;
+        assert!(open(&cloud).await.is_empty() && holds(&cloud, "eve").await.is_empty());
+        // And where nothing answers at all.
+        cloud.standin.with(|world| world.faults().push(Fault::any(1_000, FaultKind::Status(503))));
+        work::enforce(&cloud.app, options, "test").await.unwrap_err();
     })
     .await;
 }
