@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bursar::{
     enforcement::{EnforceReport, switches},
     ids::CloudId,
-    standin::{Fault, FaultKind, Options, Power, State, Stubbornness, World},
+    standin::{Fault, FaultKind, Gate, Options, Power, State, Stubbornness, World},
     store::{acting, enforcement as rows, policy},
 };
 
@@ -513,7 +513,7 @@ async fn a_cloud_that_takes_no_new_jobs_for_hours_counts_as_no_try_neither_way()
         let story = story(database, true, |_| {}).await;
         story.due_to_stop().await;
         let closed = |command: &str| {
-            let fault = Fault { command: Some(command.to_owned()), calls: 1_000, kind: FaultKind::NoNewJobs };
+            let fault = Fault::once(command, FaultKind::NoNewJobs).times(1_000);
             story.cloud.standin.with(|world| world.faults().push(fault));
         };
         closed("suspendProject");
@@ -738,6 +738,34 @@ async fn who_pays_before_a_stop_was_sent_is_opened() {
     .await;
 }
 
+async fn a_stop_is_not_begun_on_a_decision_that_grew_old_while_cloudstack_was_asked() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        let before = story.count("disableAccount");
+        let gate = Gate::default();
+        // The machines are listed for the fuse, and again to be noted: the second answer takes its time.
+        story.fault("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO));
+        story.fault("listVirtualMachines", FaultKind::DelayUntil(gate.clone()));
+        let meanwhile = async {
+            while story.cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                tokio::task::yield_now().await;
+            }
+            story.cloud.clock.advance(Duration::from_mins(5));
+            story.cloud.pay("bob", "500").await;
+            gate.open();
+        };
+        let (report, ()) = tokio::join!(story.cloud.enforce(), meanwhile);
+        assert!(report.failed.iter().any(|line| line.contains("the decision is older than a minute")), "{report:?}");
+        assert_eq!((story.count("disableAccount"), story.state()), (before, State::Locked));
+        assert_eq!(story.power(story.bob.first), Power::Running);
+        let report = story.cloud.enforce().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_ended_by_itself_before_the_stop_was_sent_is_not_started_at_the_restore() {
     on_each_database(|database| async {
@@ -752,6 +780,114 @@ async fn what_ended_by_itself_before_the_stop_was_sent_is_not_started_at_the_res
         story.pay().await;
         assert_eq!(story.power(story.bob.second), Power::Stopped, "its owner had stopped it");
         story.is_all_back(&[story.bob.first]).await;
+    })
+    .await;
+}
+
+async fn a_pause_that_comes_while_cloudstack_is_asked_holds() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        let before = story.count("disableAccount");
+        let gate = Gate::default();
+        story.fault("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO));
+        story.fault("listVirtualMachines", FaultKind::DelayUntil(gate.clone()));
+        let meanwhile = async {
+            while story.cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                tokio::task::yield_now().await;
+            }
+            story.cloud.switch(switches::PAUSED, "1").await;
+            gate.open();
+        };
+        let (report, ()) = tokio::join!(story.cloud.enforce(), meanwhile);
+        assert_eq!((report.stopped.len(), story.count("disableAccount")), (0, before), "{report:?}");
+        story.cloud.switch(switches::PAUSED, "").await;
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+    })
+    .await;
+}
+
+/// bob with five machines, which fill three pages of two: first and second, the one that is off and third, fourth. Due to be stopped.
+async fn on_three_pages(database: Database) -> (Story, CloudId, CloudId) {
+    let story = Story::on(database).await;
+    let [third, fourth] = ["third", "fourth"].map(|name| {
+        story.cloud.standin.with(|world| {
+            let offering = world.find_offering("Small Instance").unwrap();
+            let now = world.now();
+            world.deploy_vm(story.bob.account, name, offering, now)
+        })
+    });
+    story.due_to_stop().await;
+    (story, third, fourth)
+}
+
+/// The next run reads lists in pages of two rows.
+fn in_short_pages(story: &Story) {
+    story.fault("listUsers", FaultKind::PagesOf(2));
+}
+
+/// Behind the answer with the second page of bob's machines this one is gone, and the last one moves up to that page.
+fn vanishes(story: &Story, machine: CloudId) {
+    let fault = Fault::once("listVirtualMachines", FaultKind::Vanishes(machine)).about("page", "2");
+    story.cloud.standin.with(|world| world.faults().push(fault));
+}
+
+#[tokio::test]
+async fn a_machine_that_moves_up_while_the_list_is_read_is_noted_all_the_same() {
+    on_each_database(|database| async {
+        let (story, third, fourth) = on_three_pages(database).await;
+        in_short_pages(&story);
+        // The list for the fuse holds still, the one for the notes does not.
+        let still = Fault::once("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO)).about("page", "2");
+        story.cloud.standin.with(|world| world.faults().push(still));
+        vanishes(&story, story.bob.first);
+        let report = story.cloud.enforce().await;
+        assert_eq!(report.stopped, ["ROOT/bob"], "{report:?}");
+        assert_eq!(story.power(fourth), Power::Stopped);
+        story.pay().await;
+        story.is_all_back(&[story.bob.second, third, fourth]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_whose_list_of_machines_never_holds_still_is_not_stopped() {
+    on_each_database(|database| async {
+        let (story, third, fourth) = on_three_pages(database).await;
+        let still = Fault::once("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO)).about("page", "2");
+        in_short_pages(&story);
+        // Each row twice is a list that shifts.
+        let shifts = Fault::once("listVirtualMachines", FaultKind::WrongDuplicates).about("page", "2").times(3);
+        story.cloud.standin.with(|world| {
+            world.faults().push(still);
+            world.faults().push(shifts);
+        });
+        let before = story.count("disableAccount");
+        let report = story.cloud.enforce().await;
+        assert_eq!((report.stopped.len(), story.count("disableAccount")), (0, before), "{report:?}");
+        assert!(report.failed.iter().any(|line| line.contains("could not be listed completely")), "{report:?}");
+        story.cloud.clock.advance(Duration::from_mins(5));
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"], "the next run");
+        story.pay().await;
+        story.is_all_back(&[story.bob.first, story.bob.second, third, fourth]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_only_missing_in_the_list_is_started_again() {
+    on_each_database(|database| async {
+        let (story, third, fourth) = on_three_pages(database).await;
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+        in_short_pages(&story);
+        // Twice the list shifts, and the third time the fourth machine moves up unseen.
+        let shifts = Fault::once("listVirtualMachines", FaultKind::WrongDuplicates).about("page", "2").times(2);
+        story.cloud.standin.with(|world| world.faults().push(shifts));
+        vanishes(&story, story.bob.off);
+        story.pay().await;
+        for vm in [story.bob.first, story.bob.second, third, fourth] {
+            assert_eq!(story.power(vm), Power::Running, "{}", story.outcome().await);
+        }
     })
     .await;
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{
-    act::Actor,
+    act::{Actor, DECISION_IS_OLD},
     run::{Error, LEASE},
     switches,
 };
@@ -22,8 +22,12 @@ use crate::{
     time::Timestamp,
 };
 
+/// A call that was claimed so long ago is not sent any more: others may have looked for it meanwhile, and written it off.
+const SENT_WITHIN: Duration = Duration::from_mins(1);
 /// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
 const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
+const PAUSED_MEANWHILE: &str = "enforcement was paused meanwhile";
+const ENFORCED_ELSEWHERE: &str = "another process enforces now";
 /// The namespace of job ids: a UUID of bursar's own.
 const JOB_NAMESPACE: Uuid =
     Uuid::from_bytes([0x62, 0x75, 0x72, 0x73, 0x61, 0x72, 0x4a, 0x6f, 0x80, 0x62, 0x73, 0x2d, 0x76, 0x31, 0x00, 0x01]);
@@ -61,8 +65,8 @@ pub(super) enum CallEnd {
     Ended(String),
     /// CloudStack declined it, and nothing was done.
     Refused(String),
-    /// CloudStack takes no changes at this moment (it prepares for maintenance, is busy, or does not accept the caller): nothing was
-    /// done, and it is no try.
+    /// CloudStack takes no changes at this moment (it prepares for maintenance, is busy, or does not accept the caller), or the decision
+    /// has to be taken anew: nothing was done, and it is no try.
     NotNow(String),
     /// CloudStack does not know its job, and the request can not arrive any more.
     NeverWas,
@@ -151,6 +155,14 @@ pub(super) struct Waiting {
     claimed: Timestamp,
 }
 
+/// What claiming a call gave.
+enum Claim {
+    /// Its row, and the job that it asks for.
+    Made(i64, Uuid),
+    /// It must not go out.
+    Not(CallEnd),
+}
+
 /// What sending a call gave.
 pub(super) enum Step {
     /// Its job is to be waited for.
@@ -179,7 +191,7 @@ impl Actor<'_> {
         Ok(calls.iter().filter(answered).count())
     }
 
-    /// Whether a further call may go out: not paused, and the lease still ours.
+    /// Why no further call may go out. Looked at before anything is read for it, and once more where it is claimed.
     pub(super) async fn may_call(&self) -> Result<Option<&'static str>, Error> {
         if self.by_order {
             return Ok(None);
@@ -187,7 +199,7 @@ impl Actor<'_> {
         let mut tx = self.enforcer.store.read().await?;
         let paused = runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1");
         tx.commit().await?;
-        Ok(paused.then_some("enforcement was paused meanwhile"))
+        Ok(paused.then_some(PAUSED_MEANWHILE))
     }
 
     /// Goes on with a call that is open, or makes a new one, and waits for its end.
@@ -216,13 +228,18 @@ impl Actor<'_> {
             self.close_call(open.id, "lost", "its answer was never seen").await?;
             return Ok(Step::End(CallEnd::Unknown("its answer was lost".to_owned())));
         }
-        if let Some(why) = self.may_call().await? {
-            return Ok(Step::End(CallEnd::Unknown(why.to_owned())));
-        }
-        let Some((row, job)) = self.claim(intent, act, before).await? else {
-            return Ok(Step::End(CallEnd::Unknown("another process enforces now".to_owned())));
-        };
         let claimed = self.enforcer.clock.now();
+        let (row, job) = match self.claim(intent, act, before, claimed).await? {
+            Claim::Made(row, job) => (row, job),
+            Claim::Not(end) => return Ok(Step::End(end)),
+        };
+        if self.enforcer.clock.now().since(claimed) > SENT_WITHIN {
+            // Nobody waits for what has no job. With one, the row stays: who has the lease by now may be looking for it.
+            if !act.has_job() {
+                self.close_call(row, "lost", "it was not sent").await?;
+            }
+            return Ok(Step::End(CallEnd::Unknown("bursar stood still before it was sent".to_owned())));
+        }
         Ok(match act.send(self.client, job).await {
             Ok(Sent::Job(accepted)) => Step::Wait(Waiting { row, job: accepted, claimed }),
             Ok(Sent::Done) => {
@@ -267,12 +284,18 @@ impl Actor<'_> {
         Ok(None)
     }
 
-    /// Writes the row of a call under the fence. None: another process has the lease.
-    async fn claim(&self, intent: &str, act: &Act, before: Option<&str>) -> Result<Option<(i64, Uuid)>, Error> {
-        let now = self.enforcer.clock.now();
+    /// Writes the row of a call under the fence. Not while enforcement is paused, nor where it begins a step downwards on a decision
+    /// that has grown old while CloudStack was asked.
+    async fn claim(&self, intent: &str, act: &Act, before: Option<&str>, now: Timestamp) -> Result<Claim, Error> {
         let mut tx = self.enforcer.store.begin().await?;
+        if !self.by_order && runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1") {
+            return Ok(Claim::Not(CallEnd::Unknown(PAUSED_MEANWHILE.to_owned())));
+        }
         let number =
             i64::try_from(rows::list_calls(&mut tx, intent).await?.len()).unwrap_or(i64::MAX).saturating_add(1);
+        if number == 1 && self.is_out_of_date(now) && rows::leads_down(&mut tx, intent).await? {
+            return Ok(Claim::Not(CallEnd::NotNow(DECISION_IS_OLD.to_owned())));
+        }
         let job = job_id(intent, number);
         let (target, job_text) = (act.target(), job.to_string());
         let call = NewCall {
@@ -286,11 +309,13 @@ impl Actor<'_> {
         };
         let until = now.plus(self.enforcer.settings.lease);
         if !rows::claim_call(&mut tx, &call, (LEASE, self.enforcer.holder, until), now).await? {
-            return Ok(None);
+            return Ok(Claim::Not(CallEnd::Unknown(ENFORCED_ELSEWHERE.to_owned())));
         }
-        let row = rows::list_calls(&mut tx, intent).await?.last().map(|call| call.id);
+        let Some(row) = rows::list_calls(&mut tx, intent).await?.last().map(|call| call.id) else {
+            return Ok(Claim::Not(CallEnd::Unknown(ENFORCED_ELSEWHERE.to_owned())));
+        };
         tx.commit().await?;
-        Ok(row.map(|row| (row, job)))
+        Ok(Claim::Made(row, job))
     }
 
     pub(super) async fn close_call(&self, row: i64, state: &str, answer: &str) -> Result<(), Error> {

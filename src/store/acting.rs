@@ -160,6 +160,16 @@ pub async fn claim_call(
     Ok(claimed == 1)
 }
 
+/// Whether an open intent takes its account a step down.
+pub async fn leads_down(tx: &mut Tx, intent: &str) -> Result<bool, StoreError> {
+    Ok(scalar!(
+        tx,
+        i64,
+        "select count(*) from intent where id = $1 and state = 'open' and action in ('restrict', 'lock', 'stop')",
+        intent
+    )? > 0)
+}
+
 /// Ends a call.
 pub async fn end_call(tx: &mut Tx, id: i64, state: &str, answer: &str, now: Timestamp) -> Result<(), StoreError> {
     exec!(

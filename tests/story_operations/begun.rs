@@ -1,5 +1,15 @@
 //! Steps downwards that were begun and not ended, and the fuse.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use bursar::{
+    store::acting,
+    time::{Clock, ManualClock, Timestamp},
+};
+
 use super::*;
 
 /// ann and bob, to be restricted once they are over; the fuse allows one a day. bob is over, and the network fails in the middle
@@ -368,4 +378,64 @@ async fn a_run_ends_where_cloudstack_is_out_and_tells_what_was_done_before() {
         work::enforce(&cloud.app, options, "test").await.unwrap_err();
     })
     .await;
+}
+
+/// A clock that leaps two minutes at one of the looks at it, counted from when it is told to.
+struct Leaping {
+    clock: ManualClock,
+    looks: Arc<AtomicU32>,
+}
+
+impl Clock for Leaping {
+    fn now(&self) -> Timestamp {
+        let left = self.looks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left == Ok(1) {
+            self.clock.advance(Duration::from_mins(2));
+        }
+        self.clock.now()
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_stood_still_behind_its_claim_does_not_send_the_call() {
+    let stood_still = AtomicU32::new(0);
+    // Where exactly it stands still is found out: before the claim the decision is too old, behind the last look nobody can tell.
+    for looks in 1..=6 {
+        on_each_database(|database| async {
+            let mut cloud = due(database, &["bob"]).await;
+            let told = Arc::new(AtomicU32::new(0));
+            cloud.app.clock = Arc::new(Leaping { clock: cloud.clock.clone(), looks: Arc::clone(&told) });
+            let bob = id_of(&cloud, "bob").await.to_string();
+            // bob is read for the fuse, and again right before he is locked.
+            let gate = Gate::default();
+            for kind in [FaultKind::DelayFor(Duration::ZERO), FaultKind::DelayUntil(gate.clone())] {
+                cloud.standin.with(|world| world.faults().push(Fault::once("listAccounts", kind).about("id", &bob)));
+            }
+            let meanwhile = async {
+                while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                    tokio::task::yield_now().await;
+                }
+                told.store(looks, Ordering::SeqCst);
+                gate.open();
+            };
+            let (report, ()) = tokio::join!(cloud.enforce(), meanwhile);
+            if report.started.iter().any(|line| line.contains("stood still")) {
+                stood_still.fetch_add(1, Ordering::SeqCst);
+                assert_eq!((state(&cloud, "bob").await, calls(&cloud, "disableAccount")), (State::Enabled, 0));
+                let mut tx = cloud.app.store.read().await.unwrap();
+                let intent = rows::list_open_intents(&mut tx).await.unwrap().remove(0);
+                let claimed = acting::list_calls(&mut tx, &intent.id).await.unwrap();
+                assert_eq!(
+                    (claimed.len(), claimed[0].state.as_str()),
+                    (1, "open"),
+                    "whoever has the lease concludes it"
+                );
+            } else if report.locked.is_empty() {
+                assert!(report.failed[0].contains("older than a minute"), "{looks}: {report:?}");
+                assert_eq!(calls(&cloud, "disableAccount"), 0);
+            }
+        })
+        .await;
+    }
+    assert!(stood_still.load(Ordering::SeqCst) > 0);
 }
