@@ -642,6 +642,34 @@ async fn a_stale_holder_claims_nothing_after_a_new_fence() {
     .await;
 }
 
+// What is told of a step.
+
+#[tokio::test]
+async fn a_step_that_waited_for_an_approval_is_told_in_the_words_of_the_day_on_which_it_is_taken() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["ann", "bob"]).await;
+        let id = cloud.enforce().await.plan.unwrap();
+        let held = cloud.clock.now().display_in(chrono_tz::UTC);
+        cloud.pass(6 * HOUR);
+        cloud.catch_up().await;
+        cloud.approve(id, "alice").await.unwrap();
+        let taken = cloud.clock.now().display_in(chrono_tz::UTC);
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/ann", "ROOT/bob"]);
+        let bob = cloud.account("bob").await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let notices = rows::list_notices(&mut tx, Some(bob.id), 50).await.unwrap();
+        let told = notices.into_iter().find(|notice| notice.event.starts_with("locked-")).unwrap().sentence;
+        assert!(told.contains(&taken) && !told.contains(&held), "{told}");
+        // The lock has a decision of its own, with the figures of then.
+        let decisions = rows::list_decisions(&mut tx, bob.id, 50).await.unwrap();
+        let locks: Vec<_> = decisions.into_iter().filter(|decision| decision.outcome == "lock").collect();
+        assert_eq!(locks.len(), 2, "{locks:?}");
+        assert!(!rows::is_untaken(&mut tx, &locks[0]).await.unwrap());
+        assert!(rows::is_untaken(&mut tx, &locks[1]).await.unwrap());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_plan_that_is_dropped_while_it_is_carried_out_goes_no_further() {
     on_each_database(|database| async {

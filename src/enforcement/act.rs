@@ -1,6 +1,6 @@
 //! Acting under intents (design 7.9 to 7.13): what is about to be done is committed first, and what came of it is read back.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     plan::{PlannedAccount, protection},
@@ -47,6 +47,8 @@ pub struct Actor<'a> {
     pub(super) run: RunId,
     pub(super) fence: i64,
     planned_at: Timestamp,
+    /// Decisions that stand since an earlier run, as they are now.
+    anew: HashMap<DecisionId, NewDecision>,
     /// Whether a person ordered what is done, so that a pause does not stop it.
     pub(super) by_order: bool,
     /// The name of the user whose key the enforcer uses: its events are ours.
@@ -112,7 +114,17 @@ impl<'a> Actor<'a> {
     pub async fn new(enforcer: &'a Enforcer<'a>, client: &'a Client, run: RunId, fence: i64) -> Result<Self, Error> {
         let own = client.own_user().await?.map(OwnUser::of);
         let own_name = own.as_ref().map(|own| own.username.clone());
-        Ok(Self { enforcer, client, run, fence, planned_at: enforcer.clock.now(), by_order: false, own_name, own })
+        Ok(Self {
+            enforcer,
+            client,
+            run,
+            fence,
+            planned_at: enforcer.clock.now(),
+            anew: HashMap::new(),
+            by_order: false,
+            own_name,
+            own,
+        })
     }
 
     /// From now on a person's order is carried out, also while enforcement is paused.
@@ -120,9 +132,11 @@ impl<'a> Actor<'a> {
         self.by_order = true;
     }
 
-    /// From now on decisions of this instant are carried out: what a former run left is concluded before they are taken.
-    pub const fn carries_out_decisions_of(&mut self, now: Timestamp) {
+    /// From now on decisions of this instant are carried out: what a former run left is concluded before they are taken. `anew` are
+    /// those that were stored by an earlier run, as they are now.
+    pub fn carries_out_decisions_of(&mut self, now: Timestamp, anew: HashMap<DecisionId, NewDecision>) {
         self.planned_at = now;
+        self.anew = anew;
     }
 
     /// Whether the decisions of this run are too old to begin anything downwards on them (design 7.13).
@@ -251,7 +265,8 @@ impl<'a> Actor<'a> {
         Ok(read)
     }
 
-    /// Writes an intent in a commit of its own. None: an earlier action on the account is open.
+    /// Writes an intent in a commit of its own, with its decision where that stands since an earlier run: what is done is told in the
+    /// words of now. None: an earlier action on the account is open.
     pub(super) async fn begin(
         &self,
         account: &Account,
@@ -263,6 +278,10 @@ impl<'a> Actor<'a> {
         let id = self.enforcer.random.uuid().to_string();
         let now = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.begin().await?;
+        let decision = match self.anew.get(&decision) {
+            Some(anew) => rows::insert_decision(&mut tx, anew, now).await?,
+            None => decision,
+        };
         match rows::insert_intent(&mut tx, &id, decision, self.run, account.id, action, state_before, cause, now).await
         {
             Ok(()) => tx.commit().await?,

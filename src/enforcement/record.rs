@@ -1,6 +1,6 @@
 //! Storing what was decided: decisions that changed, notices that are new, and figures for the gauges.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use super::{
     deletions,
@@ -21,6 +21,15 @@ use crate::{
 /// An unchanged decision is stored again after this time (design 7.15).
 const DECISION_REPEATS_AFTER: Duration = Duration::from_hours(24);
 
+/// The decisions of a run as they are stored.
+pub(super) struct Stored<'p> {
+    /// Each account with the decision that stands.
+    pub decisions: Vec<(&'p PlannedAccount, DecisionId)>,
+    /// Those that stand since an earlier run and lead to an act, as they are now: stored once something is begun on them, so that
+    /// it is told in the words and figures of its own day.
+    pub anew: HashMap<DecisionId, NewDecision>,
+}
+
 /// Stores decisions that changed, notices that are new, and since when payers are over.
 pub(super) async fn store_plan<'p>(
     tx: &mut Tx,
@@ -29,13 +38,13 @@ pub(super) async fn store_plan<'p>(
     rehearsal: bool,
     now: Timestamp,
     report: &mut EnforceReport,
-) -> Result<Vec<(&'p PlannedAccount, DecisionId)>, Error> {
+) -> Result<Stored<'p>, Error> {
     count_for_metrics(plan);
     crate::telemetry::metrics::intents_open(rows::list_open_intents(tx).await?.len() as u64);
     let newest = rows::list_newest_decisions(tx).await?;
     let carried_out = rows::list_carried_out(tx).await?;
     let reached = policy_rows::list_reached(tx).await?;
-    let mut decisions = Vec::new();
+    let (mut decisions, mut anew) = (Vec::new(), HashMap::new());
     for planned in &plan.accounts {
         let decision = &planned.decision;
         let only_rehearsed = rehearsal || planned.is_rehearsal();
@@ -50,22 +59,26 @@ pub(super) async fn store_plan<'p>(
                 && !(carried_out.contains(&row.id) && leads_to_an_act(decision.outcome))
                 && Timestamp::from_ms(row.decided_ms).plus(DECISION_REPEATS_AFTER) > now
         });
+        let as_of_now = || NewDecision {
+            run,
+            payer: planned.account.payer_id,
+            account: planned.account.id,
+            outcome,
+            rung,
+            reason,
+            sentence: decision.sentence.clone(),
+            figures: figures_json(planned),
+            dry_run: only_rehearsed,
+        };
         let id = match stored {
-            Some(row) if same => DecisionId::new(row.id),
-            _ => {
-                let new = NewDecision {
-                    run,
-                    payer: planned.account.payer_id,
-                    account: planned.account.id,
-                    outcome,
-                    rung,
-                    reason,
-                    sentence: decision.sentence.clone(),
-                    figures: figures_json(planned),
-                    dry_run: only_rehearsed,
-                };
-                rows::insert_decision(tx, &new, now).await?
+            Some(row) if same => {
+                let id = DecisionId::new(row.id);
+                if leads_to_an_act(decision.outcome) {
+                    anew.insert(id, as_of_now());
+                }
+                id
             }
+            _ => rows::insert_decision(tx, &as_of_now(), now).await?,
         };
         for rung in Rung::ACTING {
             let since = decision.reached.get(rung);
@@ -110,7 +123,7 @@ pub(super) async fn store_plan<'p>(
     if !rehearsal {
         deletions::propose(tx, plan, now).await?;
     }
-    Ok(decisions)
+    Ok(Stored { decisions, anew })
 }
 
 /// Tells the gauges how many accounts are in which state, and how many managed payers have nothing left.

@@ -315,7 +315,8 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let plan = plan::plan(&mut tx, settings, &blocks, &switches.arming, now).await?;
     tx.commit().await?;
     let mut tx = enforcer.store.begin().await?;
-    let decisions = record::store_plan(&mut tx, &plan, run, settings.dry_run, now, report).await?;
+    let record::Stored { decisions, anew } =
+        record::store_plan(&mut tx, &plan, run, settings.dry_run, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;
 
@@ -323,7 +324,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
         return make_plan(enforcer, &plan, &steps_down(&decisions, true), author, (run, fence), report).await;
     }
     let Some(mut actor) = actor else { return Ok(()) };
-    actor.carries_out_decisions_of(now);
+    actor.carries_out_decisions_of(now, anew);
     follow_up(&actor, &decisions, report).await?;
     give_back(&actor, &decisions, report).await?;
     let due = steps_down(&decisions, false);

@@ -190,6 +190,21 @@ pub async fn list_carried_out(tx: &mut Tx) -> Result<HashSet<i64>, StoreError> {
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
+/// Whether a decision is a step downwards that was not taken: it waits, or it did not come about.
+pub async fn is_untaken(tx: &mut Tx, decision: &DecisionRow) -> Result<bool, StoreError> {
+    if !["restrict", "lock", "stop"].contains(&decision.outcome.as_str()) {
+        return Ok(false);
+    }
+    let taken = scalar!(
+        tx,
+        i64,
+        "select count(*) from intent where account_id = $1 and decision_id = $2 and state = 'done'",
+        decision.account_id,
+        decision.id
+    )?;
+    Ok(taken == 0)
+}
+
 /// The newest decisions of an account.
 pub async fn list_decisions(tx: &mut Tx, account: AccountId, limit: i64) -> Result<Vec<DecisionRow>, StoreError> {
     all!(

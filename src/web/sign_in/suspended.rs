@@ -198,10 +198,15 @@ async fn build(state: &WebState, who: &Suspended, said: Option<&'static str>) ->
     Ok(page)
 }
 
-/// The newest decision in its sentence, if it was taken in earnest.
+/// The newest decision in its sentence, if it was taken in earnest and no step in it waits.
 async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
-    let newest = rows::list_decisions(tx, account.id, 20).await?.into_iter().find(|decision| decision.dry_run == 0);
-    Ok(newest.map(|decision| decision.sentence).unwrap_or_default())
+    let newest = rows::list_decisions(tx, account.id, 20).await?;
+    for decision in newest.into_iter().filter(|decision| decision.dry_run == 0) {
+        if !rows::is_untaken(tx, &decision).await? {
+            return Ok(decision.sentence);
+        }
+    }
+    Ok(String::new())
 }
 
 /// What works and what does not. Stopped, nothing runs; locked, what ran runs on.

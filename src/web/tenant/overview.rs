@@ -229,9 +229,14 @@ fn ways_out(account: &Account) -> Vec<(&'static str, &'static str)> {
     }
 }
 
-/// The newest decision in its sentence. What was only rehearsed is not told to tenants.
+/// The newest decision in its sentence. What was only rehearsed is not told to tenants, and a step that waits not as taken.
 async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
     let newest = enforcement::list_decisions(tx, account.id, 1).await?.into_iter().next();
+    if let Some(step) = newest.as_ref().filter(|decision| decision.dry_run == 0)
+        && enforcement::is_untaken(tx, step).await?
+    {
+        return Ok(if account.state == "enabled" { words::CREDIT_USED_UP.to_owned() } else { String::new() });
+    }
     Ok(newest
         .filter(|decision| {
             // A step that is due and only rehearsed is no threat.

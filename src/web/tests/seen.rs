@@ -1,7 +1,10 @@
 //! The warning on the account's page, and from when on it counts as seen.
 
 use super::*;
-use crate::store::{enforcement, notify, policy};
+use crate::{
+    ids::RunId,
+    store::{enforcement, notify, policy},
+};
 
 const OVER_SINCE: Timestamp = Timestamp::from_seconds(1_795_300_000);
 const WARNING: &str = "Your account will be locked on 2026-11-25 17:00 UTC because 104.20 of 100.00 EUR were used.";
@@ -88,4 +91,36 @@ async fn an_administrator_sees_nothing_for_anybody() {
     let (_, text) = place.sign_in("/").await;
     assert!(text.contains(WARNING), "{text}");
     assert_eq!(unseen(&place, place.root).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_step_that_waits_is_not_told_as_taken() {
+    const STEP: &str = "Your account was locked on 2026-11-22 10:05 UTC because 104.20 of 100.00 EUR were used.";
+    let place = Place::open().await;
+    let mut tx = place.app.store.begin().await.unwrap();
+    let (run, payer) = (RunId::new(1), cloud::get_account(&mut tx, place.alice).await.unwrap().payer_id);
+    let step = enforcement::NewDecision {
+        run,
+        payer,
+        account: place.alice,
+        outcome: "lock",
+        rung: "lock",
+        reason: "lock-date-reached",
+        sentence: STEP.to_owned(),
+        figures: "{}".to_owned(),
+        dry_run: false,
+    };
+    let decision = enforcement::insert_decision(&mut tx, &step, NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    let (cookies, text) = place.sign_in("/").await;
+    assert!(!text.contains(STEP) && text.contains("Your credit is used up. Please pay soon."), "{text}");
+    let mut tx = place.app.store.begin().await.unwrap();
+    let intent = "5f4b5f0e-31f5-4a2b-9f2a-6a4f3f5a7c11";
+    enforcement::insert_intent(&mut tx, intent, decision, run, place.alice, "lock", "enabled", None, NOW)
+        .await
+        .unwrap();
+    assert!(enforcement::end_intent(&mut tx, intent, "done", Some("locked"), "locked for billing", NOW).await.unwrap());
+    tx.commit().await.unwrap();
+    let text = place.open_page("/", &cookies).await.text().await.unwrap();
+    assert!(text.contains(STEP), "{text}");
 }
