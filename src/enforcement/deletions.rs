@@ -34,14 +34,18 @@ pub enum DeletionError {
     },
 }
 
-/// Proposes what was decided, once for each time over the credit; proposals that have lost their object lapse.
+/// Proposes what was decided, once for each time that an account has been stopped; proposals that have lost their object lapse.
+/// What only holds the ladder back for a while (a pause, old usage, an exemption) takes no proposal away.
 pub(super) async fn propose(tx: &mut Tx, plan: &Plan, now: Timestamp) -> Result<(), StoreError> {
     let wanted =
         |planned: &&PlannedAccount| planned.decision.outcome == Outcome::ProposeDeletion && !planned.is_rehearsal();
     for planned in plan.accounts.iter().filter(wanted) {
-        let account = &planned.account;
-        let since = planned.decision.reached.get(Rung::Stop).unwrap_or(now);
-        let (sentence, figures) = (&planned.decision.sentence, figures_json(planned));
+        let (account, sentence) = (&planned.account, &planned.decision.sentence);
+        let Some(since) = planned.held_since else { continue };
+        if rows::is_deletion_proposed_since(tx, account.id, since).await? {
+            continue;
+        }
+        let figures = figures_json(planned);
         let made = rows::propose_deletion(tx, (account.id, account.payer_id), sentence, &figures, since, now).await?;
         if let Some(id) = made {
             let name = account.full_name();
@@ -50,18 +54,31 @@ pub(super) async fn propose(tx: &mut Tx, plan: &Plan, now: Timestamp) -> Result<
                 "{name} has been stopped for long. Proposal {id} waits for you: `bursar deletion confirm {id} --reason …` or \
                  `bursar deletion refuse {id} --reason …`. bursar deletes nothing by itself."
             );
-            tell::administrators(tx, &format!("deletion-{id}"), "deletion", "An account may be deleted", &body, now)
-                .await?;
+            // One that had lapsed is told again.
+            let key = format!("deletion-{id}-{}", now.as_seconds());
+            tell::administrators(tx, &key, "deletion", "An account may be deleted", &body, now).await?;
         }
     }
     for open in rows::list_deletions(tx, false, OPEN_LOOKED_AT).await? {
-        let stands = plan.accounts.iter().filter(wanted).any(|planned| planned.account.id == open.account_id);
-        if !stands {
-            let words = "the account is no longer stopped for want of credit";
-            rows::decide_deletion(tx, open.id, "lapsed", "bursar", words, now).await?;
+        let planned = plan.accounts.iter().find(|planned| planned.account.id == open.account_id);
+        let Some(words) = lost_its_object(planned) else { continue };
+        if rows::decide_deletion(tx, open.id, "lapsed", "bursar", words, now).await? {
+            let name = cloud::get_account(tx, open.account_id).await?.full_name();
+            audit(tx, "bursar", "deletion.lapse", &name, words, now).await?;
         }
     }
     Ok(())
+}
+
+/// Why there is nothing left to propose about an account, in words. None: bursar has it stopped as before.
+fn lost_its_object(planned: Option<&PlannedAccount>) -> Option<&'static str> {
+    match planned {
+        None => Some("the account is no longer in CloudStack"),
+        Some(planned) if planned.rung < Rung::Stop => Some("the account is no longer stopped for want of credit"),
+        Some(planned) if planned.standing.figures.available >= planned.opens_at => Some("enough is available again"),
+        Some(planned) if planned.account.state == "enabled" => Some("somebody enabled the account in CloudStack"),
+        Some(_) => None,
+    }
 }
 
 /// A person says yes or no. Yes is recorded and tells what to do next; nothing is deleted.

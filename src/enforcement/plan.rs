@@ -40,6 +40,8 @@ pub struct PlannedAccount {
     pub blocks: Vec<Block>,
     /// The rung that stands now: none, or that of bursar's hold.
     pub rung: Rung,
+    /// Since when that hold has stood on its rung.
+    pub held_since: Option<Timestamp>,
     /// What to pay so that the next step does not come, or the present one is lifted.
     pub to_avoid: Money,
     /// What must be available before the account gets back what was taken.
@@ -277,6 +279,7 @@ fn plan_account(
     PlannedAccount {
         epoch: standing.epoch,
         rung: billing_hold.map_or(Rung::None, |hold| hold.rung),
+        held_since: billing_hold.map(|hold| hold.since),
         to_avoid,
         opens_at,
         armed,

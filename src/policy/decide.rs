@@ -156,6 +156,7 @@ impl<'a> Ladder<'a> {
             return self.take(&step, hold.rung);
         }
         if hold.rung == Rung::Stop
+            && self.reached.stop.is_some()
             && self.policy.delete_after.is_some_and(|after| hold.since.plus(after) <= facts.now)
             && facts.blocks.is_empty()
             && facts.exemption.is_none()

@@ -316,25 +316,45 @@ pub struct DeletionRow {
     pub decided_ms: Option<i64>,
 }
 
-/// Proposes a deletion; None where it was proposed before for the same time over the credit.
+/// Whether the deletion of an account has been proposed since an instant, unless that lapsed.
+pub async fn is_deletion_proposed_since(
+    tx: &mut Tx,
+    account: AccountId,
+    since: Timestamp,
+) -> Result<bool, StoreError> {
+    let found = maybe!(
+        tx,
+        (i64,),
+        "select id from deletion_proposal where account_id = $1 and proposed_ms >= $2 and state <> 'lapsed' \
+         order by id limit 1",
+        account,
+        since
+    )?;
+    Ok(found.is_some())
+}
+
+/// Proposes a deletion, or takes up the lapsed proposal for the same time stopped again; None where one stands or was decided.
 pub async fn propose_deletion(
     tx: &mut Tx,
     (account, payer): (AccountId, PayerId),
     sentence: &str,
     figures: &str,
-    over_since: Timestamp,
+    stopped_since: Timestamp,
     now: Timestamp,
 ) -> Result<Option<i64>, StoreError> {
     let made = maybe!(
         tx,
         (i64,),
         "insert into deletion_proposal (account_id, payer_id, sentence, figures, over_since_ms, state, proposed_ms) \
-         values ($1, $2, $3, $4, $5, 'open', $6) on conflict (account_id, over_since_ms) do nothing returning id",
+         values ($1, $2, $3, $4, $5, 'open', $6) \
+         on conflict (account_id, over_since_ms) do update set state = 'open', sentence = excluded.sentence, \
+           figures = excluded.figures, proposed_ms = excluded.proposed_ms, decided_by = null, words = null, decided_ms = null \
+         where deletion_proposal.state = 'lapsed' returning id",
         account,
         payer,
         sentence,
         figures,
-        over_since,
+        stopped_since,
         now
     )?;
     Ok(made.map(|(id,)| id))

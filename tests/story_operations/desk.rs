@@ -143,3 +143,74 @@ async fn a_proposal_to_delete_is_decided_by_a_person_and_deletes_nothing() {
     })
     .await;
 }
+
+/// Proposals to delete, newest first: number and state.
+async fn proposals(cloud: &Cloud) -> Vec<(i64, String)> {
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let rows = plan_rows::list_deletions(&mut tx, true, 10).await.unwrap();
+    rows.into_iter().map(|row| (row.id, row.state)).collect()
+}
+
+/// bob has been stopped for long enough: a proposal is open.
+async fn proposed(database: Database) -> Cloud {
+    let mut cloud = due_to_stop(database).await;
+    cloud.reconfigure("POLICY_DELETE_AFTER_DAYS", "1").await;
+    cloud.pass(2 * DAY);
+    cloud.catch_up().await;
+    assert_eq!(cloud.enforce().await.stopped, ["ROOT/bob"]);
+    for _ in 0..2 {
+        cloud.pass(2 * DAY);
+        cloud.round().await;
+    }
+    cloud
+}
+
+#[tokio::test]
+async fn a_proposal_to_delete_outlives_what_holds_the_ladder_back_for_a_while() {
+    on_each_database(|database| async {
+        let cloud = proposed(database).await;
+        let open = proposals(&cloud).await;
+        assert!(open.len() == 1 && open[0].1 == "open", "{open:?}");
+        cloud.switch(switches::PAUSED, "1").await;
+        cloud.enforce().await;
+        assert_eq!(proposals(&cloud).await, open, "paused, on {}", cloud.database.kind);
+        cloud.switch(switches::PAUSED, "").await;
+        cloud.enforce().await;
+        assert_eq!(proposals(&cloud).await, open, "resumed, on {}", cloud.database.kind);
+        // One that lapsed though the account stayed stopped, as earlier versions had it, comes back under its number.
+        run_sql(&cloud, "update deletion_proposal set state = 'lapsed', decided_by = 'bursar', words = 'x', decided_ms = 1").await;
+        cloud.enforce().await;
+        assert_eq!(proposals(&cloud).await, open, "taken up again, on {}", cloud.database.kind);
+        assert_eq!(audit(&cloud, "deletion.propose").await.len(), 2);
+        cloud.pay("bob", "500").await;
+        cloud.enforce().await;
+        assert_eq!(proposals(&cloud).await, [(open[0].0, "lapsed".to_owned())]);
+        assert_eq!(audit(&cloud, "deletion.lapse").await, [("bursar".to_owned(), "ROOT/bob".to_owned())]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_is_proposed_once_also_where_stopping_is_switched_off_by_now() {
+    on_each_database(|database| async {
+        let mut cloud = proposed(database).await;
+        let open = proposals(&cloud).await;
+        assert_eq!(open.len(), 1);
+        cloud.reconfigure("POLICY_STOP_ENABLED", "false").await;
+        for _ in 0..3 {
+            cloud.pass(HOUR);
+            cloud.round().await;
+        }
+        assert_eq!(proposals(&cloud).await, open, "on {}", cloud.database.kind);
+        assert_eq!(audit(&cloud, "deletion.propose").await.len(), 1);
+        // A refused one is not asked again either.
+        run_sql(&cloud, "update deletion_proposal set state = 'refused'").await;
+        cloud.reconfigure("POLICY_STOP_ENABLED", "true").await;
+        for _ in 0..3 {
+            cloud.pass(HOUR);
+            cloud.round().await;
+        }
+        assert_eq!(proposals(&cloud).await, [(open[0].0, "refused".to_owned())], "on {}", cloud.database.kind);
+    })
+    .await;
+}
