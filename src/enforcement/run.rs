@@ -315,8 +315,9 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let plan = plan::plan(&mut tx, settings, &blocks, &switches.arming, now).await?;
     tx.commit().await?;
     let mut tx = enforcer.store.begin().await?;
-    let record::Stored { decisions, anew } =
-        record::store_plan(&mut tx, &plan, run, settings.dry_run, now, report).await?;
+    // A ledger that may lack payments warns nobody in earnest.
+    let rehearsal = settings.dry_run || switches.unconfirmed.is_some();
+    let record::Stored { decisions, anew } = record::store_plan(&mut tx, &plan, run, rehearsal, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;
 

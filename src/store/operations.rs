@@ -317,11 +317,7 @@ pub struct DeletionRow {
 }
 
 /// Whether the deletion of an account has been proposed since an instant, unless that lapsed.
-pub async fn is_deletion_proposed_since(
-    tx: &mut Tx,
-    account: AccountId,
-    since: Timestamp,
-) -> Result<bool, StoreError> {
+pub async fn is_deletion_proposed_since(tx: &mut Tx, account: AccountId, since: Timestamp) -> Result<bool, StoreError> {
     let found = maybe!(
         tx,
         (i64,),

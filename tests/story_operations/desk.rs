@@ -178,7 +178,11 @@ async fn a_proposal_to_delete_outlives_what_holds_the_ladder_back_for_a_while() 
         cloud.enforce().await;
         assert_eq!(proposals(&cloud).await, open, "resumed, on {}", cloud.database.kind);
         // One that lapsed though the account stayed stopped, as earlier versions had it, comes back under its number.
-        run_sql(&cloud, "update deletion_proposal set state = 'lapsed', decided_by = 'bursar', words = 'x', decided_ms = 1").await;
+        run_sql(
+            &cloud,
+            "update deletion_proposal set state = 'lapsed', decided_by = 'bursar', words = 'x', decided_ms = 1",
+        )
+        .await;
         cloud.enforce().await;
         assert_eq!(proposals(&cloud).await, open, "taken up again, on {}", cloud.database.kind);
         assert_eq!(audit(&cloud, "deletion.propose").await.len(), 2);

@@ -1,6 +1,6 @@
 //! After a restored backup nothing is enforced, neither way, until somebody has looked.
 
-use bursar::enforcement::marker::Marker;
+use bursar::{enforcement::marker::Marker, jobs::mail, notify::Looked, store::notify};
 
 use super::*;
 
@@ -125,4 +125,65 @@ async fn a_real_backup_put_back_is_noticed_and_its_lock_is_adopted() {
     cloud.pay("bob", "500").await;
     assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
     assert_eq!(state(&cloud, "bob").await, State::Enabled);
+}
+
+/// Notices of bob's that were given in earnest, oldest first, without what makes them single.
+async fn earnest(cloud: &Cloud) -> Vec<String> {
+    let bob = cloud.account("bob").await.id;
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let notices = rows::list_notices(&mut tx, Some(bob), 100).await.unwrap();
+    let kind = |event: &str| event.rsplit_once('-').unwrap().0.to_owned();
+    notices.iter().rev().filter(|notice| notice.dry_run == 0).map(|notice| kind(&notice.event)).collect()
+}
+
+/// What became of the mails to somebody, oldest first, once the outbox was looked after.
+async fn mails_to(cloud: &Cloud, address: &str) -> Vec<String> {
+    mail::pass(&cloud.app, Looked::AtAll, "test").await.unwrap();
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let mails = notify::list_mails(&mut tx, None, 100).await.unwrap();
+    mails.into_iter().rev().filter(|mail| mail.recipient == address).map(|mail| mail.state).collect()
+}
+
+#[tokio::test]
+async fn nobody_is_warned_or_written_to_until_a_restored_backup_is_confirmed() {
+    on_each_database(|database| async {
+        let mut cloud = armed(database, &["bob"], &["notify", "lock"]).await;
+        let folder = cloud.database.folder.path().join("mail").display().to_string();
+        for (key, value) in [
+            ("FOLDER", folder.as_str()),
+            ("FROM", "billing@example.com"),
+            ("ADMINS", "admin@example.com"),
+            ("DIGEST", ""),
+        ] {
+            cloud.env.insert(format!("BURSAR_MAIL_{key}"), value.to_owned());
+        }
+        cloud.reconfigure("MAIL_TRANSPORT", "folder").await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        assert!(mails_to(&cloud, "bob@example.com").await.is_empty());
+        // The backup is from before this was mailed.
+        let bob = cloud.account("bob").await;
+        let now = cloud.clock.now();
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        rows::insert_notice(&mut tx, bob.payer_id, bob.id, 1, "used-50", "50 % are used.", None, false, now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        pretend_restored(&cloud);
+        cloud.limit("bob", "0.05").await;
+        for _ in 0..2 {
+            cloud.pass(HOUR);
+            let report = cloud.round().await;
+            assert!(report.unconfirmed.is_some(), "{report:?}");
+            assert_eq!(earnest(&cloud).await, ["used"], "on {}", cloud.database.kind);
+            assert_eq!(mails_to(&cloud, "bob@example.com").await, ["open"], "on {}", cloud.database.kind);
+        }
+        let told = mails_to(&cloud, "admin@example.com").await;
+        assert!(!told.is_empty() && told.iter().all(|state| state == "sent"), "administrators are told: {told:?}");
+        operations::confirm(&cloud.app, "alice").await.unwrap();
+        cloud.enforce().await;
+        assert_eq!(earnest(&cloud).await, ["used", "warning-lock"], "on {}", cloud.database.kind);
+        assert_eq!(mails_to(&cloud, "bob@example.com").await, ["sent", "sent"], "on {}", cloud.database.kind);
+    })
+    .await;
 }

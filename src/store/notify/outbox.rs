@@ -106,7 +106,9 @@ pub async fn link_notice(tx: &mut Tx, mail: MailId, notice: i64) -> Result<(), S
     Ok(())
 }
 
-/// Claims the next mail that is due, until an instant: nobody else tries it before. None where nothing is due.
+/// Claims the next mail that is due, until an instant: nobody else tries it before. None where nothing is due. After a restored
+/// backup (the setting `enforce.unconfirmed`) mails that tell tenants of notices wait: the database may lack what was paid, and that
+/// they were sent before.
 pub async fn claim_mail(
     tx: &mut Tx,
     holder: &str,
@@ -118,7 +120,10 @@ pub async fn claim_mail(
         Mail,
         "update mail set claimed_by = $1, claim_ends_ms = $2, attempts = attempts + 1 \
          where id = (select id from mail where state = 'open' and next_ms <= $3 \
-             and (claim_ends_ms is null or claim_ends_ms <= $3) order by next_ms, id limit 1) \
+             and (claim_ends_ms is null or claim_ends_ms <= $3) \
+             and (not exists (select 1 from setting where key = 'enforce.unconfirmed' and value <> '') \
+               or id not in (select mail_id from mail_notice)) \
+             order by next_ms, id limit 1) \
            and state = 'open' and (claim_ends_ms is null or claim_ends_ms <= $3) \
          returning id, kind, recipient, subject, text_body, html_body, message_id, attempts, created_ms, opened_ms",
         holder,
@@ -242,12 +247,14 @@ pub async fn count_mails(tx: &mut Tx) -> Result<Vec<(String, i64)>, StoreError> 
     all!(tx, (String, i64), "select state, count(*) from mail group by state order by state")
 }
 
-/// Whether a mail can be claimed at an instant.
+/// Whether a mail can be claimed at an instant ([`claim_mail`]).
 pub async fn is_mail_due(tx: &mut Tx, now: Timestamp) -> Result<bool, StoreError> {
     let found = maybe!(
         tx,
         (MailId,),
         "select id from mail where state = 'open' and next_ms <= $1 and (claim_ends_ms is null or claim_ends_ms <= $1) \
+           and (not exists (select 1 from setting where key = 'enforce.unconfirmed' and value <> '') \
+             or id not in (select mail_id from mail_notice)) \
          order by next_ms, id limit 1",
         now
     )?;
