@@ -285,18 +285,32 @@ pub async fn arm(app: &App, wanted: &Wanted, author: &str) -> Result<Vec<String>
     Ok(armed)
 }
 
-/// Disarms. Gives what is not armed any more. A part of what is armed as a whole can not be taken out of it.
+/// Disarms. Gives what is not armed any more. A part of what is armed as a whole can not be taken out of it. Stop passes lock:
+/// where lock is disarmed, stop goes with it, or tenants would be warned of a step that never comes.
 pub async fn disarm(app: &App, wanted: &Wanted, everywhere: bool, author: &str) -> Result<Vec<String>, JobError> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
     let rows = policy_rows::list_arming(&mut tx).await?;
     let before = words(&rows);
     let mut disarmed = Vec::new();
+    let mut unlocked = Vec::new();
     for row in rows {
         let named = Rung::parse(&row.rung).is_some_and(|rung| wanted.rungs.contains(&rung))
             && (everywhere || wanted.domains.contains(&row.domain_path));
         if named && policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await? {
             disarmed.push(place(&row.rung, &row.domain_path));
+            if row.rung == Rung::Lock.word() {
+                unlocked.push((Rung::Lock, row.domain_path));
+            }
+        }
+    }
+    let unlocked = Arming::new(unlocked);
+    let left = policy_rows::list_arming(&mut tx).await?;
+    let still = Arming::new(left.iter().cloned().filter_map(pair_of));
+    for row in left.iter().filter(|row| row.rung == Rung::Stop.word()) {
+        let lost = unlocked.is_armed(Rung::Lock, &row.domain_path) && !still.is_armed(Rung::Lock, &row.domain_path);
+        if lost && policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await? {
+            disarmed.push(format!("{} (it passes lock)", place(&row.rung, &row.domain_path)));
         }
     }
     let after = words(&policy_rows::list_arming(&mut tx).await?);

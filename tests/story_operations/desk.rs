@@ -218,3 +218,33 @@ async fn an_account_is_proposed_once_also_where_stopping_is_switched_off_by_now(
     })
     .await;
 }
+
+#[tokio::test]
+async fn whoever_disarms_lock_disarms_stop_with_it_where_no_lock_is_left() {
+    on_each_database(|database| async {
+        let cloud = story_cli::cloud(database).await;
+        cloud.catch_up().await;
+        let status = async || {
+            let armed = arming::status(&cloud.app).await.unwrap().armed;
+            armed.into_iter().map(|row| format!("{} {}", row.rung, row.domain_path)).collect::<Vec<_>>()
+        };
+        cloud.arm(&["notify", "lock"]).await;
+        cloud.arm_in("ROOT/acme", &["lock", "stop"]).await;
+        // Locks are armed there by the whole cloud, too.
+        let ran = bursar(&cloud.env, &["enforce", "disarm", "--rung", "lock", "--domain", "ROOT/acme"]).await;
+        assert!(ran.code == 0 && !ran.out.contains("stop"), "{}{}", ran.out, ran.err);
+        assert_eq!(status().await, ["lock ", "notify ", "stop ROOT/acme"]);
+        let ran = bursar(&cloud.env, &["enforce", "disarm", "--rung", "lock"]).await;
+        assert!(ran.out.contains("stop in ROOT/acme (it passes lock)"), "{}{}", ran.out, ran.err);
+        assert_eq!(status().await, ["notify "], "on {}", cloud.database.kind);
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let lines = runs::list_audit(&mut tx, None, 10).await.unwrap();
+        let last = lines.iter().find(|line| line.action == "enforce.disarm").unwrap();
+        assert_eq!(
+            last.before_state.as_deref(),
+            Some("lock in the whole cloud, notify in the whole cloud, stop in ROOT/acme")
+        );
+        assert_eq!(last.after_state.as_deref(), Some("notify in the whole cloud"));
+    })
+    .await;
+}
