@@ -7,7 +7,9 @@ use bursar::{
         EnforceReport,
         terms::{self, Whom, Word},
     },
+    jobs::mail,
     ledger::payers,
+    notify::Looked,
     standin::{Options, State, World},
     store::{enforcement as rows, notify, payers::PayerRow, policy},
     time::{Clock as _, Timestamp},
@@ -468,4 +470,46 @@ async fn what_was_armed_over_and_warned_of_before_is_so_after_the_migration() {
     assert_eq!((armed.as_str(), standing), ("lock notify", 1));
     connection.close().await.unwrap();
     admin.execute(sqlx::AssertSqlSafe(format!("drop database {name} with (force)"))).await.unwrap();
+}
+
+/// What became of the mails that warn of a lock.
+async fn lock_mails(cloud: &Cloud) -> Vec<String> {
+    mail::pass(&cloud.app, Looked::AtAll, "test").await.unwrap();
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let mails = notify::list_mails(&mut tx, None, 100).await.unwrap();
+    mails.into_iter().filter(|mail| mail.kind == "warning-lock").map(|mail| mail.state).collect()
+}
+
+#[tokio::test]
+async fn a_lock_that_was_disarmed_for_long_is_warned_of_anew() {
+    on_each_database(async |database| {
+        let mut cloud = cloud(database, &["bob"]).await;
+        let folder = cloud.database.folder.path().join("mail").display().to_string();
+        cloud.env.insert("BURSAR_MAIL_FOLDER".to_owned(), folder);
+        cloud.env.insert("BURSAR_MAIL_FROM".to_owned(), "billing@example.com".to_owned());
+        cloud.reconfigure("MAIL_TRANSPORT", "folder").await;
+        assert!(lock_mails(&cloud).await.is_empty());
+        over(&cloud, &["bob"]).await;
+        let (first, event, due) = warning(&cloud, "bob").await.unwrap();
+        assert_eq!(lock_mails(&cloud).await, ["sent"]);
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        assert!(policy::disarm(&mut tx, "lock", "").await.unwrap());
+        tx.commit().await.unwrap();
+        move_to(&cloud, due.plus(DAY * 8)).await;
+        arm(&cloud, &["lock"]).await;
+        let report = cloud.enforce().await;
+        assert_eq!(word(&report, "ROOT/bob"), ("warn", "lock-is-due"), "on {}", cloud.database.kind);
+        let (second, same, anew) = warning(&cloud, "bob").await.unwrap();
+        assert!(second > first && same == event, "{same}");
+        assert_eq!(anew, cloud.clock.now().plus(DAY * 2));
+        assert_eq!(lock_mails(&cloud).await, ["sent", "sent"], "on {}", cloud.database.kind);
+        let bob = cloud.account("bob").await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let standing = notify::list_standing_warnings(&mut tx, bob.id).await.unwrap();
+        drop(tx);
+        assert_eq!(standing.iter().map(|warning| warning.id).collect::<Vec<_>>(), [second], "one date is shown");
+        assert_eq!(word(&move_to(&cloud, anew.minus(SECOND)).await, "ROOT/bob"), ("keep", "lock-is-due"));
+        assert_eq!(word(&move_to(&cloud, anew).await, "ROOT/bob"), ("lock", "lock-date-reached"));
+    })
+    .await;
 }

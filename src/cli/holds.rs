@@ -133,6 +133,9 @@ async fn adopt(context: &Context, app: &App, word: &str, owner: &str) -> anyhow:
     let mut tx = app.store.begin().await?;
     let found = cloud::resolve_account(&mut tx, word).await?;
     let holds = enforcement::list_holds(&mut tx, Some(found.id)).await?;
+    if found.state == "enabled" {
+        bail!("{} is enabled in CloudStack: there is no suspension to adopt", found.full_name());
+    }
     let suspended = found.state == "locked" || found.state == "disabled";
     let unexplained = holds.is_empty() && suspended;
     // From before the first sync, or (after a restored backup) locked without bursar knowing why.

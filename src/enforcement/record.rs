@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ids::{DecisionId, RunId},
-    policy::{Outcome, Rung},
+    policy::{Outcome, Rung, WARNING_COUNTS_FOR},
     store::{
         Tx,
         enforcement::{self as rows, NewDecision},
@@ -87,6 +87,12 @@ pub(super) async fn store_plan<'p>(
             }
         }
         for notice in &decision.notices {
+            let rehearsed = rehearsal || !planned.armed.has(notice.rung);
+            if notice.acts_at.is_some() {
+                // It is warned of anew: what was said of the same time before no longer counts.
+                let (account, long_ago) = (planned.account.id, now.minus(WARNING_COUNTS_FOR));
+                policy_rows::put_warnings_aside(tx, account, &notice.event, rehearsed, long_ago, now).await?;
+            }
             let given = rows::insert_notice(
                 tx,
                 planned.account.payer_id,
@@ -95,7 +101,7 @@ pub(super) async fn store_plan<'p>(
                 &notice.event,
                 &notice.sentence,
                 notice.acts_at,
-                rehearsal || !planned.armed.has(notice.rung),
+                rehearsed,
                 now,
             )
             .await?;

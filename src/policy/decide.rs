@@ -3,6 +3,8 @@
 //! The order of the questions: is something of ours standing, and may it be given back; may the account be touched at all; which
 //! step comes next, was it warned of, has its date come, and does anything hold it back.
 
+use std::time::Duration;
+
 use super::{
     amounts::{self, percent_is_used},
     block::Block,
@@ -13,6 +15,10 @@ use super::{
     sentences,
 };
 use crate::{ledger::rules::Share, time::Timestamp};
+
+/// A warning counts for so long after the date that it names. A step that did not come by then (disarmed, left alone, a plan that
+/// nobody approved) is warned of anew, with a date that lies ahead: nobody is locked on a warning of months ago.
+pub const WARNING_COUNTS_FOR: Duration = Duration::from_hours(7 * 24);
 
 /// Decides what to do with one account.
 pub fn decide(policy: &Policy, facts: &Facts<'_>) -> Decision {
@@ -167,23 +173,21 @@ impl<'a> Ladder<'a> {
     }
 
     /// Somebody enabled the account while bursar's suspension stands: shown, or taken down again to the rung that stands, with
-    /// everything that guards a first step. It was warned of that rung before.
+    /// everything that guards a first step, a warning of this time over the rule included.
     fn enabled_by_others(&self, hold: BillingHold) -> Decision {
         let rule_is_reached =
             self.policy.rule(hold.rung).is_some_and(|rule| rule.enabled && rule.is_reached(self.facts));
+        let shown = || self.keep(Rung::None, Reason::EnabledByOthers);
         if self.policy.on_drift == OnDrift::Leave || !rule_is_reached || !self.may_go_down() {
-            return self.keep(Rung::None, Reason::EnabledByOthers);
+            return shown();
         }
-        let next = Some(NextStep { rung: hold.rung, at: self.facts.now });
-        if let Some(wait) = self.hindered() {
-            return Decision { next, ..wait(self.keep(Rung::None, Reason::EnabledByOthers)) };
+        // Where the clock is known to be wrong no count has begun.
+        let Some(step) = self.step(hold.rung, hold.rung) else { return shown() };
+        let decision = self.take(&step, Rung::None);
+        if decision.outcome.step_down().is_some() {
+            return Decision { reason: Reason::SuspendedAgain, ..decision };
         }
-        Decision {
-            outcome: Outcome::of_step(hold.rung),
-            sentence: sentences::stepped_down(self.policy, self.facts, hold.rung),
-            next,
-            ..self.keep(hold.rung, Reason::SuspendedAgain)
-        }
+        decision
     }
 
     fn may_go_down(&self) -> bool {
@@ -205,13 +209,28 @@ impl<'a> Ladder<'a> {
             .filter(|rung| armed.has(*rung) || !above().any(|higher| higher > *rung && armed.has(higher)))
             .find(|rung| self.policy.rule(*rung).is_some_and(|rule| rule.is_reached(self.facts)))
             .and_then(|rung| {
-                // The days begin anew when a suspension was lifted: the same charges do not renew it at once.
-                let since = self.reached.get(rung)?.max(self.facts.lifted.unwrap_or_default());
-                let event = notices::warning_event(rung, since);
-                let warning = self.facts.warned.get(rung).filter(|warning| warning.event == event);
                 let to = if rung == Rung::Stop && present < Rung::Lock { Rung::Lock } else { rung };
-                Some(Step { rung, to, since, warning })
+                self.step(rung, to)
             })
+    }
+
+    /// A step to be taken for a rung whose rule is reached, with the warning that was given of it.
+    fn step(&self, rung: Rung, to: Rung) -> Option<Step<'a>> {
+        // The days begin anew when a suspension was lifted: the same charges do not renew it at once.
+        let since = self.reached.get(rung)?.max(self.facts.lifted.unwrap_or_default());
+        let event = notices::warning_event(rung, since);
+        let warning =
+            self.facts.warned.get(rung).filter(|warning| warning.event == event && self.counts(rung, warning));
+        Some(Step { rung, to, since, warning })
+    }
+
+    /// Whether a warning still counts: not long after its date. It is not renewed while nothing would come of it: where the step
+    /// waits for its arrival or for better data, or is only rehearsed.
+    fn counts(&self, rung: Rung, warning: &Warning) -> bool {
+        self.facts.now <= warning.named.plus(WARNING_COUNTS_FOR)
+            || (rung.wants_warning() && warning.arrived.is_none())
+            || !self.facts.blocks.is_empty()
+            || !self.facts.armed.has(rung)
     }
 
     /// Takes the next step, warns of it, or says what it waits for.

@@ -24,7 +24,7 @@ pub mod topics;
 pub use amounts::{opens_at, reached_by, to_avoid};
 pub use arming::{ArmedRungs, Arming};
 pub use block::Block;
-pub use decide::decide;
+pub use decide::{WARNING_COUNTS_FOR, decide};
 pub use decision::{Decision, NextStep, NoticeWanted, Outcome, Reason, Rung};
 pub use effective::Ladders;
 pub use facts::{BillingHold, Exemption, Facts, Reached, Warning, Warnings};

@@ -290,6 +290,39 @@ pub async fn list_warnings(tx: &mut Tx) -> Result<Vec<WarningRow>, StoreError> {
     )
 }
 
+/// Puts warnings of this event aside whose date was before an instant, so that another one of it can be given: they stand no
+/// longer, and no mail is made of them any more. Their mails keep what they said, under keys of their own.
+pub async fn put_warnings_aside(
+    tx: &mut Tx,
+    account: AccountId,
+    event: &str,
+    dry_run: bool,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update mail set key = key || '/' || cast(id as text) where id in ( \
+           select m.mail_id from mail_notice m join notice n on n.id = m.notice_id \
+           where n.account_id = $1 and n.event = $2 and n.dry_run = $3 and n.acts_at_ms < $4)",
+        account,
+        event,
+        i64::from(dry_run),
+        before
+    )?;
+    exec!(
+        tx,
+        "update notice set event = event || '-' || cast(id as text), queued_ms = coalesce(queued_ms, $5) \
+         where account_id = $1 and event = $2 and dry_run = $3 and acts_at_ms < $4",
+        account,
+        event,
+        i64::from(dry_run),
+        before,
+        now
+    )?;
+    Ok(())
+}
+
 /// The thresholds that each account was given notice of in its payer's present epoch: (account, rehearsed) to events.
 pub async fn list_noticed_now(tx: &mut Tx) -> Result<HashMap<(AccountId, bool), BTreeSet<String>>, StoreError> {
     let rows = all!(

@@ -22,6 +22,17 @@ fn warned_of_lock() -> World {
     World::over_since("0 12:00").held(Rung::Restrict, "0 12:00").warned(Rung::Lock, Some("0 12:10"), "3 12:00")
 }
 
+/// Locked on day 3, of which it was warned.
+fn locked_as_warned() -> World {
+    locked_with_default("0 12:00").warned(Rung::Lock, Some("0 12:10"), "3 12:00")
+}
+
+/// Enabled by somebody while bursar's suspension stands, and to be suspended again.
+fn enabled_again(mut world: World) -> World {
+    (world.state, world.policy.on_drift) = ("enabled", OnDrift::Suspend);
+    world
+}
+
 fn warned_of_stop() -> World {
     locked_with_default("0 12:00").warned(Rung::Stop, Some("3 12:10"), "10 12:00")
 }
@@ -104,6 +115,35 @@ fn table() -> Vec<Row> {
                 w.reached.lock = Some(at("5 00:00"));
             }),
             vec![("8 12:00", Warn, LockIsDue)],
+        ),
+        (
+            "a warning counts for a week after its date",
+            warned_of_lock(),
+            vec![("10 12:00:00", Lock, LockDateReached), ("10 12:00:01", Warn, LockIsDue)],
+        ),
+        (
+            "a warning of long ago, on bad data: nothing would come of another one",
+            with(warned_of_lock(), |w| w.blocks.push(Block::StaleUsage { until: None })),
+            vec![("10 12:00:01", Wait, HeldBack)],
+        ),
+        (
+            "exempt for long after the date: warned anew",
+            with(warned_of_lock(), |w| w.exemption = Some(exemption("40 00:00", false))),
+            vec![("9 12:00", Wait, Exempt), ("20 12:00", Warn, LockIsDue)],
+        ),
+        (
+            "a rehearsed warning stays",
+            with(warned_of_lock(), |w| w.armed = ArmedRungs::NONE),
+            vec![("99 12:00", Lock, LockDateReached)],
+        ),
+        (
+            "a restriction that was announced long ago is announced anew",
+            with(World::over_since("0 12:00"), |w| w.policy.restrict.delay = days(1)).warned(
+                Rung::Restrict,
+                None,
+                "1 12:00",
+            ),
+            vec![("8 12:00:00", Restrict, RestrictDateReached), ("8 12:00:01", Warn, RestrictIsDue)],
         ),
         (
             "the clock went back behind the beginning",
@@ -416,36 +456,54 @@ fn table() -> Vec<Row> {
         ),
         (
             "enabled by others, to be locked again",
-            with(locked_with_default("0 12:00"), |w| {
-                w.state = "enabled";
-                w.policy.on_drift = OnDrift::Suspend;
-            }),
-            vec![("4 12:00", Lock, SuspendedAgain)],
+            enabled_again(locked_as_warned()),
+            vec![
+                ("4 12:00", Lock, SuspendedAgain),
+                ("10 12:00:00", Lock, SuspendedAgain),
+                ("10 12:00:01", Warn, LockIsDue),
+            ],
         ),
         (
             "enabled by others, to be stopped again",
-            with(World::over_since("0 12:00").held(Rung::Stop, "10 12:00"), |w| {
-                w.state = "enabled";
-                w.policy.on_drift = OnDrift::Suspend;
-            }),
+            enabled_again(World::over_since("0 12:00").held(Rung::Stop, "10 12:00")).warned(
+                Rung::Stop,
+                Some("3 12:10"),
+                "10 12:00",
+            ),
             vec![("11 12:00", Stop, SuspendedAgain)],
         ),
         (
+            "enabled by others, and never warned: the suspension was adopted",
+            enabled_again(locked_with_default("0 12:00")),
+            vec![("4 12:00", Warn, LockIsDue)],
+        ),
+        (
+            "enabled by others, warned of it, and the date has not come",
+            enabled_again(locked_with_default("0 12:00")).warned(Rung::Lock, Some("4 12:10"), "6 12:00"),
+            vec![
+                ("6 11:59:59", Keep, LockIsDue),
+                ("6 12:00:00", Keep, LockIsDue),
+                ("6 12:10:00", Lock, SuspendedAgain),
+            ],
+        ),
+        (
+            "enabled by others, and the warning has not arrived",
+            enabled_again(locked_with_default("0 12:00")).warned(Rung::Lock, None, "6 12:00"),
+            vec![("6 12:10:00", Wait, WarningNotArrived)],
+        ),
+        (
+            "enabled by others, below the rule for a while and over it again since",
+            with(enabled_again(locked_as_warned()), |w| w.reached.lock = Some(at("3 18:00"))),
+            vec![("4 12:00", Warn, LockIsDue)],
+        ),
+        (
             "enabled by others, to be locked again, at night",
-            with(locked_with_default("0 12:00"), |w| {
-                w.state = "enabled";
-                w.policy.on_drift = OnDrift::Suspend;
-                w.policy.quiet.hours = Some((20 * 60, 7 * 60));
-            }),
+            with(enabled_again(locked_as_warned()), |w| w.policy.quiet.hours = Some((20 * 60, 7 * 60))),
             vec![("4 21:00", Wait, QuietHours)],
         ),
         (
             "enabled by others, to be locked again, on bad data",
-            with(locked_with_default("0 12:00"), |w| {
-                w.state = "enabled";
-                w.policy.on_drift = OnDrift::Suspend;
-                w.blocks.push(Block::RestoredBackup);
-            }),
+            with(enabled_again(locked_as_warned()), |w| w.blocks.push(Block::RestoredBackup)),
             vec![("4 12:00", Wait, HeldBack)],
         ),
         (

@@ -126,10 +126,14 @@ proptest! {
             prop_assert!(!world.policy.quiet.is_quiet(world.now, world.zone), "quiet hours");
             prop_assert!(world.lifted.is_none_or(|lifted| lifted.plus(world.policy.respite) <= world.now), "respite");
             prop_assert!(world.managed && world.in_scope && !world.other_hold, "not to be touched");
-            if rung >= Rung::Lock && !again {
-                let arrived = [Rung::Lock, Rung::Stop].into_iter().filter_map(|rung| world.warned.get(rung)).any(|warning| {
-                    warning.named <= world.now
-                        && warning.arrived.is_some_and(|at| at.plus(world.policy.warning_before) <= world.now)
+            if rung >= Rung::Lock {
+                let arrived = [Rung::Lock, Rung::Stop].into_iter().any(|step| {
+                    world.warned.get(step).is_some_and(|warning| {
+                        let counts = warning.named.plus(crate::policy::WARNING_COUNTS_FOR) >= world.now;
+                        warning.named <= world.now
+                            && (counts || !world.armed.has(step))
+                            && warning.arrived.is_some_and(|at| at.plus(world.policy.warning_before) <= world.now)
+                    })
                 });
                 prop_assert!(arrived, "no warning arrived");
             }
