@@ -513,3 +513,37 @@ async fn a_lock_that_was_disarmed_for_long_is_warned_of_anew() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn no_rung_loses_its_last_threshold_when_a_value_is_taken_back_or_ends() {
+    on_each_database(async |database| {
+        let cloud = crate::story_cli::cloud(database).await;
+        cloud.catch_up().await;
+        let env = cloud.env.clone();
+        let run = async |arguments: &[&str]| bursar(&env, arguments).await;
+        let set = |key, value| ["policy", "set", "bob", key, value, "--reason", "a story"];
+        let until = |key, value| ["policy", "set", "bob", key, value, "--reason", "a story", "--until", "12w"];
+        let done = async |arguments: &[&str]| {
+            let ran = run(arguments).await;
+            assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.out, ran.err);
+        };
+        done(&set("lock_days_left", "2")).await;
+        done(&set("lock_percent", "0")).await;
+        run(&["policy", "unset", "bob", "lock_days_left"])
+            .await
+            .refused(&["lock has no threshold", "Nothing was changed"]);
+        // Until a date is no better: the rung would be lost then.
+        run(&until("lock_days_left", "3")).await.refused(&["lock has no threshold", "has ended"]);
+        // What is switched off until a date does no harm where the threshold comes back with it.
+        done(&set("stop_days_left", "2")).await;
+        done(&until("stop_percent", "0")).await;
+        let shown = run(&["--json", "policy", "show", "bob"]).await.json();
+        let value = |key: &str| {
+            let values = shown["values"].as_array().unwrap();
+            values.iter().find(|value| value["key"] == key).unwrap()["value"].as_str().unwrap().to_owned()
+        };
+        assert_eq!((value("lock_days_left"), value("lock_percent")), ("2".to_owned(), "0".to_owned()));
+        assert_eq!((value("stop_days_left"), value("stop_percent")), ("2".to_owned(), "0".to_owned()));
+    })
+    .await;
+}

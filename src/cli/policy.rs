@@ -46,7 +46,7 @@ pub async fn policy(context: &Context, command: PolicyCommand) -> anyhow::Result
             let mut tx = app.store.begin().await?;
             let row = payers::resolve(&mut tx, &payer).await?;
             let word = Word { author: &who, reason: &reason, now: app.clock.now() };
-            if !terms::unset_value(&mut tx, &row, &key, word).await? {
+            if !terms::unset_value(&mut tx, &app.ladders(), &row, &key, word).await? {
                 bail!("no {key} is set for {}; `bursar policy show {payer}` tells what applies", row.name);
             }
             wake(&app, &mut tx).await?;
@@ -79,8 +79,8 @@ pub(super) async fn class_of(
     let who = author();
     let mut tx = app.store.begin().await?;
     let row = payers::resolve(&mut tx, payer).await?;
-    let (own, _) = terms::own_patch(&mut tx, &row, app.clock.now()).await?;
-    if let Some(what) = ladders.of(class, Some(&own)).contradiction() {
+    let (_, own) = terms::own_patch(&mut tx, &row, app.clock.now()).await?;
+    if let Some(what) = terms::contradiction(&ladders, class, &own)? {
         bail!("with what is set for {} this contradicts itself: {what}. Nothing was changed", row.name);
     }
     let cause = Cause { key: "class", author: &who, reason };

@@ -1,7 +1,7 @@
 //! What an administrator says about one payer or account: values of the policy that differ, and "leave it alone until Friday".
 //! Every word has an author, a reason and a line in the audit trail.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     policy::{Ladders, PatchError, PolicyPatch},
@@ -85,11 +85,43 @@ pub async fn own_patch(
     now: Timestamp,
 ) -> Result<(PolicyPatch, Vec<OverrideRow>), Error> {
     let overrides = rows::list_overrides(tx, Some(payer.id), now).await?;
+    Ok((patch_of(&overrides)?, overrides))
+}
+
+fn patch_of<'r>(rows: impl IntoIterator<Item = &'r OverrideRow>) -> Result<PolicyPatch, PatchError> {
     let mut patch = PolicyPatch::default();
-    for row in &overrides {
+    for row in rows {
         patch.set(&row.key, &row.value)?;
     }
-    Ok((patch, overrides))
+    Ok(patch)
+}
+
+/// What does not fit together in the values of a payer over its class, as a sentence: now, or later when one that holds until a
+/// date has ended, since a rung that lost its last threshold is never reached. None where all is well.
+pub fn contradiction(
+    ladders: &Ladders,
+    class: Option<&str>,
+    values: &[OverrideRow],
+) -> Result<Option<String>, PatchError> {
+    let found = |patch: &PolicyPatch| ladders.of(class, Some(patch)).contradiction();
+    if let Some(what) = found(&patch_of(values)?) {
+        return Ok(Some(what));
+    }
+    let ends: BTreeSet<Timestamp> = values.iter().filter_map(|row| row.until_ms).collect();
+    for end in ends {
+        let left = values.iter().filter(|row| row.until_ms.is_none_or(|until| until > end));
+        if let Some(what) = found(&patch_of(left)?) {
+            return Ok(Some(format!("{what} (from {end} on, when a value that was set until then has ended)")));
+        }
+    }
+    Ok(None)
+}
+
+fn refuse_contradiction(ladders: &Ladders, payer: &PayerRow, values: &[OverrideRow]) -> Result<(), Error> {
+    match contradiction(ladders, payer.class.as_deref(), values)? {
+        Some(what) => Err(Error::Contradiction { payer: payer.name.clone(), what }),
+        None => Ok(()),
+    }
 }
 
 /// Sets a value of the policy for one payer, for good or until an instant. Gives the value as it is understood.
@@ -102,12 +134,9 @@ pub async fn set_value(
     word: Word<'_>,
 ) -> Result<String, Error> {
     word.check(until)?;
-    let (mut patch, _) = own_patch(tx, payer, word.now).await?;
+    let (mut patch, mut values) = own_patch(tx, payer, word.now).await?;
     let before = patch.get(key).map(str::to_owned);
     patch.set(key, value)?;
-    if let Some(what) = ladders.of(payer.class.as_deref(), Some(&patch)).contradiction() {
-        return Err(Error::Contradiction { payer: payer.name.clone(), what });
-    }
     let value = patch.get(key).unwrap_or(value).to_owned();
     let row = OverrideRow {
         payer_id: payer.id,
@@ -118,6 +147,9 @@ pub async fn set_value(
         until_ms: until,
         set_ms: word.now,
     };
+    values.retain(|other| other.key != key);
+    values.push(row.clone());
+    refuse_contradiction(ladders, payer, &values)?;
     rows::put_override(tx, &row).await?;
     let said = until.map_or_else(String::new, |until| format!(" until {until}"));
     let line = AuditLine {
@@ -130,8 +162,18 @@ pub async fn set_value(
 }
 
 /// Takes a value back: class and default apply again. False: none was set.
-pub async fn unset_value(tx: &mut Tx, payer: &PayerRow, key: &str, word: Word<'_>) -> Result<bool, Error> {
+pub async fn unset_value(
+    tx: &mut Tx,
+    ladders: &Ladders,
+    payer: &PayerRow,
+    key: &str,
+    word: Word<'_>,
+) -> Result<bool, Error> {
     word.check(None)?;
+    // Also a value that is no longer understood can be taken back.
+    let mut values = rows::list_overrides(tx, Some(payer.id), word.now).await?;
+    values.retain(|other| other.key != key);
+    refuse_contradiction(ladders, payer, &values)?;
     let Some(before) = rows::delete_override(tx, payer.id, key).await? else { return Ok(false) };
     let line = AuditLine { before_state: Some(format!("{key} = {before}")), ..word.line("policy.unset", &payer.name) };
     runs::write_audit(tx, &line).await?;
