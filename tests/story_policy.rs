@@ -547,3 +547,36 @@ async fn no_rung_loses_its_last_threshold_when_a_value_is_taken_back_or_ends() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_account_from_before_that_somebody_enables_is_warned_like_any_other() {
+    on_each_database(async |database| {
+        let at_once = |options: &mut Options| options.job_delay_polls = 0;
+        let build = |world: &mut World| {
+            machines(world, &["bob"]);
+            let bob = world.find_account(world.root_domain(), "bob").unwrap();
+            world.lock_by_admin(bob);
+        };
+        let cloud = Cloud::start_tuned(database, NOVEMBER, at_once, build).await;
+        arm(&cloud, &["notify", "lock"]).await;
+        over(&cloud, &["bob"]).await;
+        let bob = cloud.account("bob").await;
+        let owners = async || {
+            let mut tx = cloud.app.store.read().await.unwrap();
+            let holds = rows::list_holds(&mut tx, Some(bob.id)).await.unwrap();
+            holds.into_iter().map(|hold| hold.owner).collect::<Vec<_>>()
+        };
+        assert_eq!(owners().await, ["before"]);
+        assert_eq!(word(&cloud.enforce().await, "ROOT/bob"), ("keep", "suspended-by-others"));
+        cloud.standin.with(|world| world.set_account_state(bob.cloud_id.parse().unwrap(), State::Enabled));
+        cloud.pass(HOUR);
+        let report = cloud.round().await;
+        assert!(owners().await.is_empty(), "on {}", cloud.database.kind);
+        assert_eq!(word(&report, "ROOT/bob"), ("warn", "lock-is-due"), "on {}", cloud.database.kind);
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let audit = bursar::store::runs::list_audit(&mut tx, Some("ROOT/bob"), 10).await.unwrap();
+        let lifted: Vec<_> = audit.iter().filter(|line| line.action == "hold.lift").collect();
+        assert!(lifted.len() == 1 && lifted[0].actor.starts_with("run "), "{audit:?}");
+    })
+    .await;
+}

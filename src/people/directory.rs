@@ -98,6 +98,7 @@ pub async fn sync_directory(
 
     let mut numbers: HashMap<(String, String), AccountId> = HashMap::new();
     let mut seen: HashSet<AccountId> = HashSet::new();
+    let before = enforcement::list_held_by(&mut tx, "before").await?;
     for account in &accounts {
         let domain_id = account.domain_id.to_string();
         let row = SeenAccount {
@@ -125,6 +126,9 @@ pub async fn sync_directory(
             }
             Change::Changed => report.changed_accounts += 1,
             Change::Same => {}
+        }
+        if row.state == "enabled" && before.contains(&id) {
+            lift_before(&mut tx, id, &format!("{}/{}", row.domain_path, row.name), run, now).await?;
         }
         numbers.insert((domain_id, row.name), id);
         seen.insert(id);
@@ -169,6 +173,31 @@ pub async fn sync_directory(
     }
     tx.commit().await?;
     Ok(report)
+}
+
+/// An account that was suspended before bursar came was enabled by somebody: that suspension is over, and it is a customer like any
+/// other from now on.
+async fn lift_before(
+    tx: &mut crate::store::Tx,
+    id: AccountId,
+    name: &str,
+    run: RunId,
+    now: crate::time::Timestamp,
+) -> Result<(), StoreError> {
+    let actor = format!("run {run}");
+    if !enforcement::lift_hold(tx, id, "before", &actor, now).await? {
+        return Ok(());
+    }
+    let line = AuditLine {
+        at_ms: now.as_ms(),
+        actor,
+        action: "hold.lift".to_owned(),
+        subject: name.to_owned(),
+        before_state: Some("before".to_owned()),
+        answer: Some("it was suspended before bursar came, and somebody enabled it in CloudStack".to_owned()),
+        ..AuditLine::default()
+    };
+    runs::write_audit(tx, &line).await
 }
 
 async fn put_users(

@@ -115,7 +115,7 @@ pub enum Reason {
     OutOfScope,
     /// It is protected.
     Protected,
-    /// Somebody else suspended it.
+    /// Somebody else suspended it, or wants it to be.
     SuspendedByOthers,
     /// Suspended for billing, and somebody else wants it suspended too.
     OtherHold,

@@ -157,6 +157,10 @@ pub fn standing(policy: &Policy, facts: &Facts<'_>, reason: Reason) -> String {
     match reason {
         Reason::NotManaged => "No credit limit applies to this account.".to_owned(),
         Reason::OutOfScope => "This account is not billed here yet.".to_owned(),
+        Reason::SuspendedByOthers if facts.state == "enabled" => {
+            "The cloud's administrators look after this account themselves: nothing is done about its credit for now."
+                .to_owned()
+        }
         Reason::SuspendedByOthers => {
             format!("This account was {} by the cloud's administrators, not for billing.", facts.state)
         }

@@ -348,6 +348,17 @@ pub async fn list_holds(tx: &mut Tx, account: Option<AccountId>) -> Result<Vec<H
     )
 }
 
+/// The accounts on which an owner's hold stands.
+pub async fn list_held_by(tx: &mut Tx, owner: &str) -> Result<HashSet<AccountId>, StoreError> {
+    let rows = all!(
+        tx,
+        (AccountId,),
+        "select account_id from hold where owner = $1 and lifted_ms is null order by account_id",
+        owner
+    )?;
+    Ok(rows.into_iter().map(|(account,)| account).collect())
+}
+
 /// Writes an intent, before anything is done.
 #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
 pub async fn insert_intent(

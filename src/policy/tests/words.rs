@@ -91,3 +91,14 @@ fn what_paying_avoids_is_what_the_sentence_names() {
     let paid = World { used: eur("89.99"), ..early };
     assert_eq!(pay(&paid), Money::ZERO);
 }
+
+#[test]
+fn an_account_that_others_hold_or_closed_is_told_which_of_both() {
+    let held = World { other_hold: true, ..World::used("104.20") };
+    assert_eq!(
+        sentence(&held, "0 12:00"),
+        "The cloud's administrators look after this account themselves: nothing is done about its credit for now."
+    );
+    let closed = World { state: "locked", ..World::used("104.20") };
+    assert_eq!(sentence(&closed, "0 12:00"), "This account was locked by the cloud's administrators, not for billing.");
+}
