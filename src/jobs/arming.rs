@@ -358,6 +358,8 @@ pub struct Status {
     pub paused: bool,
     /// Why nothing is done until an administrator has confirmed.
     pub unconfirmed: Option<String>,
+    /// Names in the configuration and in what is armed that match nothing in CloudStack: each as a sentence.
+    pub unmatched: Vec<String>,
     /// The version of CloudStack that an administrator last looked at.
     pub version: Option<String>,
     /// Plans that wait for an approval or a run.
@@ -375,8 +377,10 @@ pub async fn status(app: &App) -> Result<Status, JobError> {
     let mut tx = app.store.read().await?;
     let now = app.clock.now();
     let plans = rows::list_open_plans(&mut tx).await?;
+    let armed = policy_rows::list_arming(&mut tx).await?;
     let status = Status {
-        armed: policy_rows::list_arming(&mut tx).await?,
+        unmatched: find_unmatched(app, &mut tx, &armed).await?,
+        armed,
         paused: runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1"),
         unconfirmed: marker::find_unconfirmed(&mut tx).await?,
         version: runs::find_setting(&mut tx, switches::VERSION).await?,
@@ -393,6 +397,37 @@ pub async fn status(app: &App) -> Result<Status, JobError> {
     Ok(status)
 }
 
+/// Protection and arming hang on names: after a rename in CloudStack they are about nobody, and nothing else would tell.
+async fn find_unmatched(app: &App, tx: &mut Tx, armed: &[ArmingRow]) -> Result<Vec<String>, JobError> {
+    let accounts = cloud::list_accounts(tx).await?;
+    let domains = cloud::list_domains(tx).await?;
+    // Nothing was read from CloudStack yet.
+    if accounts.is_empty() || domains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_there = |path: &str, name: &str| {
+        accounts.iter().any(|one| one.gone_ms.is_none() && one.domain_path == path && one.name == name)
+    };
+    let listed = app.config.policy.protected_accounts.iter().filter(|one| !is_there(&one.domain_path, &one.name));
+    let mut found: Vec<String> = listed
+        .map(|one| {
+            format!(
+                "[policy] protected_accounts names {}/{}, and CloudStack has no such account: if it was renamed it is not protected",
+                one.domain_path, one.name
+            )
+        })
+        .collect();
+    let paths: BTreeSet<&str> = armed.iter().map(|row| row.domain_path.as_str()).collect();
+    let unknown =
+        paths.into_iter().filter(|path| !path.is_empty() && domains.iter().all(|domain| domain.path != *path));
+    found.extend(unknown.map(|path| {
+        format!(
+            "steps are armed in {path}, and CloudStack has no such domain: if it was renamed nothing is armed there"
+        )
+    }));
+    Ok(found)
+}
+
 impl Status {
     /// As a page of text.
     pub fn text(&self, zone: chrono_tz::Tz) -> String {
@@ -405,6 +440,9 @@ impl Status {
         }
         if let Some(why) = &self.unconfirmed {
             let _ = write!(text, "\nHeld up: {why}. `bursar enforce differences`, then `bursar enforce confirm`.");
+        }
+        for what in &self.unmatched {
+            let _ = write!(text, "\nMatches nothing: {what}.");
         }
         for plan in &self.plans {
             let _ =

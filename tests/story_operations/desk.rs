@@ -248,3 +248,25 @@ async fn whoever_disarms_lock_disarms_stop_with_it_where_no_lock_is_left() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn names_that_protect_or_arm_nothing_any_more_are_told() {
+    on_each_database(|database| async {
+        let mut cloud = story_cli::cloud(database).await;
+        cloud.reconfigure("POLICY_PROTECTED_ACCOUNTS", "ROOT/bob, ROOT/robert").await;
+        cloud.arm(&["notify"]).await;
+        cloud.arm_in("ROOT/acme", &["lock"]).await;
+        cloud.arm_in("ROOT/acme-old", &["lock"]).await;
+        assert!(arming::status(&cloud.app).await.unwrap().unmatched.is_empty(), "nothing was read yet");
+        cloud.catch_up().await;
+        let status = arming::status(&cloud.app).await.unwrap();
+        assert_eq!(status.unmatched.len(), 2, "{:?}", status.unmatched);
+        let text = status.text(chrono_tz::UTC);
+        for words in
+            ["names ROOT/robert, and CloudStack has no such account", "armed in ROOT/acme-old, and CloudStack has"]
+        {
+            assert!(text.contains(words), "{words} is missing in {text}");
+        }
+    })
+    .await;
+}

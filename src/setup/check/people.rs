@@ -36,6 +36,7 @@ pub(super) async fn look(found: &Found<'_>, services: &[Service], report: &mut C
     if found.accounts.is_empty() {
         return;
     }
+    protected_names(found, report);
     states(&accounts, report);
     addresses(found, &accounts, report);
     if found.config.access.enabled {
@@ -59,6 +60,24 @@ fn scope_names(found: &Found<'_>, report: &mut CheckReport) {
             let text = format!("[scope] domains names {shown}, which CloudStack does not have");
             report.add(Line::bad(AREA, "scope", text).with_way_out("correct it; paths begin with ROOT"));
         }
+    }
+}
+
+/// Protected accounts that CloudStack does not have: after a rename nobody is protected by the old name.
+fn protected_names(found: &Found<'_>, report: &mut CheckReport) {
+    let is_there = |path: &str, name: &str| {
+        found.accounts.iter().any(|one| one.domain_path.as_deref().unwrap_or("ROOT") == path && one.name == name)
+    };
+    let listed = &found.config.policy.protected_accounts;
+    let missing: Vec<String> = listed
+        .iter()
+        .filter(|one| !is_there(&one.domain_path, &one.name))
+        .map(|one| format!("{}/{}", one.domain_path, one.name))
+        .collect();
+    if !missing.is_empty() {
+        let text = format!("[policy] protected_accounts names {}, which CloudStack does not have", some_of(&missing));
+        let way_out = "correct it: an account that was renamed or moved is not protected under its old name";
+        report.add(Line::warning(AREA, "protected accounts", text).with_way_out(way_out));
     }
 }
 

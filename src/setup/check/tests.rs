@@ -326,3 +326,13 @@ async fn a_database_that_was_never_filled_or_is_none_is_told_apart() {
     let report = check(&config, clock).await;
     expect(&report, "database", Verdict::Bad, &["not a database", "backup"]);
 }
+
+#[tokio::test]
+async fn protected_accounts_that_are_not_there_are_named() {
+    let listed = [("BURSAR_POLICY_PROTECTED_ACCOUNTS", "ROOT/bursar-reader, ROOT/nobody")];
+    let report = checked_with(World::with_services(), &listed).await;
+    expect(&report, "protected accounts", Verdict::Warning, &["names ROOT/nobody,", "renamed"]);
+    let listed = [("BURSAR_POLICY_PROTECTED_ACCOUNTS", "ROOT/bursar-reader")];
+    let report = checked_with(World::with_services(), &listed).await;
+    assert!(report.lines.iter().all(|line| line.name != "protected accounts"), "{report}");
+}
