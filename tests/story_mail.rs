@@ -1,6 +1,7 @@
 //! Mail: from notices to a mail server, through everything that goes wrong on the way.
 
 mod commands;
+mod dates;
 mod outbox;
 mod people;
 mod trouble;

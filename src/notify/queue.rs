@@ -151,7 +151,7 @@ async fn digest_due(
 }
 
 /// Turns notices into mails, page by page. One run records an event for all accounts of a payer in one commit, so a person in
-/// several of them gets one mail.
+/// several of them gets one mail, unless their dates differ.
 async fn notices(
     store: &Store,
     settings: &MailSettings,
@@ -171,8 +171,9 @@ async fn notices(
             page.into_iter().map(|notice| (notice.payer_id, notice.epoch_id, notice.event)).collect();
         for (payer, epoch, name) in events {
             // Those of the payer's other accounts may stand on another page.
-            let all = rows::list_notices_of_event(&mut tx, payer, epoch, &name).await?;
-            event(&mut tx, &all, &mut recipients, settings, random, (done, &mut unaddressed), now).await?;
+            for alike in that_say_the_same(rows::list_notices_of_event(&mut tx, payer, epoch, &name).await?) {
+                event(&mut tx, &alike, &mut recipients, settings, random, (done, &mut unaddressed), now).await?;
+            }
         }
         tx.commit().await?;
     }
@@ -187,6 +188,23 @@ async fn notices(
     Ok(())
 }
 
+/// The notices of one event in groups that name the same date in the same words: an account that was left alone, or that waited
+/// for an address, has a date of its own. The order is that of the dates.
+fn that_say_the_same(notices: Vec<NoticeToMail>) -> Vec<Vec<NoticeToMail>> {
+    let mut groups: BTreeMap<(Option<Timestamp>, String), Vec<NoticeToMail>> = BTreeMap::new();
+    for notice in notices {
+        groups.entry((notice.acts_at_ms, notice.sentence.clone())).or_default().push(notice);
+    }
+    groups.into_values().collect()
+}
+
+/// Who was written to about a notice, whatever became of the mails. Their keys alone do not tell: they name every account of a
+/// mail, and another mail may be about fewer of them.
+async fn written_to(tx: &mut Tx, notice: i64) -> Result<BTreeSet<String>, StoreError> {
+    let addresses = rows::list_written_to(tx, notice).await?;
+    Ok(addresses.iter().filter_map(|text| EmailAddress::parse(text).ok()).map(|address| address.person()).collect())
+}
+
 /// What one person is written about.
 struct ToPerson<'a> {
     address: EmailAddress,
@@ -195,7 +213,7 @@ struct ToPerson<'a> {
     accounts: Vec<String>,
 }
 
-/// The mails of one event: one for each person, about all accounts of the payer that the person belongs to.
+/// The mails of one event and date: one for each person, about all accounts of the payer that the person belongs to.
 async fn event(
     tx: &mut Tx,
     notices: &[NoticeToMail],
@@ -222,7 +240,11 @@ async fn event(
             continue;
         }
         let noticed = notice_wishes::list_events(tx, notice.account_id, notice.epoch_id).await?;
-        for (person, recipient) in addresses.iter().filter(|(_, recipient)| recipient.wants(&notice.event, &noticed)) {
+        let written = written_to(tx, notice.id).await?;
+        let to_write = addresses
+            .iter()
+            .filter(|(person, recipient)| !written.contains(*person) && recipient.wants(&notice.event, &noticed));
+        for (person, recipient) in to_write {
             let to = people.entry(person.clone()).or_insert_with(|| ToPerson {
                 address: recipient.address.clone(),
                 abouts: Vec::new(),

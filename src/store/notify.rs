@@ -143,6 +143,17 @@ pub async fn list_notices_of_event(
     )
 }
 
+/// The addresses that a notice was written to, whatever became of the mails.
+pub async fn list_written_to(tx: &mut Tx, notice: i64) -> Result<Vec<String>, StoreError> {
+    let rows = all!(
+        tx,
+        (String,),
+        "select m.recipient from mail_notice l join mail m on m.id = l.mail_id where l.notice_id = $1 order by m.id",
+        notice
+    )?;
+    Ok(rows.into_iter().map(|(address,)| address).collect())
+}
+
 /// Passes over what was recorded before there was mail, but for warnings that still stand.
 pub async fn pass_over_notices(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
     exec!(
@@ -174,7 +185,7 @@ pub async fn pass_over_unaddressed(tx: &mut Tx, since: Timestamp, now: Timestamp
 }
 
 /// Takes up standing warnings again of which every mail was given up and none arrived: somebody may have another address by
-/// now. Whoever was written to is not written to again, since the mail's key stays.
+/// now. Whoever was written to is not written to again, since the mails stay.
 pub async fn take_up_undelivered(tx: &mut Tx) -> Result<u64, StoreError> {
     exec!(
         tx,
