@@ -10,10 +10,12 @@ use super::{
 use crate::{
     ledger::rules::Figures,
     money::{Currency, Money},
+    time::Timestamp,
 };
 
 /// A whole, in percent.
 const WHOLE: i128 = 100;
+const DAY_MS: u128 = 86_400_000;
 
 fn money(micros: i128) -> Money {
     Money::from_micros(i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX }))
@@ -103,6 +105,15 @@ pub fn to_avoid(policy: &Policy, facts: &Facts<'_>) -> Money {
 pub(super) fn to_pay(policy: &Policy, facts: &Facts<'_>) -> Money {
     let missing = i128::from(opens_at(policy, facts).as_micros()) - i128::from(facts.figures.available.as_micros());
     round_up(money(missing.max(0)), facts.currency)
+}
+
+/// What to pay before an instant so that the account is free of every rule then: what is missing now, and what is used until
+/// then at the present rate, a day begun counting as a whole one. Rounded up to what can be paid.
+pub(super) fn to_pay_before(policy: &Policy, facts: &Facts<'_>, at: Timestamp) -> Money {
+    let days = i128::try_from(at.since(facts.now).as_millis().div_ceil(DAY_MS)).unwrap_or(i128::MAX);
+    let used_until_then = i128::from(facts.per_day.as_micros()).max(0).saturating_mul(days);
+    let missing = i128::from(opens_at(policy, facts).as_micros()) - i128::from(facts.figures.available.as_micros());
+    round_up(money(missing.saturating_add(used_until_then).max(0)), facts.currency)
 }
 
 /// Up to the currency's minor unit.

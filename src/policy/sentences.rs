@@ -3,7 +3,7 @@
 //! The inner words (rung, hold, fuse, quarantine, standing) stay out of it (design 3).
 
 use super::{
-    amounts::{opens_at, round_up, to_pay},
+    amounts::{opens_at, round_up, to_pay, to_pay_before},
     decision::{Reason, Rung},
     facts::Facts,
     rules::Policy,
@@ -57,21 +57,28 @@ pub fn days_left(facts: &Facts<'_>, days: i64) -> String {
     )
 }
 
+/// What to pay before a step's date: enough to last until then. Where nothing is known of the rate, that is said.
+fn pay_before(policy: &Policy, facts: &Facts<'_>, at: Timestamp) -> String {
+    let sum = facts.currency.format(to_pay_before(policy, facts, at));
+    let more = if facts.per_day.is_positive() { "" } else { ", plus what is used until then" };
+    format!("pay {sum} or more before then{more}")
+}
+
 /// A step will be taken on a date.
 pub fn warning(policy: &Policy, facts: &Facts<'_>, rung: Rung, at: Timestamp) -> String {
-    let (date, amounts, sum) = (at.display_in(facts.zone), amounts(facts), sum(policy, facts));
+    let (date, amounts, pay) = (at.display_in(facts.zone), amounts(facts), pay_before(policy, facts, at));
     match rung {
         Rung::Restrict => format!(
-            "From {date} on nothing can be added to your account because {amounts}. To keep it open, pay {sum} or more before then. \
-             What you have keeps running; requests for more, also with API keys, will be refused."
+            "From {date} on nothing can be added to your account because {amounts}. To keep it open, {pay}. What you have keeps \
+             running; requests for more, also with API keys, will be refused."
         ),
         Rung::Stop => format!(
-            "Your account will be disabled and its machines stopped on {date} because {amounts}. To keep them running, pay {sum} or \
-             more before then. Your data is kept; signing in and API keys do not work then."
+            "Your account will be disabled and its machines stopped on {date} because {amounts}. To keep them running, {pay}. Your \
+             data is kept; signing in and API keys do not work then."
         ),
         Rung::None | Rung::Notify | Rung::Lock => format!(
-            "Your account will be locked on {date} because {amounts}. To keep it open, pay {sum} or more before then. Once it is \
-             locked, signing in and API keys stop working; your machines keep running."
+            "Your account will be locked on {date} because {amounts}. To keep it open, {pay}. Once it is locked, signing in and API \
+             keys stop working; your machines keep running."
         ),
     }
 }

@@ -4,7 +4,7 @@ use chrono::Weekday;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Outcome, opens_at, to_avoid};
+use crate::policy::{Outcome, amounts::to_pay_before, opens_at, to_avoid};
 
 const HOUR: i64 = 3_600;
 
@@ -205,5 +205,19 @@ proptest! {
             prop_assert!(paid.facts().figures.available >= opens_at(&paid.policy, &paid.facts()));
         }
         prop_assert!(decision.outcome.step_down().is_none());
+    }
+
+    #[test]
+    fn paying_what_a_warning_names_just_before_its_date_ends_the_step(world in world()) {
+        let first = world.decide();
+        if let Some(next) = first.next.filter(|next| next.at > world.now) {
+            let span = i128::try_from(next.at.since(world.now).as_millis()).unwrap();
+            let burnt = (i128::from(world.per_day.as_micros()) * span).div_euclid(86_400_000);
+            let pay = to_pay_before(&world.policy, &world.facts(), next.at);
+            let used = world.used.plus(Money::from_micros(i64::try_from(burnt).unwrap())).unwrap().minus(pay).unwrap();
+            let paid = World { now: next.at, used, reached: first.reached, ..world };
+            prop_assert!(paid.facts().figures.available >= opens_at(&paid.policy, &paid.facts()));
+            prop_assert!(paid.decide().outcome.step_down().is_none());
+        }
     }
 }

@@ -26,7 +26,7 @@ fn each_step_says_why_and_what_ends_it() {
         ),
         (
             sentence(&restricted, "0 12:10"),
-            "Your account will be locked on 2026-01-08 12:00 UTC because 104.20 of 100.00 EUR were used. To keep it open, pay 9.20 \
+            "Your account will be locked on 2026-01-08 12:00 UTC because 104.20 of 100.00 EUR were used. To keep it open, pay 24.20 \
              EUR or more before then. Once it is locked, signing in and API keys stop working; your machines keep running.",
         ),
         (
@@ -37,7 +37,7 @@ fn each_step_says_why_and_what_ends_it() {
         (
             sentence(&locked, "3 12:10"),
             "Your account will be disabled and its machines stopped on 2026-01-15 12:00 UTC because 104.20 of 100.00 EUR were used. \
-             To keep them running, pay 9.20 EUR or more before then. Your data is kept; signing in and API keys do not work then.",
+             To keep them running, pay 44.20 EUR or more before then. Your data is kept; signing in and API keys do not work then.",
         ),
         (
             sentence(&locked.clone().warned(Rung::Stop, Some("3 12:10"), "10 12:00"), "10 12:00"),
@@ -101,4 +101,32 @@ fn an_account_that_others_hold_or_closed_is_told_which_of_both() {
     );
     let closed = World { state: "locked", ..World::used("104.20") };
     assert_eq!(sentence(&closed, "0 12:00"), "This account was locked by the cloud's administrators, not for billing.");
+}
+
+fn the_sum_that_a_warning_names_lasts_until_its_date() {
+    let over = World::over_since("0 12:00");
+    let restricted = over.clone().held(Rung::Restrict, "0 12:00");
+    let locked = over.held(Rung::Lock, "3 12:00");
+    for (world, now, date, rung) in
+        [(restricted, "0 12:10", "3 12:00", Rung::Lock), (locked, "3 12:10", "10 12:00", Rung::Stop)]
+    {
+        let named = sentence(&world, now);
+        let named = eur(named.split("pay ").nth(1).unwrap().split(' ').next().unwrap());
+        // Five a day until just before the date; then the payment comes.
+        let burnt = Money::from_micros(i64::try_from(at(date).since(at(now)).as_secs()).unwrap() * 5_000_000 / 86_400);
+        let unpaid = World { used: world.used.plus(burnt).unwrap(), ..world.warned(rung, Some(now), date) };
+        assert_eq!(unpaid.decide_at(date).outcome.step_down(), Some(rung));
+        let paid = World { used: unpaid.used.minus(named).unwrap(), ..unpaid };
+        assert_eq!(paid.decide_at(date).outcome.step_down(), None, "{named} do not last until {date}");
+    }
+}
+
+#[test]
+fn a_warning_says_where_it_can_not_know_what_is_used_until_its_date() {
+    let world = World { per_day: Money::ZERO, ..World::over_since("0 12:00").held(Rung::Restrict, "0 12:00") };
+    let named = sentence(&world, "0 12:10");
+    assert!(
+        named.contains("To keep it open, pay 5.20 EUR or more before then, plus what is used until then."),
+        "{named}"
+    );
 }
