@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::{MailSecurity, MailTransport},
     notify::{self, Looked, MailSettings, Queued, Security, SendReport, Sender, Server, Transport},
+    policy::Ladders,
     store::notify as rows,
     time::Timestamp,
 };
@@ -78,7 +79,7 @@ pub fn settings_of(config: &crate::config::Config) -> MailSettings {
         key_user_prefix: config.access.user_prefix.clone(),
         pages,
         link_lasts: config.web.link,
-        warning: config.policy.ladder.warning_before,
+        ladders: Ladders::new(config.policy.ladder.clone(), &config.policy.classes),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{settings::MailSettings, words};
+use super::{settings::MailSettings, terms::Terms, words};
 use crate::{
     email::EmailAddress,
     random::RandomSource,
@@ -72,14 +72,14 @@ pub(super) fn plain(text: &str, limit: usize) -> String {
 }
 
 impl Letter {
-    /// A notice to people of accounts; `accounts` are those that the person belongs to.
-    pub(super) fn notice(notice: &NoticeToMail, accounts: &[String], settings: &MailSettings) -> Self {
+    /// A notice to people of accounts; `accounts` are those that the person belongs to, `terms` those of their payer.
+    pub(super) fn notice(notice: &NoticeToMail, accounts: &[String], terms: Terms, settings: &MailSettings) -> Self {
         let kind = words::kind_of(&notice.event);
-        let date = notice.acts_at_ms.map(|at| at.display_in(settings.zone));
+        let date = notice.acts_at_ms.map(|at| at.display_in(terms.zone));
         let headline = words::headline(&notice.event, date.as_deref());
         let mut paragraphs = vec![plain(&notice.sentence, LINE_CHARS)];
         paragraphs.extend(words::consequences(kind).iter().map(|text| (*text).to_owned()));
-        paragraphs.extend(words::not_before(kind, settings.warning.as_secs() / 3_600));
+        paragraphs.extend(words::not_before(kind, terms.warning.as_secs() / 3_600));
         let mut facts = Vec::new();
         let names = plain(&accounts.join(", "), LINE_CHARS);
         facts.push((if accounts.len() == 1 { words::ACCOUNT } else { words::ACCOUNTS }, names));

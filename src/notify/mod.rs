@@ -14,6 +14,7 @@ mod queue;
 mod recipients;
 mod sender;
 mod settings;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -11,6 +11,7 @@ use super::{
     links::{self, About, Offer},
     recipients::Recipients,
     settings::MailSettings,
+    terms::Terms,
     words,
 };
 use crate::{
@@ -256,8 +257,11 @@ async fn event(
         // Also where nobody wants it: it is settled.
         rows::put_notice_queued(tx, notice.id, now).await?;
     }
+    // A payer's accounts have one policy.
+    let Some(first) = notices.first().filter(|_| !people.is_empty()) else { return Ok(()) };
+    let terms = Terms::of_account(tx, first.account_id, settings, now).await?;
     for (person, ToPerson { address, abouts, accounts }) in people {
-        let Some((letter, offers)) = letter(&abouts, &accounts, settings, random) else { continue };
+        let Some((letter, offers)) = letter(&abouts, &accounts, terms, settings, random) else { continue };
         let about: Vec<&NoticeToMail> = abouts.iter().map(|(about, _)| &about.notice).collect();
         let Some(first) = about.first() else { continue };
         let ids: Vec<String> = about.iter().map(|notice| notice.account_id.to_string()).collect();
@@ -278,11 +282,12 @@ async fn event(
 fn letter(
     abouts: &[(&About, bool)],
     accounts: &[String],
+    terms: Terms,
     settings: &MailSettings,
     random: &dyn RandomSource,
 ) -> Option<(Letter, Vec<Offer>)> {
     let (first, _) = abouts.first()?;
-    let mut letter = Letter::notice(&first.notice, accounts, settings);
+    let mut letter = Letter::notice(&first.notice, accounts, terms, settings);
     let offers = links::offers(abouts, accounts, settings, random);
     if offers.iter().any(Offer::is_undo) {
         letter.paragraphs.push(words::UNDO_TEXT.to_owned());

@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 
 use crate::{
     email::{EmailAddress, Mailbox},
+    policy::Ladders,
     schedule::Schedule,
     secrets::Secret,
     store::{StoreError, Tx, runs},
@@ -35,7 +36,7 @@ pub struct MailSettings {
     pub digest: Option<Schedule>,
     /// The zone in which it is due.
     pub digest_zone: Tz,
-    /// The zone in which dates are told.
+    /// The zone in which dates are told, where the payer has none of its own.
     pub zone: Tz,
     /// The pause after the first try.
     pub retry_first: Duration,
@@ -49,8 +50,8 @@ pub struct MailSettings {
     pub pages: Option<String>,
     /// How long the link to the page of a suspended account holds.
     pub link_lasts: Duration,
-    /// How long before a lock or a stop its warning must have arrived.
-    pub warning: Duration,
+    /// The policies of everybody and of the classes: what a warning promises is what is decided by.
+    pub ladders: Ladders,
 }
 
 /// How mail leaves.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     letter::{Letter, plain},
     sender::pause,
+    terms::Terms,
     words,
 };
 use crate::{
@@ -74,7 +75,8 @@ fn the_subject_of_a_deletion_says_until_when_and_is_not_cut() {
         no_address_ms: None,
     };
     let accounts = ["ROOT/acme/an-account-of-thirty-characters".to_owned()];
-    let letter = Letter::notice(&notice, &accounts, &settings);
+    let terms = Terms::of(settings.ladders.default_policy(), &settings);
+    let letter = Letter::notice(&notice, &accounts, terms, &settings);
     let date = until.display_in(settings.zone);
     assert_eq!(letter.headline, format!("Deletion of your account was requested; undo until {date}"));
     let to = EmailAddress::parse("alice@example.com").unwrap();

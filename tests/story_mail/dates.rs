@@ -1,12 +1,14 @@
 //! Accounts of one payer with dates and promises of their own.
 
 use bursar::{
+    enforcement::terms::{Word, set_value},
+    ledger,
     standin::AccountKind,
     store::{cloud as accounts, payers},
 };
 
 use super::*;
-use crate::harness::on_each_database;
+use crate::harness::{on_each_database, tenant};
 
 /// Lets one customer pay for accounts.
 async fn one_payer_of(cloud: &Cloud, names: &[&str]) {
@@ -108,6 +110,53 @@ async fn whoever_was_written_to_about_several_dates_at_once_is_not_written_to_ag
             states(&cloud).await,
             ["Alice@example.com dead", "alice@example.org sent", "alice@example.org sent"]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_warning_promises_what_the_payers_own_policy_holds_to() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = cloud_with_mail(database, &server, |world| {
+            for name in ["alice", "bob", "carol"] {
+                tenant(world, name);
+            }
+        })
+        .await;
+        let file = cloud.database.folder.path().join("bursar.toml");
+        std::fs::write(&file, "[class.gold]\nwarning_hours = 24\ntime_zone = \"Europe/Vienna\"\n").unwrap();
+        cloud.reconfigure("CONFIG", &file.display().to_string()).await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let now = cloud.clock.now();
+        for name in ["bob", "carol"] {
+            let payer = accounts::resolve_account(&mut tx, name).await.unwrap().payer_id;
+            let cause = ledger::booking::Cause { key: name, author: "alice", reason: "a story" };
+            ledger::payers::set_class(&mut tx, payer, Some("gold"), cause, now).await.unwrap();
+        }
+        let carol = accounts::resolve_account(&mut tx, "carol").await.unwrap().payer_id;
+        let carol = payers::find_payer_row(&mut tx, carol).await.unwrap().unwrap();
+        let word = Word { author: "alice", reason: "a story", now };
+        set_value(&mut tx, &cloud.app.ladders(), &carol, ("warning_hours", "36"), None, word).await.unwrap();
+        tx.commit().await.unwrap();
+        for name in ["alice", "bob", "carol"] {
+            notice(&cloud, name, WARNING, "Your account will be locked.").await;
+        }
+        assert_eq!(pass(&cloud).await.sent.sent, 3);
+        for (name, hours, date) in [
+            ("alice", 48, "2026-11-04 00:00 UTC"),
+            ("bob", 24, "2026-11-04 01:00 CET"),
+            ("carol", 36, "2026-11-04 01:00 CET"),
+        ] {
+            let to = format!("{name}@example.com");
+            let mail = server.taken().into_iter().find(|mail| mail.to == to).unwrap();
+            let text = mail.part("text/plain");
+            let promise = format!("It does not happen earlier than {hours} hours after this mail.");
+            assert!(text.contains(&promise), "{name}: {text}");
+            assert!(text.contains(&format!("Account: ROOT/{name}\r\nDate: {date}")), "{name}: {text}");
+            let subject = format!("Billing: Your account will be locked on {date} ({name})");
+            assert_eq!(mail.header("Subject").unwrap(), subject);
+        }
     })
     .await;
 }
