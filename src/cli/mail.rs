@@ -75,7 +75,7 @@ fn send_text(summary: &MailSummary) -> String {
         ));
     }
     if queued.dropped > 0 {
-        text.push_str(&format!("\n{} mails dropped: what they warned of is settled.", queued.dropped));
+        text.push_str(&format!("\n{} mails dropped: what they tell of is no longer so.", queued.dropped));
     }
     if let Some(why) = &sent.stopped {
         text.push_str(&format!("\nStopped: {why}"));

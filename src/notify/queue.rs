@@ -54,7 +54,7 @@ pub struct Queued {
     pub mails: u64,
     /// Notices that nobody can be written to for, newly found.
     pub without_address: u64,
-    /// Mails dropped, because what they warned of no longer stands.
+    /// Mails dropped, because what they tell of is no longer so.
     pub dropped: u64,
 }
 
@@ -81,19 +81,22 @@ pub async fn queue(
         return Ok(done);
     }
     if since.is_none() {
-        begin(store, now).await?;
+        done.dropped += begin(store, settings, now).await?;
     }
     if !news && digest_due.is_none() && looked == Looked::AtNews && since.is_some() {
         return Ok(done);
     }
     let mut tx = store.begin().await?;
-    done.dropped = rows::drop_settled_warnings(&mut tx, now).await?;
+    done.dropped += rows::drop_settled_warnings(&mut tx, now).await?;
     if looked == Looked::AtAll {
         rows::take_up_undelivered(&mut tx).await?;
     }
     rows::pass_over_unaddressed(&mut tx, now.minus(UNADDRESSED_FOR), now).await?;
     tx.commit().await?;
     notices(store, settings, random, &mut done, now).await?;
+    let mut tx = store.begin().await?;
+    done.dropped += rows::drop_overtaken(&mut tx, words::OVERTAKEN, now).await?;
+    tx.commit().await?;
     admin_notices(store, settings, random, &mut done, now).await?;
     let mut tx = store.begin().await?;
     done.mails += links::answer_wishes(&mut tx, settings, random, now).await?;
@@ -112,19 +115,22 @@ pub async fn queue(
     Ok(done)
 }
 
-/// Mail leaves from now on: what was recorded before stays untold, but for warnings that still stand.
-async fn begin(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+/// Mail leaves from now on: what was recorded before stays untold, but for warnings that still stand, and so do mails that an
+/// earlier time with mail left behind for longer than they would have been tried. Gives how many of these are dropped.
+async fn begin(store: &Store, settings: &MailSettings, now: Timestamp) -> Result<u64, StoreError> {
     let mut tx = store.begin().await?;
     if runs::find_setting(&mut tx, SINCE).await?.is_some_and(|text| !text.is_empty()) {
-        return Ok(());
+        return Ok(0);
     }
+    let dropped = rows::drop_stale(&mut tx, now.minus(settings.give_up), words::LEFT_BEHIND, now).await?;
     rows::pass_over_notices(&mut tx, now).await?;
     rows::take_up_standing_warnings(&mut tx).await?;
     rows::pass_over_admin_notices(&mut tx, now).await?;
     runs::put_setting(&mut tx, SINCE, &now.as_ms().to_string(), now).await?;
     // The first digest tells of the time from now on.
     runs::put_setting(&mut tx, DIGEST_UNTIL, &now.as_ms().to_string(), now).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(dropped)
 }
 
 /// The time that a digest is due for. After an outage of days one digest tells of all of them.

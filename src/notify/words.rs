@@ -265,6 +265,10 @@ pub(super) fn dead_letters() -> (&'static str, &'static str) {
     )
 }
 
+/// Why a mail was not sent, where `bursar mail list` shows what a server said of others.
+pub(super) const OVERTAKEN: &str = "not sent: the contrary was done before it could be";
+pub(super) const LEFT_BEHIND: &str = "not sent: mail was switched off until it was older than [mail] give_up_hours";
+
 /// The test mail.
 pub(super) const TEST_SUBJECT: &str = "bursar: test mail";
 pub(super) const TEST_HEADLINE: &str = "Mail works";

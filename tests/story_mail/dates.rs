@@ -160,3 +160,29 @@ async fn a_warning_promises_what_the_payers_own_policy_holds_to() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_mail_about_two_accounts_goes_on_while_it_is_true_of_one() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let cloud = cloud_with_mail(database, &server, shop_and_lab).await;
+        one_payer_of(&cloud, &["shop", "lab"]).await;
+        let put_off = (450, "4.2.0 greylisted, come back later".to_owned());
+        server.set(|script| drop(script.recipients.insert("alice@example.com".to_owned(), put_off)));
+        for name in ["shop", "lab"] {
+            notice(&cloud, name, "locked-1", "Your account was locked.").await;
+        }
+        assert_eq!(pass(&cloud).await.sent.deferred, 1);
+        notice(&cloud, "shop", "restored-2", "Your account was opened again.").await;
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.deferred), (0, 1), "the lab is locked: {summary:?}");
+        notice(&cloud, "lab", "restored-3", "Your account was opened again.").await;
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.deferred), (1, 1), "{summary:?}");
+        server.set(|script| script.recipients.clear());
+        cloud.clock.advance(Duration::from_hours(1));
+        assert_eq!(pass(&cloud).await.sent.sent, 2);
+        assert!(server.subjects().iter().all(|subject| subject.contains("open again")), "{:?}", server.subjects());
+    })
+    .await;
+}

@@ -154,8 +154,8 @@ async fn every_kind_of_notice_has_a_subject_of_its_own_and_keeps_the_inner_words
     ];
     for event in events {
         notice(&cloud, "alice", event, "A sentence for the tenant.").await;
+        assert_eq!(pass(&cloud).await.sent.sent, 1, "{event}");
     }
-    assert_eq!(pass(&cloud).await.sent.sent, 12);
     let subjects: std::collections::BTreeSet<String> = server.subjects().into_iter().collect();
     assert_eq!(subjects.len(), events.len(), "{subjects:?}");
     assert_eq!(subjects.iter().filter(|subject| subject.contains("About your account")).count(), 1, "{subjects:?}");
@@ -168,4 +168,98 @@ async fn every_kind_of_notice_has_a_subject_of_its_own_and_keeps_the_inner_words
             text.contains("will be locked on") || text.contains("will be stopped on") || text.contains("from 2026");
         assert!(!warns || text.contains("api keys stop working too"), "{text}");
     }
+}
+
+/// A cloud of alice and bob where alice's mail is put off.
+async fn alice_is_put_off(database: Database, server: &MailServer) -> Cloud {
+    let cloud = cloud_with_mail(database, server, |world| {
+        for name in ["alice", "bob"] {
+            tenant(world, name);
+        }
+    })
+    .await;
+    let answer = (450, "4.2.0 greylisted, come back later".to_owned());
+    server.set(|script| drop(script.recipients.insert("alice@example.com".to_owned(), answer)));
+    cloud
+}
+
+#[tokio::test]
+async fn what_was_done_to_an_account_is_not_told_after_the_contrary() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let cloud = alice_is_put_off(database, &server).await;
+        let locked = notice(&cloud, "alice", "locked-a1", "Your account was locked.").await;
+        assert_eq!(pass(&cloud).await.sent.deferred, 1);
+        server.set(|script| script.recipients.clear());
+        notice(&cloud, "alice", "restored-b2", "Your account was opened again.").await;
+        notice(&cloud, "bob", "locked-c3", "Your account was locked.").await;
+        cloud.clock.advance(Duration::from_hours(1));
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.sent), (1, 2), "{summary:?}");
+        assert_eq!(arrived(&cloud, locked).await, None);
+        let mails = outbox(&cloud).await;
+        assert_eq!((mails[0].kind.as_str(), mails[0].state.as_str()), ("locked", "dropped"));
+        assert_eq!(mails[0].last_error.as_deref(), Some("not sent: the contrary was done before it could be"));
+        // Also where both wait for their first try, whatever order they are made in.
+        notice(&cloud, "alice", "stopped-d4", "Your account was disabled.").await;
+        notice(&cloud, "alice", "restored-e5", "Your account was opened again.").await;
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.sent), (1, 1), "{summary:?}");
+        // And the other way round.
+        notice(&cloud, "bob", "restored-f6", "Your account was opened again.").await;
+        notice(&cloud, "bob", "restricted-g7", "Your account was restricted.").await;
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.sent), (1, 1), "{summary:?}");
+        // A warning from before that was never sent.
+        notice(&cloud, "alice", "warning-stop-1700000000", "Your machines will be stopped.").await;
+        notice(&cloud, "alice", "restored-h8", "Your account was opened again.").await;
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.sent), (1, 1), "{summary:?}");
+        let mut subjects = server.subjects();
+        subjects.sort();
+        assert_eq!(
+            subjects,
+            [
+                "alice@example.com: Billing: Your account is open again (alice)",
+                "alice@example.com: Billing: Your account is open again (alice)",
+                "alice@example.com: Billing: Your account is open again (alice)",
+                "bob@example.com: Billing: Your account can not grow any more (bob)",
+                "bob@example.com: Billing: Your account is locked (bob)",
+            ]
+        );
+        assert_eq!(pass(&cloud).await, MailSummary::default());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn mails_that_were_left_over_when_mail_was_switched_off_are_not_sent_days_later() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = alice_is_put_off(database, &server).await;
+        notice(&cloud, "alice", "used-80", "80 % of your credit is used.").await;
+        let warning = notice(&cloud, "alice", WARNING, SENTENCE).await;
+        assert_eq!(pass(&cloud).await.sent.deferred, 2);
+        cloud.clock.advance(Duration::from_hours(24));
+        notice(&cloud, "alice", "used-90", "90 % of your credit is used.").await;
+        assert_eq!(pass(&cloud).await.sent.deferred, 3);
+        cloud.reconfigure("MAIL_TRANSPORT", "off").await;
+        pass(&cloud).await;
+        server.set(|script| script.recipients.clear());
+        cloud.clock.advance(Duration::from_hours(60));
+        cloud.reconfigure("MAIL_TRANSPORT", "smtp").await;
+        let summary = pass(&cloud).await;
+        assert_eq!((summary.queued.dropped, summary.sent.sent), (1, 2), "{summary:?}");
+        assert!(arrived(&cloud, warning).await.is_some(), "what still stands is told");
+        let mails = outbox(&cloud).await;
+        let dropped: Vec<_> = mails.iter().filter(|mail| mail.state == "dropped").collect();
+        assert_eq!(dropped.len(), 1, "{mails:?}");
+        assert_eq!(dropped[0].kind, "used", "{mails:?}");
+        let why = "not sent: mail was switched off until it was older than [mail] give_up_hours";
+        assert_eq!(dropped[0].last_error.as_deref(), Some(why));
+        assert!(
+            server.subjects().contains(&"alice@example.com: Billing: 90 % of your credit is used (alice)".to_owned())
+        );
+    })
+    .await;
 }

@@ -202,6 +202,39 @@ pub async fn drop_settled_warnings(tx: &mut Tx, now: Timestamp) -> Result<u64, S
     )
 }
 
+/// Drops open mails about what was, or was to be, done to an account where the contrary was done later: "locked" after "open again"
+/// would be read as what is so. A warning that stands is true; a mail that tells of another account besides, of which it still is,
+/// goes on.
+pub async fn drop_overtaken(tx: &mut Tx, why: &str, now: Timestamp) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update mail set state = 'dropped', ended_ms = $1, last_error = $2 where state = 'open' \
+           and (claim_ends_ms is null or claim_ends_ms <= $1) \
+           and (kind in ('restricted', 'locked', 'stopped', 'restored') or kind like 'warning-%') \
+           and exists (select 1 from mail_notice m where m.mail_id = mail.id) \
+           and not exists (select 1 from mail_notice m join notice n on n.id = m.notice_id where m.mail_id = mail.id \
+             and (exists (select 1 from standing_warning s where s.notice_id = n.id) \
+               or not exists (select 1 from notice r where r.account_id = n.account_id and r.dry_run = 0 and r.id > n.id \
+                 and ((n.event not like 'restored-%' and r.event like 'restored-%') or (n.event like 'restored-%' \
+                   and (r.event like 'restricted-%' or r.event like 'locked-%' or r.event like 'stopped-%'))))))",
+        now,
+        why
+    )
+}
+
+/// Drops open mails to tenants that have waited since before an instant, but for warnings that still stand.
+pub async fn drop_stale(tx: &mut Tx, before: Timestamp, why: &str, now: Timestamp) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update mail set state = 'dropped', ended_ms = $1, last_error = $2 where state = 'open' and opened_ms <= $3 \
+           and (claim_ends_ms is null or claim_ends_ms <= $1) and kind not in ('admin', 'digest') and id not in ( \
+             select m.mail_id from mail_notice m join standing_warning s on s.notice_id = m.notice_id)",
+        now,
+        why,
+        before
+    )
+}
+
 /// Opens given-up mails again: one, or all.
 pub async fn reopen_mails(tx: &mut Tx, id: Option<MailId>, now: Timestamp) -> Result<u64, StoreError> {
     exec!(
