@@ -580,3 +580,27 @@ async fn an_account_from_before_that_somebody_enables_is_warned_like_any_other()
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_part_payment_does_not_repeat_the_reminder_of_the_week() {
+    on_each_database(async |database| {
+        let cloud = cloud(database, &["alice"]).await;
+        over(&cloud, &["alice"]).await;
+        let since = cloud.clock.now();
+        let reminders = async || {
+            let account = cloud.account("alice").await;
+            let mut tx = cloud.app.store.read().await.unwrap();
+            let notices = rows::list_notices(&mut tx, Some(account.id), 100).await.unwrap();
+            notices.iter().filter(|notice| notice.event.starts_with("overdue-")).count()
+        };
+        assert_eq!(reminders().await, 0);
+        for (week, paid) in [(1, "0.01"), (2, "0.02")] {
+            move_to(&cloud, since.plus(DAY * 7 * week)).await;
+            assert_eq!(reminders().await, usize::try_from(week).unwrap(), "on {}", cloud.database.kind);
+            cloud.pay("alice", paid).await;
+            cloud.enforce().await;
+            assert_eq!(reminders().await, usize::try_from(week).unwrap(), "paid in part, on {}", cloud.database.kind);
+        }
+    })
+    .await;
+}

@@ -323,14 +323,16 @@ pub async fn put_warnings_aside(
     Ok(())
 }
 
-/// The thresholds that each account was given notice of in its payer's present epoch: (account, rehearsed) to events.
+/// The thresholds that each account was given notice of in its payer's present epoch, and the weeks of which it was told ever that a
+/// payment is overdue, since a part of it opens an epoch and changes nothing about that: (account, rehearsed) to events.
 pub async fn list_noticed_now(tx: &mut Tx) -> Result<HashMap<(AccountId, bool), BTreeSet<String>>, StoreError> {
     let rows = all!(
         tx,
         (AccountId, String, i64),
         "select n.account_id, n.event, n.dry_run from notice n \
          left join (select payer_id, max(id) as epoch_id from epoch group by payer_id) e on e.payer_id = n.payer_id \
-         where n.epoch_id = coalesce(e.epoch_id, 0) and n.event not like 'warning-%' order by n.account_id, n.id"
+         where (n.epoch_id = coalesce(e.epoch_id, 0) or n.event like 'overdue-%') and n.event not like 'warning-%' \
+         order by n.account_id, n.id"
     )?;
     let mut noticed: HashMap<_, BTreeSet<String>> = HashMap::new();
     for (account, event, dry_run) in rows {
