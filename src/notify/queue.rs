@@ -89,6 +89,7 @@ pub async fn queue(
     let mut tx = store.begin().await?;
     done.dropped += rows::drop_settled_warnings(&mut tx, now).await?;
     if looked == Looked::AtAll {
+        rows::reopen_undelivered(&mut tx, now).await?;
         rows::take_up_undelivered(&mut tx).await?;
     }
     rows::pass_over_unaddressed(&mut tx, now.minus(UNADDRESSED_FOR), now).await?;

@@ -165,7 +165,7 @@ async fn settle(
         }
     };
     if refused || mail.opened_ms.plus(sender.settings.give_up) <= now {
-        let why = if refused { why } else { format!("given up after its last try: {why}") };
+        let why = if refused { why } else { format!("{}{why}", rows::GIVEN_UP) };
         rows::put_mail_dead(&mut tx, id, sender.holder, &why, now).await?;
         // A mail to an administrator that can not be delivered is told of in the list only: telling by mail would go round.
         if !matches!(mail.kind.as_str(), "admin" | "digest") {

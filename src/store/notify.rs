@@ -7,9 +7,9 @@ pub use self::digest::{
     DigestAction, DigestDecision, DigestNotice, list_digest_actions, list_digest_decisions, list_digest_notices,
 };
 pub use self::outbox::{
-    Mail, MailLine, NewMail, claim_mail, count_mails, drop_overtaken, drop_settled_warnings, drop_stale, hurry_mail,
-    insert_mail, is_mail_due, link_notice, list_mails, list_mails_since, purge_mails, put_mail_dead, put_mail_later,
-    put_mail_sent, reopen_mails,
+    GIVEN_UP, Mail, MailLine, NewMail, claim_mail, count_mails, drop_overtaken, drop_settled_warnings, drop_stale,
+    hurry_mail, insert_mail, is_mail_due, link_notice, list_mails, list_mails_since, purge_mails, put_mail_dead,
+    put_mail_later, put_mail_sent, reopen_mails, reopen_undelivered,
 };
 
 use super::{StoreError, Tx, all, exec, maybe, scalar};

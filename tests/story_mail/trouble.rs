@@ -233,3 +233,50 @@ async fn two_senders_at_once_send_each_mail_once() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn warnings_given_up_in_a_long_outage_go_out_once_the_server_takes_mail_again() {
+    on_each_database(|database| async {
+        let mut server = MailServer::start_apart();
+        let cloud = cloud_with_mail(database, &server, |world| {
+            for name in ["alice", "bob", "carol"] {
+                tenant(world, name);
+            }
+        })
+        .await;
+        let refused = (550, "no such user".to_owned());
+        server.set(|script| drop(script.recipients.insert("bob@example.com".to_owned(), refused)));
+        notice(&cloud, "bob", WARNING, SENTENCE).await;
+        assert_eq!(pass(&cloud).await.sent.dead, 1);
+        pass(&cloud).await;
+        server.stop();
+        let warning = notice(&cloud, "alice", WARNING, SENTENCE).await;
+        notice(&cloud, "carol", "used-80", "80 % of your credit is used.").await;
+        let mut dead = 0;
+        for _ in 0..80 {
+            dead += pass(&cloud).await.sent.dead;
+            cloud.clock.advance(Duration::from_hours(1));
+        }
+        assert_eq!(dead, 2);
+        let states_of = async || {
+            let mails = outbox(&cloud).await;
+            ["alice@", "bob@", "carol@"].map(|name| {
+                let of: Vec<_> = mails.iter().filter(|mail| mail.recipient.starts_with(name)).collect();
+                assert_eq!(of.len(), 1, "{mails:?}");
+                of[0].state.clone()
+            })
+        };
+        assert_eq!(states_of().await, ["dead", "dead", "dead"]);
+        server.come_back();
+        // The word to the administrators, which waits, shows that mail is taken again.
+        for _ in 0..3 {
+            cloud.clock.advance(Duration::from_hours(1));
+            pass(&cloud).await;
+        }
+        assert_eq!(states_of().await, ["sent", "dead", "dead"]);
+        assert!(arrived(&cloud, warning).await.is_some());
+        assert_eq!(server.subjects().iter().filter(|subject| subject.starts_with("alice@")).count(), 1);
+        assert_eq!(pass(&cloud).await, MailSummary::default());
+    })
+    .await;
+}

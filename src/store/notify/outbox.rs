@@ -6,6 +6,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// How the reason begins of a mail that was given up after its last try, and not refused.
+pub const GIVEN_UP: &str = "given up after its last try: ";
+
 /// A mail to be put into the outbox.
 #[derive(Debug, Clone)]
 pub struct NewMail {
@@ -151,6 +154,21 @@ pub async fn put_mail_sent(tx: &mut Tx, id: MailId, holder: &str, now: Timestamp
         id
     )?;
     Ok(ended == 1)
+}
+
+/// Opens given-up mails again with warnings that still stand and that reached nobody, once another mail was taken since: it was the
+/// server that was away, not the person. What was refused stays for somebody to look at.
+pub async fn reopen_undelivered(tx: &mut Tx, now: Timestamp) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update mail set state = 'open', attempts = 0, next_ms = $1, opened_ms = $1, ended_ms = null \
+         where state = 'dead' and last_error like $2 \
+           and ended_ms < (select max(s.ended_ms) from mail s where s.state = 'sent') \
+           and id in (select m.mail_id from mail_notice m join standing_warning w on w.notice_id = m.notice_id \
+             join notice n on n.id = m.notice_id where n.dry_run = 0 and n.arrived_ms is null)",
+        now,
+        format!("{GIVEN_UP}%")
+    )
 }
 
 /// Puts a mail off until an instant.
