@@ -52,7 +52,8 @@ async fn an_account_is_asked_to_be_deleted_once_told_once_and_closed_by_its_abse
         assert_eq!(deletions::look_after(&cloud.app).await.unwrap(), 1);
         assert_eq!(deletions::look_after(&cloud.app).await.unwrap(), 0);
         let mut tx = cloud.app.store.read().await.unwrap();
-        let told = notify::list_admin_notices(&mut tx, Timestamp::from_seconds(0), 10).await.unwrap();
+        let told =
+            notify::list_admin_notices(&mut tx, Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX), 10).await.unwrap();
         assert_eq!(told.iter().filter(|notice| notice.subject == "ROOT/alice is to be deleted").count(), 1);
         let events: Vec<_> = enforcement::list_notices(&mut tx, Some(account.id), 9).await.unwrap();
         assert_eq!(events.len(), 2, "asked, due");

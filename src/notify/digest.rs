@@ -28,7 +28,7 @@ pub(super) async fn digest(
     let decisions = rows::list_digest_decisions(tx, from, until, ROWS).await?;
     let actions = rows::list_digest_actions(tx, from, until, ROWS).await?;
     let notices = rows::list_digest_notices(tx, from, until, ROWS).await?;
-    let told = rows::list_admin_notices(tx, from, ROWS).await?;
+    let told = rows::list_admin_notices(tx, from, until, ROWS).await?;
     let missing = rows::list_without_address(tx, ROWS).await?;
     let dead = rows::list_mails(tx, Some("dead"), ROWS).await?;
     let decided = |would: bool| -> Vec<String> {

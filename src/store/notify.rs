@@ -247,13 +247,20 @@ pub async fn list_admin_notices_to_mail(tx: &mut Tx, limit: i64) -> Result<Vec<A
     )
 }
 
-/// What administrators were told since an instant, or the newest of it.
-pub async fn list_admin_notices(tx: &mut Tx, since: Timestamp, limit: i64) -> Result<Vec<AdminNotice>, StoreError> {
+/// What administrators were told from an instant up to another one, or the newest of it.
+pub async fn list_admin_notices(
+    tx: &mut Tx,
+    from: Timestamp,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<AdminNotice>, StoreError> {
     all!(
         tx,
         AdminNotice,
-        "select id, kind, subject, body, created_ms from admin_notice where created_ms >= $1 order by id desc limit $2",
-        since,
+        "select id, kind, subject, body, created_ms from admin_notice where created_ms >= $1 and created_ms < $2 \
+         order by id desc limit $3",
+        from,
+        until,
         limit
     )
 }

@@ -263,3 +263,34 @@ async fn mails_that_were_left_over_when_mail_was_switched_off_are_not_sent_days_
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_administrators_are_told_stands_in_one_digest() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = cloud_with_mail(database, &server, alice).await;
+        cloud.reconfigure("MAIL_DIGEST", "0 7 * * *").await;
+        pass(&cloud).await;
+        cloud.clock.advance(Duration::from_hours(6));
+        notice(&cloud, "alice", "used-80", "80 % of your credit is used.").await;
+        // After the digest is due, and before a late pass makes it.
+        cloud.clock.advance(Duration::from_hours(2));
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let now = cloud.clock.now();
+        rows::insert_admin_notice(&mut tx, "fuse/1", "fuse", "the fuse held", "Nobody was locked.", now).await.unwrap();
+        tx.commit().await.unwrap();
+        for hours in [1, 22] {
+            cloud.clock.advance(Duration::from_hours(hours));
+            pass(&cloud).await;
+        }
+        let digests: Vec<String> = server
+            .taken()
+            .iter()
+            .filter(|mail| mail.header("Subject").unwrap().contains("what was decided and done"))
+            .map(|mail| mail.part("text/plain"))
+            .collect();
+        let told: Vec<bool> = digests.iter().map(|text| text.contains("the fuse held")).collect();
+        assert_eq!(told, [false, true], "{digests:?}");
+    })
+    .await;
+}

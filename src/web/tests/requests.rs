@@ -203,7 +203,8 @@ async fn a_gateway_is_proposed_answered_and_chosen() {
     let mut tx = place.app.store.read().await.unwrap();
     let waiting = gateways::list_proposed(&mut tx, 10).await.unwrap();
     assert_eq!(waiting.len(), 1, "sent twice, proposed once");
-    let told = notify::list_admin_notices(&mut tx, Timestamp::from_seconds(0), 10).await.unwrap();
+    let told =
+        notify::list_admin_notices(&mut tx, Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX), 10).await.unwrap();
     assert_eq!(told.iter().filter(|notice| notice.subject.contains("Pay & <Go>")).count(), 1);
     drop(tx);
     let id = waiting[0].id;
@@ -323,7 +324,8 @@ async fn a_deletion_is_asked_for_taken_back_asked_again_and_comes_due() {
     assert_eq!(look(NOW.plus(Duration::from_hours(15 * 24))).await, 0, "told once");
     assert_eq!(place.events().await[0], "deletion-due-2");
     let mut tx = place.app.store.read().await.unwrap();
-    let told = notify::list_admin_notices(&mut tx, Timestamp::from_seconds(0), 10).await.unwrap();
+    let told =
+        notify::list_admin_notices(&mut tx, Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX), 10).await.unwrap();
     assert!(told.iter().any(|notice| notice.subject == "ROOT/alice is to be deleted"));
     drop(tx);
 
