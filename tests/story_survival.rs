@@ -2,6 +2,7 @@
 //!
 //! Here the real program runs, as child processes, beside the stand-in.
 
+mod asked;
 mod killed;
 
 use std::{

@@ -2,7 +2,11 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 use super::{
     Context, author,
@@ -12,7 +16,8 @@ use crate::{
     config::Database,
     jobs::{
         App,
-        lock::DataLock,
+        lock::{self, DataLock},
+        server::REQUEST_LASTS,
         work::{self, RateSummary, SyncSummary},
     },
     money::Money,
@@ -20,10 +25,10 @@ use crate::{
     time::Day,
 };
 
-/// How long a command waits for the running server to carry its request out.
-const SERVER_DEADLINE: Duration = Duration::from_mins(30);
-/// How often it looks.
-const SERVER_PAUSE: Duration = Duration::from_millis(300);
+/// How long a command waits for another one that works on the same data.
+const COMMAND_DEADLINE: Duration = Duration::from_mins(10);
+/// How often it looks whether its turn has come, or its request is answered.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// On SQLite one process acts: where a server runs, it is asked to do the work (design 7.14).
 pub(super) enum Turn {
@@ -37,39 +42,90 @@ pub(super) async fn take_turn(app: &App) -> anyhow::Result<Turn> {
     if matches!(app.config.store.database, Database::Postgres(_)) {
         return Ok(Turn::Ours(None));
     }
-    match DataLock::try_take(&app.config.store.data_dir)? {
-        Some(lock) => {
+    let data_dir = &app.config.store.data_dir;
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        if let Some(lock) = DataLock::try_take(data_dir)? {
             let mut tx = app.store.begin().await?;
             // Whoever had runs open held the lock, and is dead.
             runs::close_runs_of(&mut tx, "", app.clock.now()).await?;
             tx.commit().await?;
-            Ok(Turn::Ours(Some(lock)))
+            return Ok(Turn::Ours(Some(lock)));
         }
-        None => Ok(Turn::Server),
+        if lock::is_served(data_dir) {
+            return Ok(Turn::Server);
+        }
+        // Another command carries out nothing that it is asked for: what was left for it would be found by a server, some day.
+        if begun.elapsed() > COMMAND_DEADLINE {
+            bail!(
+                "another command works on {} for more than 10 minutes; nothing was done. `bursar runs` shows what it does",
+                data_dir.display()
+            );
+        }
+        if !is_told {
+            output::error(&format!(
+                "another command works on {}; waiting until it is done, 10 minutes at most …",
+                data_dir.display()
+            ));
+            is_told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Leaves a request for the server and waits for the answer.
+/// Leaves a request for the server and waits for the answer. Whoever no longer waits takes the request back: nobody would
+/// expect that it is carried out later.
 pub(super) async fn ask_server(app: &App, kind: &str, body: &serde_json::Value) -> anyhow::Result<String> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut tx = app.store.begin().await?;
     let id = runs::leave_request(&mut tx, kind, &body.to_string(), &author(), app.clock.now()).await?;
     tx.commit().await?;
     output::error(&format!("the running server does it (request {id}) …"));
-    let waited = tokio::time::Instant::now();
+    let begun = Instant::now();
     loop {
-        tokio::time::sleep(SERVER_PAUSE).await;
-        let mut tx = app.store.read().await?;
-        if let Some((succeeded, result)) = runs::find_answer(&mut tx, id).await? {
-            if succeeded {
-                return Ok(result);
-            }
-            bail!("{result}");
+        let is_stopped = tokio::select! {
+            () = tokio::time::sleep(PAUSE) => false,
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+        };
+        // Looked at before the answer: a server that ends may have answered last.
+        let is_served = lock::is_served(&app.config.store.data_dir);
+        if let Some(answer) = answer(app, id).await? {
+            return answer;
         }
-        if waited.elapsed() > SERVER_DEADLINE {
-            bail!(
-                "the running server has not answered request {id} within 30 minutes; `bursar runs` shows what it does"
-            );
-        }
+        let why = if is_stopped {
+            "stopped while it waited for the running server"
+        } else if !is_served {
+            "the running server has stopped"
+        } else if begun.elapsed() > REQUEST_LASTS {
+            "the running server has not come to it within 30 minutes"
+        } else {
+            continue;
+        };
+        return give_up(app, id, why, !is_served).await;
+    }
+}
+
+/// What the server said; None while it has not.
+async fn answer(app: &App, id: i64) -> anyhow::Result<Option<anyhow::Result<String>>> {
+    let mut tx = app.store.read().await?;
+    let answer = runs::find_answer(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(answer.map(|(succeeded, result)| if succeeded { Ok(result) } else { Err(anyhow!("{result}")) }))
+}
+
+/// Takes a request back, and says what became of it.
+async fn give_up(app: &App, id: i64, why: &str, server_is_gone: bool) -> anyhow::Result<String> {
+    let mut tx = app.store.begin().await?;
+    let is_withdrawn = runs::withdraw_request(&mut tx, id, server_is_gone, app.clock.now()).await?;
+    tx.commit().await?;
+    if is_withdrawn {
+        bail!("{why}; request {id} is withdrawn and will not be carried out");
+    }
+    match answer(app, id).await? {
+        Some(answer) => answer,
+        None => bail!("{why}; the server is at request {id} and goes on with it: `bursar runs` shows what it does"),
     }
 }
 

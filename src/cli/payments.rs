@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Database,
-    jobs::{App, lock::DataLock},
+    jobs::{App, lock},
     ledger::{
         booking::Cause,
         payments::{self, Refund},
@@ -119,7 +119,7 @@ pub(super) async fn wake(app: &App, tx: &mut Tx) -> anyhow::Result<()> {
 pub(super) async fn wake_for(app: &App, tx: &mut Tx, jobs: &[&str]) -> anyhow::Result<()> {
     // On PostgreSQL nobody can tell from here whether a replica runs: one that starts later finds the request.
     let sqlite = matches!(app.config.store.database, Database::Sqlite(_));
-    if !sqlite || DataLock::try_take(&app.config.store.data_dir)?.is_none() {
+    if !sqlite || lock::is_served(&app.config.store.data_dir) {
         for job in jobs {
             runs::leave_request(tx, job, "{}", &author(), app.clock.now()).await?;
         }

@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(150);
 pub async fn serve(context: &Context) -> anyhow::Result<ExitCode> {
     let app = context.app().await?;
     let _lock = if matches!(app.config.store.database, Database::Sqlite(_)) {
-        let Some(lock) = DataLock::try_take(&app.config.store.data_dir)? else {
+        let Some(lock) = DataLock::try_serve(&app.config.store.data_dir)? else {
             bail!(
                 "another bursar works on {}; on SQLite there can be one. For two replicas use PostgreSQL",
                 app.config.store.data_dir.display()

@@ -47,6 +47,7 @@ fn cloudstack_error(error: &anyhow::Error) -> Option<&Error> {
 
 fn cause_of_job(error: &JobError) -> Option<&Error> {
     match error {
+        JobError::Unfinished { why, .. } => cause_of_job(why),
         JobError::CloudStack(error)
         | JobError::App(AppError::CloudStack(error))
         | JobError::Directory(directory::Error::CloudStack(error))

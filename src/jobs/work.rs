@@ -81,6 +81,37 @@ pub enum JobError {
         /// Since when.
         since: Timestamp,
     },
+    /// A part of it was done before it stopped, and stays done.
+    #[error("{done}; the rest is not done: {}", .why.reason())]
+    Unfinished {
+        /// What stays done.
+        done: &'static str,
+        /// What stopped it.
+        why: Box<JobError>,
+    },
+}
+
+impl JobError {
+    /// Whether another process is at the same job: it can be done later.
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Running { .. } | Self::Enforce(enforcement::Error::AnotherEnforcer) => true,
+            Self::Unfinished { why, .. } => why.is_busy(),
+            _ => false,
+        }
+    }
+
+    /// What stopped it, without a word about what was done.
+    fn reason(&self) -> String {
+        match self {
+            Self::Running { job, since } => format!("{job} is running since {since}"),
+            Self::Enforce(enforcement::Error::AnotherEnforcer) => {
+                "another process is enforcing at this moment".to_owned()
+            }
+            Self::Enforce(enforcement::Error::CloudStack(error)) => error.to_string(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// What a sync did.

@@ -235,6 +235,8 @@ pub struct Request {
     pub body: String,
     /// Who asked.
     pub requested_by: String,
+    /// When.
+    pub created_ms: i64,
 }
 
 /// Leaves a request for the running server.
@@ -261,9 +263,74 @@ pub async fn list_open_requests(tx: &mut Tx, limit: i64) -> Result<Vec<Request>,
     all!(
         tx,
         Request,
-        "select id, kind, body, requested_by from request where finished_ms is null order by id limit $1",
+        "select id, kind, body, requested_by, created_ms from request where finished_ms is null order by id limit $1",
         limit
     )
+}
+
+/// A claim with a sign of life before the first instant, or behind the second one, is of a process that died. Where this process holds
+/// the data directory's lock, every other one is dead.
+fn claims_of_the_dead(others_are_dead: bool, now: Timestamp) -> (Timestamp, Timestamp) {
+    (if others_are_dead { now } else { now.minus(RUN_IS_DEAD_AFTER) }, now.plus(RUN_IS_DEAD_AFTER))
+}
+
+/// Takes an open request, to carry it out. False: it is answered, or another process that lives carries it out.
+pub async fn claim_request(
+    tx: &mut Tx,
+    id: i64,
+    holder: &str,
+    others_are_dead: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let (before, behind) = claims_of_the_dead(others_are_dead, now);
+    Ok(exec!(
+        tx,
+        "update request set claimed_by = $1, claimed_ms = $2 where id = $3 and finished_ms is null \
+           and (claimed_ms is null or claimed_ms <= $4 or claimed_ms > $5)",
+        holder,
+        now,
+        id,
+        before,
+        behind
+    )? == 1)
+}
+
+/// Shows that a request is still being carried out.
+pub async fn touch_request(tx: &mut Tx, id: i64, holder: &str, now: Timestamp) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update request set claimed_ms = $1 where id = $2 and claimed_by = $3 and finished_ms is null",
+        now,
+        id,
+        holder
+    )?;
+    Ok(())
+}
+
+/// Puts a request back: it could not be carried out yet.
+pub async fn release_request(tx: &mut Tx, id: i64, holder: &str) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update request set claimed_by = null, claimed_ms = null where id = $1 and claimed_by = $2 and finished_ms is null",
+        id,
+        holder
+    )?;
+    Ok(())
+}
+
+/// Takes a request back in the name of whoever asked: nobody carries it out any more. False: it is answered, or a process that lives
+/// carries it out.
+pub async fn withdraw_request(tx: &mut Tx, id: i64, others_are_dead: bool, now: Timestamp) -> Result<bool, StoreError> {
+    let (before, behind) = claims_of_the_dead(others_are_dead, now);
+    Ok(exec!(
+        tx,
+        "update request set finished_ms = $1, succeeded = 0, result = 'withdrawn by whoever asked' \
+         where id = $2 and finished_ms is null and (claimed_ms is null or claimed_ms <= $3 or claimed_ms > $4)",
+        now,
+        id,
+        before,
+        behind
+    )? == 1)
 }
 
 /// Answers a request.

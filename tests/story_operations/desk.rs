@@ -17,7 +17,7 @@ async fn whatever_may_open_an_account_wakes_the_running_server() {
         let cloud = story_cli::cloud(database).await;
         cloud.catch_up().await;
         // The server runs: on SQLite it holds the data directory.
-        let lock = DataLock::try_take(cloud.database.folder.path()).unwrap();
+        let lock = DataLock::try_serve(cloud.database.folder.path()).unwrap();
         let mut expected = Vec::new();
         for arguments in [
             vec!["payment", "add", "bob", "5", "--reference", "transfer 1"],
