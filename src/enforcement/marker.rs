@@ -4,6 +4,10 @@
 //! put back to an earlier time: what bursar did since is not in it, so nothing is enforced, neither way, until an
 //! administrator has looked at the differences. A file that is missing or can not be read says so and holds up nothing: the
 //! cloud's own log is the second witness (see [`super::guards`]).
+//!
+//! Replicas have a file each. Once an administrator has confirmed, the database goes on under a new id and remembers the former
+//! ones: the other files are of a former id, so they hold up nothing and are written anew. A file knows the former ids too: a database that
+//! still goes by one of them is from before the confirmation.
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +24,10 @@ use crate::{
 const FILE: &str = "highest-run.json";
 /// A file longer than this was not written by bursar.
 const MAX_BYTES: u64 = 4_096;
+/// The setting with the ids that this database went by before, newest first.
+const FORMER: &str = "store.former-instances";
+/// So many of them are remembered.
+const MOST_FORMER: usize = 20;
 
 /// What the file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +36,28 @@ pub struct Marker {
     pub instance: String,
     /// The highest run that it knew.
     pub run: i64,
+    /// Ids that the database went by before.
+    #[serde(default)]
+    pub former: Vec<String>,
+}
+
+/// What the database says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Own {
+    /// Its id; None before the first file was written.
+    instance: Option<String>,
+    /// Ids that it went by before.
+    former: Vec<String>,
+}
+
+impl Own {
+    async fn read(tx: &mut Tx) -> Result<Self, StoreError> {
+        let former = runs::find_setting(tx, FORMER).await?.unwrap_or_default();
+        Ok(Self {
+            instance: runs::find_setting(tx, switches::INSTANCE).await?,
+            former: former.split_whitespace().map(str::to_owned).collect(),
+        })
+    }
 }
 
 /// How file and database fit together.
@@ -51,15 +81,22 @@ pub enum Fit {
 }
 
 /// Compares a file with a database.
-pub fn compare(marker: Result<Option<Marker>, String>, instance: Option<&str>, known: i64) -> Fit {
-    match marker {
-        Err(why) => Fit::Unreadable(why),
-        Ok(None) => Fit::NoMarker,
-        Ok(Some(marker)) if instance.is_some_and(|instance| instance != marker.instance) => Fit::OtherDatabase,
+fn compare(marker: Result<Option<Marker>, String>, own: &Own, known: i64) -> Fit {
+    let marker = match marker {
+        Err(why) => return Fit::Unreadable(why),
+        Ok(None) => return Fit::NoMarker,
+        Ok(Some(marker)) => marker,
+    };
+    let older = Fit::Older { noted: marker.run, known };
+    match &own.instance {
+        // From before an administrator confirmed, which the file has seen.
+        Some(instance) if marker.former.contains(instance) => older,
+        // Another replica's file from before the confirmation is of another state as well: it was looked at.
+        Some(instance) if *instance != marker.instance => Fit::OtherDatabase,
         // A database without an id is from before the first file, or empty: older in any case.
-        Ok(Some(marker)) if known < marker.run => Fit::Older { noted: marker.run, known },
-        Ok(Some(_)) if instance.is_none() => Fit::OtherDatabase,
-        Ok(Some(_)) => Fit::Well,
+        _ if known < marker.run => older,
+        None => Fit::OtherDatabase,
+        Some(_) => Fit::Well,
     }
 }
 
@@ -83,12 +120,12 @@ fn read(data_dir: &Path) -> Result<Option<Marker>, String> {
 pub async fn look(store: &Store, data_dir: &Path, now: Timestamp) -> Result<Fit, StoreError> {
     let mut tx = store.read().await?;
     let known = rows::newest_run(&mut tx).await?;
-    let instance = runs::find_setting(&mut tx, switches::INSTANCE).await?;
+    let own = Own::read(&mut tx).await?;
     tx.commit().await?;
-    let fit = compare(read(data_dir), instance.as_deref(), known);
+    let fit = compare(read(data_dir), &own, known);
     match &fit {
         Fit::Well => {}
-        Fit::NoMarker if instance.is_none() => {}
+        Fit::NoMarker if own.instance.is_none() => {}
         Fit::NoMarker => tracing::warn!(
             "the data directory has no {FILE}: whether a backup was restored is only told by CloudStack's own log of events"
         ),
@@ -102,7 +139,10 @@ pub async fn look(store: &Store, data_dir: &Path, now: Timestamp) -> Result<Fit,
                  did since, and what was paid since, is not in it"
             );
             let mut tx = store.begin().await?;
-            note_unconfirmed(&mut tx, &why, now).await?;
+            // Somebody may have confirmed meanwhile, through another replica.
+            if Own::read(&mut tx).await? == own {
+                note_unconfirmed(&mut tx, &why, now).await?;
+            }
             tx.commit().await?;
         }
     }
@@ -141,6 +181,20 @@ pub async fn find_unconfirmed(tx: &mut Tx) -> Result<Option<String>, StoreError>
     Ok(runs::find_setting(tx, switches::UNCONFIRMED).await?.filter(|text| !text.is_empty()))
 }
 
+/// Gives the database a new id where an administrator is about to confirm: the files of other replicas, which have seen more, are no
+/// reason any more. Before the confirmation itself, so that no run between the two finds the reason again.
+pub async fn renew(store: &Store, random: &dyn RandomSource, now: Timestamp) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    if find_unconfirmed(&mut tx).await?.is_none() {
+        return Ok(());
+    }
+    let own = Own::read(&mut tx).await?;
+    let former: Vec<String> = own.instance.into_iter().chain(own.former).take(MOST_FORMER).collect();
+    runs::put_setting(&mut tx, FORMER, &former.join(" "), now).await?;
+    runs::put_setting(&mut tx, switches::INSTANCE, &random.uuid().to_string(), now).await?;
+    tx.commit().await
+}
+
 /// Writes the file after a run, unless an administrator has still to confirm: a second look must find the same.
 pub async fn write(
     store: &Store,
@@ -152,7 +206,8 @@ pub async fn write(
     if find_unconfirmed(&mut tx).await?.is_some() {
         return Ok(());
     }
-    let instance = if let Some(instance) = runs::find_setting(&mut tx, switches::INSTANCE).await? {
+    let Own { instance, former } = Own::read(&mut tx).await?;
+    let instance = if let Some(instance) = instance {
         instance
     } else {
         let made = random.uuid().to_string();
@@ -161,7 +216,7 @@ pub async fn write(
     };
     let run = rows::newest_run(&mut tx).await?;
     tx.commit().await?;
-    if let Err(error) = put(data_dir, &Marker { instance, run }) {
+    if let Err(error) = put(data_dir, &Marker { instance, run, former }) {
         tracing::warn!(%error, "{FILE} could not be written: a restored backup may go unnoticed");
     }
     Ok(())
@@ -181,29 +236,45 @@ mod tests {
     use super::*;
 
     fn marker(run: i64) -> Marker {
-        Marker { instance: "this".to_owned(), run }
+        Marker { instance: "this".to_owned(), run, former: Vec::new() }
+    }
+
+    fn own(instance: &str, former: &[&str]) -> Own {
+        Own { instance: Some(instance.to_owned()), former: former.iter().map(|former| (*former).to_owned()).collect() }
     }
 
     #[test]
     fn a_database_that_knows_fewer_runs_than_the_file_is_a_restored_one() {
-        assert_eq!(compare(Ok(Some(marker(7))), Some("this"), 7), Fit::Well);
-        assert_eq!(compare(Ok(Some(marker(7))), Some("this"), 9), Fit::Well);
-        assert_eq!(compare(Ok(Some(marker(7))), Some("this"), 6), Fit::Older { noted: 7, known: 6 });
+        let this = own("this", &[]);
+        assert_eq!(compare(Ok(Some(marker(7))), &this, 7), Fit::Well);
+        assert_eq!(compare(Ok(Some(marker(7))), &this, 9), Fit::Well);
+        assert_eq!(compare(Ok(Some(marker(7))), &this, 6), Fit::Older { noted: 7, known: 6 });
         assert_eq!(
-            compare(Ok(Some(marker(7))), None, 0),
+            compare(Ok(Some(marker(7))), &Own::default(), 0),
             Fit::Older { noted: 7, known: 0 },
             "from before the first file"
         );
-        assert_eq!(compare(Ok(Some(marker(7))), Some("other"), 2), Fit::OtherDatabase);
-        assert_eq!(compare(Ok(None), Some("this"), 2), Fit::NoMarker);
-        assert_eq!(compare(Err("torn".to_owned()), Some("this"), 2), Fit::Unreadable("torn".to_owned()));
+        assert_eq!(compare(Ok(Some(marker(7))), &own("other", &[]), 2), Fit::OtherDatabase);
+        assert_eq!(compare(Ok(None), &this, 2), Fit::NoMarker);
+        assert_eq!(compare(Err("torn".to_owned()), &this, 2), Fit::Unreadable("torn".to_owned()));
+    }
+
+    #[test]
+    fn what_was_confirmed_is_no_gap_and_what_is_from_before_the_confirmation_is_one() {
+        let confirmed = own("new", &["this"]);
+        assert_eq!(compare(Ok(Some(marker(70))), &confirmed, 9), Fit::OtherDatabase, "another replica's file");
+        let seen = Marker { instance: "new".to_owned(), run: 9, former: vec!["this".to_owned()] };
+        assert_eq!(compare(Ok(Some(seen.clone())), &confirmed, 9), Fit::Well);
+        assert_eq!(compare(Ok(Some(seen)), &own("this", &[]), 5), Fit::Older { noted: 9, known: 5 });
+        let before = r#"{"instance":"this","run":7}"#;
+        assert_eq!(serde_json::from_str::<Marker>(before).unwrap(), marker(7), "files of former versions");
     }
 
     #[test]
     fn the_file_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()), Ok(None));
-        let written = Marker { instance: "this".to_owned(), run: 12 };
+        let written = marker(12);
         put(folder.path(), &written).unwrap();
         assert_eq!(read(folder.path()), Ok(Some(written)));
         std::fs::write(path(folder.path()), "{").unwrap();

@@ -68,6 +68,7 @@ pub async fn confirm(app: &App, author: &str) -> Result<Vec<String>, JobError> {
     let client = enforcement_client(app)?;
     // A restored backup is noted by the next run; who confirms before it means that as well.
     marker::look(&app.store, &app.config.store.data_dir, app.clock.now()).await?;
+    marker::renew(&app.store, app.random.as_ref(), app.clock.now()).await?;
     let confirmed = differences::confirm(&looker(app, &settings, &client), author).await?;
     marker::write(&app.store, &app.config.store.data_dir, app.random.as_ref(), app.clock.now()).await?;
     Ok(confirmed)

@@ -55,7 +55,7 @@ async fn a_restored_backup_is_noticed_by_a_look_at_a_secret_before_any_run() {
         let mut tx = cloud.app.store.read().await.unwrap();
         let instance = runs::find_setting(&mut tx, switches::INSTANCE).await.unwrap();
         tx.commit().await.unwrap();
-        let later = Marker { instance: instance.unwrap_or_default(), run: 1_000 };
+        let later = Marker { instance: instance.unwrap_or_default(), run: 1_000, former: Vec::new() };
         let file = cloud.database.folder.path().join("highest-run.json");
         std::fs::write(file, serde_json::to_string(&later).unwrap()).unwrap();
         assert!(keys::show(&cloud.app, id, "alice").await.is_err());

@@ -1,8 +1,12 @@
 //! After a restored backup nothing is enforced, neither way, until somebody has looked.
 
 use bursar::{enforcement::marker::Marker, jobs::mail, notify::Looked, store::notify};
+use std::path::Path;
+
+use bursar::{enforcement::marker::Marker, jobs::App};
 
 use super::*;
+use crate::harness::open;
 
 fn marker_file(cloud: &Cloud) -> std::path::PathBuf {
     cloud.database.folder.path().join("highest-run.json")
@@ -62,7 +66,7 @@ async fn a_marker_that_is_missing_torn_or_of_another_database_holds_up_nothing()
         std::fs::write(marker_file(&cloud), "{").unwrap();
         cloud.pay("bob", "500").await;
         assert_eq!(cloud.enforce().await.restored, ["ROOT/bob"]);
-        let other = Marker { instance: "somebody else's".to_owned(), run: 1_000_000 };
+        let other = Marker { instance: "somebody else's".to_owned(), run: 1_000_000, former: Vec::new() };
         std::fs::write(marker_file(&cloud), serde_json::to_string(&other).unwrap()).unwrap();
         assert_eq!(cloud.enforce().await.unconfirmed, None);
         assert_ne!(read_marker(&cloud).run, 1_000_000);
@@ -184,6 +188,54 @@ async fn nobody_is_warned_or_written_to_until_a_restored_backup_is_confirmed() {
         cloud.enforce().await;
         assert_eq!(earnest(&cloud).await, ["used", "warning-lock"], "on {}", cloud.database.kind);
         assert_eq!(mails_to(&cloud, "bob@example.com").await, ["sent", "sent"], "on {}", cloud.database.kind);
+    })
+    .await;
+}
+
+/// bursar on the same database with a data directory of its own, as a second replica.
+async fn replica(cloud: &Cloud, data_dir: &Path) -> App {
+    let mut env = cloud.env.clone();
+    env.insert("BURSAR_STORE_DATA_DIR".to_owned(), data_dir.display().to_string());
+    if cloud.database.url.is_none() {
+        let file = cloud.database.folder.path().join("bursar.db");
+        env.insert("BURSAR_STORE_URL".to_owned(), format!("sqlite:{}", file.display()));
+    }
+    open(&env, &cloud.clock).await
+}
+
+#[tokio::test]
+async fn with_two_replicas_a_restored_backup_is_confirmed_once_and_the_next_one_is_noticed() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let other = replica(&cloud, folder.path()).await;
+        let options = EnforceOptions { dry_run: true, holds_data_lock: true };
+        let unconfirmed = async |app: &App| Box::pin(work::enforce(app, options, "test")).await.unwrap().unconfirmed;
+        for app in [&cloud.app, &other] {
+            assert_eq!(unconfirmed(app).await, None);
+        }
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let instance = runs::find_setting(&mut tx, switches::INSTANCE).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        let later = Marker { instance: instance.clone(), run: 1_000, former: Vec::new() };
+        for file in [marker_file(&cloud), folder.path().join("highest-run.json")] {
+            assert!(file.exists(), "{}", file.display());
+            std::fs::write(file, serde_json::to_string(&later).unwrap()).unwrap();
+        }
+        assert!(unconfirmed(&cloud.app).await.unwrap().contains("a backup was restored"));
+        operations::confirm(&cloud.app, "alice").await.unwrap();
+        for app in [&other, &cloud.app, &other] {
+            assert_eq!(unconfirmed(app).await, None, "on {}", cloud.database.kind);
+        }
+        // A backup from before the confirmation goes by the former id.
+        cloud.switch(switches::INSTANCE, &instance).await;
+        cloud.switch("store.former-instances", "").await;
+        assert!(unconfirmed(&other).await.unwrap().contains("a backup was restored"));
+        operations::confirm(&other, "alice").await.unwrap();
+        for app in [&cloud.app, &other] {
+            assert_eq!(unconfirmed(app).await, None);
+        }
+        other.store.close().await;
     })
     .await;
 }
