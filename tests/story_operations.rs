@@ -4,6 +4,7 @@ mod begun;
 mod desk;
 mod others;
 mod restored;
+mod told;
 
 use std::time::Duration;
 

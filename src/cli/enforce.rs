@@ -15,13 +15,13 @@ use super::{
     output,
 };
 use crate::{
-    enforcement::{differences::Differences, plans, switches},
+    enforcement::{differences::Differences, held::HeldBack, plans, switches},
     ids::RunId,
     jobs::{
         App,
-        arming::{self, Wanted},
+        arming::{self, Status, Wanted},
         operations,
-        work::{self, EnforceOptions},
+        work::{self, EnforceOptions, JobError},
     },
     store::{
         operations as rows,
@@ -43,9 +43,16 @@ pub async fn enforce(context: &Context, args: EnforceArgs) -> anyhow::Result<Exi
         return make_plan(context, &app).await;
     }
     let report = run(&app, args.dry_run).await?;
-    let blown = report.get("fuse").is_some_and(|fuse| !fuse.is_null());
     context.show(&report, enforce_text)?;
-    Ok(if blown { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    // A rehearsal came about whatever it found.
+    Ok(if args.dry_run || came_about(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a run did what it was there for. It did where a rule, a pause or somebody else's suspension held something back.
+fn came_about(report: &serde_json::Value) -> bool {
+    let says = |key: &str| report.get(key).is_some_and(|why| !why.is_null());
+    let is_failure = |line: &String| !line.contains("somebody else");
+    !says("fuse") && !says("unconfirmed") && !words(report, "failed").iter().any(is_failure)
 }
 
 /// One run, by the running server or by this process.
@@ -90,7 +97,6 @@ fn enforce_text(report: &serde_json::Value) -> String {
         ("Stopped", "stopped"),
         ("Opened again", "restored"),
         ("Under way", "started"),
-        ("Under way", "started"),
         ("Not done", "failed"),
         ("Left out of the plan", "skipped"),
         ("From a former run", "recovered"),
@@ -101,6 +107,9 @@ fn enforce_text(report: &serde_json::Value) -> String {
     }
     if let Some(fuse) = report.get("fuse").and_then(serde_json::Value::as_str) {
         text.push_str(&format!("\nFuse: {fuse}"));
+    }
+    for why in held_back(report) {
+        text.push_str(&format!("\nNobody is taken a step down: {why}."));
     }
     if let Some(why) = report.get("unconfirmed").and_then(serde_json::Value::as_str) {
         text.push_str(&format!(
@@ -113,6 +122,42 @@ fn enforce_text(report: &serde_json::Value) -> String {
         text.push_str("\nDry run: nothing was done. `bursar enforce arm` lets bursar act on its decisions.");
     }
     text
+}
+
+/// What held back every step downwards, without what the report tells in words of its own.
+fn held_back(report: &serde_json::Value) -> Vec<String> {
+    let guards = report.get("held_back_by").cloned().unwrap_or_default();
+    let guards: Vec<HeldBack> = serde_json::from_value(guards).unwrap_or_default();
+    guards.into_iter().filter(|guard| !guard.is_told_elsewhere()).map(|guard| guard.why).collect()
+}
+
+/// How enforcement stands, with what holds it back at this moment.
+#[derive(serde::Serialize)]
+struct StatusNow {
+    #[serde(flatten)]
+    status: Status,
+    held_back_by: Vec<HeldBack>,
+    /// Why nobody knows what holds it back.
+    not_looked_at: Option<String>,
+}
+
+async fn show_status(context: &Context, app: &App) -> anyhow::Result<ExitCode> {
+    let status = arming::status(app).await?;
+    let (held_back_by, not_looked_at) = match operations::find_guards(app).await {
+        Ok(guards) => (guards, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    context.show(&StatusNow { status, held_back_by, not_looked_at }, |now| {
+        let mut text = now.status.text(app.config.billing.zone);
+        for guard in now.held_back_by.iter().filter(|guard| !guard.is_told_elsewhere()) {
+            text.push_str(&format!("\nNobody is taken a step down: {}.", guard.why));
+        }
+        if let Some(why) = &now.not_looked_at {
+            text.push_str(&format!("\nWhat holds steps down back can not be told now: {why}."));
+        }
+        text
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn steer(context: &Context, app: &App, command: EnforceCommand) -> anyhow::Result<ExitCode> {
@@ -129,11 +174,7 @@ async fn steer(context: &Context, app: &App, command: EnforceCommand) -> anyhow:
             })?;
             Ok(ExitCode::SUCCESS)
         }
-        EnforceCommand::Status => {
-            let status = arming::status(app).await?;
-            context.show(&status, |status| status.text(app.config.billing.zone))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        EnforceCommand::Status => show_status(context, app).await,
         EnforceCommand::Pause => {
             switch(
                 context,
@@ -289,7 +330,23 @@ async fn approve(context: &Context, app: &App, id: i64) -> anyhow::Result<ExitCo
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let report = run(app, false).await?;
+    let report = match run(app, false).await {
+        Ok(report) => report,
+        Err(error) => {
+            // A server that runs carries it out; so does the next run of anybody.
+            wake(app).await?;
+            if error.downcast_ref::<JobError>().is_none_or(|error| !error.is_busy()) {
+                let is = format!("plan {id} is approved, and the next run carries it out; this one did not come about");
+                return Err(error.context(is));
+            }
+            context.show(&serde_json::json!({ "plan": id, "approved": true, "carried_plan": null }), |_| {
+                format!(
+                    "Plan {id} is approved. Another run is under way; the next one carries it out before it expires."
+                )
+            })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     context.show(&report, |report| {
         if report.get("carried_plan").and_then(serde_json::Value::as_i64) == Some(id) {
             format!("Plan {id} was carried out.\n{}", enforce_text(report))
@@ -300,7 +357,7 @@ async fn approve(context: &Context, app: &App, id: i64) -> anyhow::Result<ExitCo
             )
         }
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if came_about(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn undo(context: &Context, app: &App, run: i64) -> anyhow::Result<ExitCode> {
@@ -391,4 +448,39 @@ fn differences_text(found: &Differences) -> String {
         text.push_str("\nCloudStack and this database agree.");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_line_of_a_report_is_said_once() {
+        let report = json!({
+            "started": ["ROOT/bob: the job runs"], "failed": ["ROOT/eve: no answer"],
+            "held_back_by": [{ "kind": "version", "why": "CloudStack is new" }, { "kind": "paused", "why": "x" }],
+        });
+        let text = enforce_text(&report);
+        for line in ["Under way: ROOT/bob", "Not done: ROOT/eve", "Nobody is taken a step down: "] {
+            assert_eq!(text.matches(line).count(), 1, "{line} in {text}");
+        }
+        assert!(text.contains("Nobody is taken a step down: CloudStack is new."), "{text}");
+    }
+
+    #[test]
+    fn a_failure_is_told_from_what_is_merely_held_back() {
+        for (report, well) in [
+            (json!({ "fuse": null, "unconfirmed": null, "failed": [], "locked": ["ROOT/bob"] }), true),
+            (json!({ "paused": true }), true),
+            (json!({ "held_back_by": [{ "kind": "version", "why": "x" }], "skipped": ["ROOT/bob: paid"] }), true),
+            (json!({ "failed": ["ROOT/bob: somebody else wants it suspended too"] }), true),
+            (json!({ "failed": ["ROOT/bob: it was not locked: no answer"] }), false),
+            (json!({ "unconfirmed": "a backup was restored" }), false),
+            (json!({ "fuse": "3 accounts are due" }), false),
+        ] {
+            assert_eq!(came_about(&report), well, "{report}");
+        }
+    }
 }

@@ -178,7 +178,7 @@ pub(super) async fn fuse_no_longer_blown(enforcer: &Enforcer<'_>) -> Result<(), 
     plans::expire(&mut tx, now).await?;
     for plan in operations::list_open_plans(&mut tx).await? {
         if plan.cause == "fuse" && plan.state == "waiting" {
-            operations::end_plan(&mut tx, plan.id, "overtaken", "bursar", None, now).await?;
+            plans::overtake(&mut tx, plan.id, "the fuse holds again", now).await?;
         }
     }
     tx.commit().await?;

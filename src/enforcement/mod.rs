@@ -12,6 +12,7 @@ pub mod deletions;
 pub mod differences;
 pub mod fuse;
 mod guards;
+pub mod held;
 mod lock;
 mod machines;
 pub mod marker;

@@ -105,6 +105,8 @@ pub struct ShownPlan {
     pub expires: Timestamp,
     /// Who approved it so far.
     pub approved_by: Vec<String>,
+    /// How many people these are for certain: who may be one person counts once.
+    pub approvals: usize,
     /// How many approvals it takes.
     pub approvals_needed: usize,
     /// The run that carried it out.
@@ -273,7 +275,7 @@ pub(super) async fn store(
             if same || open.state == "approved" || !rows::list_approvals(tx, open.id).await?.is_empty() {
                 return Ok(open.id);
             }
-            rows::end_plan(tx, open.id, "overtaken", "bursar", None, now).await?;
+            overtake(tx, open.id, "other steps are due now", now).await?;
         }
     }
     let new = NewPlan {
@@ -335,6 +337,14 @@ pub async fn expire(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
             rows::end_plan(tx, plan.id, "expired", "bursar", None, now).await?;
             audit(tx, "bursar", "plan.expire", plan.id, "nobody carried it out in time", now).await?;
         }
+    }
+    Ok(())
+}
+
+/// Ends a plan that has no object any more.
+pub(super) async fn overtake(tx: &mut Tx, id: i64, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    if rows::end_plan(tx, id, "overtaken", "bursar", None, now).await? {
+        audit(tx, "bursar", "plan.overtake", id, why, now).await?;
     }
     Ok(())
 }
@@ -419,6 +429,7 @@ pub async fn show(tx: &mut Tx, plan: PlanRow, second_admin: bool) -> Result<Show
         created: Timestamp::from_ms(plan.created_ms),
         expires: Timestamp::from_ms(plan.expires_ms),
         approved_by: rows::list_approvals(tx, plan.id).await?,
+        approvals: approver::count_people(&rows::list_approvers(tx, plan.id).await?),
         approvals_needed: approvals_needed(second_admin),
         carried_out_in_run: plan.carried_run_id,
         ended_by: plan.ended_by,
@@ -464,9 +475,7 @@ pub fn text(plan: &ShownPlan, zone: chrono_tz::Tz) -> String {
         let _ = write!(
             text,
             "\n\nApprovals: {} of {}. `bursar enforce approve {}` approves it: then exactly this is carried out.",
-            plan.approved_by.len(),
-            plan.approvals_needed,
-            plan.id
+            plan.approvals, plan.approvals_needed, plan.id
         );
     }
     text

@@ -8,7 +8,9 @@ use rust_decimal::Decimal;
 use super::{
     act::{Actor, Done},
     carry::{self, Due},
-    fuse, guards, marker,
+    fuse, guards,
+    held::HeldBack,
+    marker,
     plan::{self, Plan},
     plans, record, recover, switches,
 };
@@ -154,6 +156,8 @@ pub struct EnforceReport {
     pub notices: u64,
     /// Why nothing was done, neither way, until an administrator has confirmed.
     pub unconfirmed: Option<String>,
+    /// What held back every step downwards.
+    pub held_back_by: Vec<HeldBack>,
     /// Accounts restricted.
     pub restricted: Vec<String>,
     /// Accounts locked.
@@ -309,6 +313,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     report.unconfirmed.clone_from(&switches.unconfirmed);
     let now = enforcer.clock.now();
     let blocks = guards::gather(enforcer, report.paused, now).await?;
+    report.held_back_by = blocks.iter().map(HeldBack::by).collect();
     // Read as of one instant: charges that are being posted by another process count once, as what they are or as what they become.
     let mut tx = enforcer.store.read().await?;
     // A rehearsal of an armed cloud counts the warnings that were really given: it tells what the run would do.

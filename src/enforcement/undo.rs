@@ -89,9 +89,23 @@ pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
     runs::put_setting(&mut tx, switches::PAUSED, "1", now).await?;
+    let mut armed = Vec::new();
     for row in policy_rows::list_arming(&mut tx).await? {
         policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await?;
+        armed.push(format!("{} {}", row.rung, row.domain_path).trim_end().to_owned());
     }
+    // Stands whatever becomes of the rest.
+    let line = AuditLine {
+        at_ms: now.as_ms(),
+        actor: author.to_owned(),
+        action: "enforce.disarm".to_owned(),
+        subject: "enforcement".to_owned(),
+        before_state: Some(armed.join(", ")),
+        after_state: Some("nothing is armed, and enforcement is paused".to_owned()),
+        answer: Some("leaving".to_owned()),
+        ..AuditLine::default()
+    };
+    runs::write_audit(&mut tx, &line).await?;
     let holds = rows::list_holds(&mut tx, None).await?;
     let mut held: BTreeSet<AccountId> =
         holds.into_iter().filter(|hold| hold.owner == "billing").map(|hold| hold.account_id).collect();

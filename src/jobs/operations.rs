@@ -9,14 +9,19 @@ use super::{
 };
 use crate::{
     enforcement::{
-        EnforceReport, EnforceSettings,
+        self, EnforceReport, EnforceSettings,
         differences::{self, Differences},
+        held::HeldBack,
         marker,
         run::Enforcer,
+        switches,
         undo::{self, UndoReport},
     },
     ids::RunId,
-    store::runs::{self, AuditLine},
+    store::{
+        policy,
+        runs::{self, AuditLine},
+    },
 };
 
 /// Decides, and stores what would be done downwards as a plan in somebody's name.
@@ -44,8 +49,16 @@ pub async fn undo(
 pub async fn leave(app: &App, author: &str, holds_data_lock: bool, cause: &str) -> Result<UndoReport, JobError> {
     let options = EnforceOptions { dry_run: false, holds_data_lock };
     let settings = work::enforce_settings(app, options)?;
-    let mut report =
-        work::as_enforcer(app, settings, cause, async |enforcer, run| undo::leave(enforcer, run, author).await).await?;
+    let left =
+        work::as_enforcer(app, settings, cause, async |enforcer, run| undo::leave(enforcer, run, author).await).await;
+    let mut report = match left {
+        Ok(report) => report,
+        Err(why) if is_paused_and_disarmed(app).await? => {
+            let done = "enforcement is paused and disarmed, and stays so";
+            return Err(JobError::Unfinished { done, why: Box::new(why) });
+        }
+        Err(why) => return Err(why),
+    };
     for (account, opened) in keys::open_all(app, author).await? {
         match opened {
             Ok(()) => report.given_back.push(format!("{account}: key self-service")),
@@ -53,6 +66,20 @@ pub async fn leave(app: &App, author: &str, holds_data_lock: bool, cause: &str) 
         }
     }
     Ok(report)
+}
+
+async fn is_paused_and_disarmed(app: &App) -> Result<bool, JobError> {
+    let mut tx = app.store.read().await?;
+    let is_paused = runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1");
+    Ok(is_paused && policy::list_arming(&mut tx).await?.is_empty())
+}
+
+/// What holds back every step downwards now. Asks CloudStack; the first version of it that is met is noted, as a run would.
+pub async fn find_guards(app: &App) -> Result<Vec<HeldBack>, JobError> {
+    let settings = work::enforce_settings(app, EnforceOptions { dry_run: true, holds_data_lock: false })?;
+    let client = enforcement_client(app)?;
+    let blocks = enforcement::blocks(&looker(app, &settings, &client), false, app.clock.now()).await?;
+    Ok(blocks.iter().map(HeldBack::by).collect())
 }
 
 /// How CloudStack and the database differ now.

@@ -24,7 +24,7 @@ use crate::{
         desk::{self, RateSettings, Under},
         stage::{self, RateReport},
     },
-    store::{StoreError, rating as rating_rows, runs, usage as usage_rows},
+    store::{StoreError, notify, rating as rating_rows, runs, usage as usage_rows},
     telemetry::metrics::{self, RunOutcome},
     time::{Day, Timestamp},
     usage::{
@@ -536,7 +536,39 @@ pub async fn enforce(app: &App, options: EnforceOptions, cause: &str) -> Result<
     // Without the enforcer's key pair a run is a rehearsal; the reader then tells clocks and the quota plugin.
     let has_enforcer = app.config.cloudstack.enforcer.is_some();
     let settings = EnforceSettings { dry_run: settings.dry_run || !has_enforcer, ..settings };
-    as_enforcer(app, settings, cause, async |enforcer, run| enforcement::enforce(enforcer, run).await).await
+    let report =
+        as_enforcer(app, settings, cause, async |enforcer, run| enforcement::enforce(enforcer, run).await).await?;
+    tell_what_holds_back(app, &report).await?;
+    Ok(report)
+}
+
+/// Tells administrators, once a day and guard, what holds back everybody: nothing else would show that enforcement stands still.
+async fn tell_what_holds_back(app: &App, report: &EnforceReport) -> Result<(), JobError> {
+    if report.dry_run || report.paused || report.unconfirmed.is_some() {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    let Some(day) = Day::of(now, app.config.billing.zone) else { return Ok(()) };
+    let mut tx = app.store.begin().await?;
+    for guard in report.held_back_by.iter().filter(|guard| !guard.is_told_elsewhere()) {
+        let key = format!("held-back-{}-{day}", guard.kind);
+        let body = format!(
+            "{}. Until then nobody is taken a step down; who has enough is opened all the same. `bursar enforce status` shows what holds.",
+            capitalised(&guard.why)
+        );
+        if notify::insert_admin_notice(&mut tx, &key, "held-back", "Enforcement takes no steps down", &body, now)
+            .await?
+        {
+            tracing::warn!(kind = %guard.kind, why = %guard.why, "every step downwards is held back");
+        }
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// The client that enforcement talks to CloudStack with: the enforcer's, or the reader's where there is none.

@@ -154,7 +154,8 @@ impl Four {
             child.kill();
             let_the_dead_be_given_up(&self.cloud).await;
             if let Some(status) = ended {
-                assert!(status.success(), "{status}");
+                // 1: something did not come about, and a later run takes it up.
+                assert!(matches!(status.code(), Some(0 | 1)), "{status}");
                 if self.writes() == before {
                     if self.open().await.is_empty() {
                         return killed;

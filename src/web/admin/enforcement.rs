@@ -20,6 +20,7 @@ use crate::web::{
 use crate::{
     enforcement::{
         deletions,
+        held::HeldBack,
         plans::{self, PlanError, ShownPlan},
         switches,
     },
@@ -60,6 +61,7 @@ struct PlanView {
     made: String,
     until: String,
     approved_by: Vec<String>,
+    approvals: usize,
     needed: usize,
     lines: Vec<LineView>,
 }
@@ -116,6 +118,7 @@ struct Enforcement {
     paused: bool,
     unconfirmed: Option<String>,
     unmatched: Vec<String>,
+    held_back: Vec<String>,
     plans: Vec<PlanView>,
     runs: Vec<RunView>,
     holds: Vec<HoldView>,
@@ -182,6 +185,7 @@ pub(in crate::web) async fn page(
         paused: status.paused,
         unconfirmed: status.unconfirmed,
         unmatched: status.unmatched,
+        held_back: held_back(&runs),
         plans: shown,
         runs: runs.into_iter().map(|run| run_view(run, zone)).collect(),
         holds,
@@ -202,6 +206,16 @@ fn armed(status: &Status) -> Vec<Armed> {
         .into_iter()
         .map(|rung| Armed { rung: rung.word(), what: rung_words(rung.word()), places: places(rung) })
         .collect()
+}
+
+/// What held back every step downwards of the newest run that looked. What has a banner of its own is left out.
+fn held_back(runs: &[runs::Run]) -> Vec<String> {
+    let looked = runs.iter().find_map(|run| {
+        let report: Value = serde_json::from_str(&run.detail).ok()?;
+        serde_json::from_value::<Vec<HeldBack>>(report.get("held_back_by")?.clone()).ok()
+    });
+    let guards = looked.unwrap_or_default();
+    guards.into_iter().filter(|guard| !guard.is_told_elsewhere()).map(|guard| guard.why).collect()
 }
 
 /// A step of the ladder in words.
@@ -225,6 +239,7 @@ fn plan_view(plan: ShownPlan, zone: chrono_tz::Tz) -> PlanView {
         made: plan.created.display_in(zone),
         until: plan.expires.display_in(zone),
         approved_by: plan.approved_by,
+        approvals: plan.approvals,
         needed: plan.approvals_needed,
         lines: plan
             .lines

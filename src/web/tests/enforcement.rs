@@ -138,3 +138,27 @@ async fn machines_read_plans_and_approve_them_with_the_right_scope() {
     let (status, told) = ask(post, format!("/plans/{id}/approve"), "bursar_acts").await;
     assert_eq!((status, &told["error"]["code"]), (409, &json!("refused")));
 }
+
+#[tokio::test]
+async fn the_page_tells_what_holds_everybody_back_and_counts_people_and_not_approvals() {
+    let place = Place::open().await;
+    let id = place.put_plan().await;
+    let mut tx = place.app.store.begin().await.unwrap();
+    // One of the users of an account, nobody knows which, may be the other one.
+    for (identity, name) in [("some:7", "admin"), ("user:u1\nat:7", "alice")] {
+        assert!(rows::insert_approval(&mut tx, id, identity, name, NOW).await.unwrap());
+    }
+    let run = runs::start_run(&mut tx, "enforce", "schedule", "test", NOW).await.unwrap().unwrap();
+    let report = json!({ "held_back_by": [
+        { "kind": "version", "why": "CloudStack was 4.20.1.0 and is 4.22.0.0 now" },
+        { "kind": "paused", "why": "it has a banner of its own" },
+    ] });
+    runs::end_run(&mut tx, run, "done", &report.to_string(), NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    place.cloud.answer(200, users(&[admin()]));
+    let (_, text) = place.sign_in("/admin/enforcement").await;
+    for wanted in ["No steps down were taken in the last run:", "CloudStack was 4.20.1.0 and is", "alice (1 of 1)"] {
+        assert!(text.contains(wanted), "{wanted} is missing in {text}");
+    }
+    assert!(!text.contains("a banner of its own"), "{text}");
+}

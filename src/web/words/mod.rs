@@ -136,6 +136,7 @@ words! {
     LOOK_AT_DIFFERENCES = "\"bursar enforce differences\" shows what to look at, \"bursar enforce confirm\" goes on.";
     PAUSED = "Enforcement is paused.";
     PAUSED_WHAT = "Nothing is taken and nothing is given back.";
+    HELD_BACK = "No steps down were taken in the last run:";
     STOP_AND_GO = "Stop and go";
     PAUSE_WHAT = "A pause stops everything at once, also on other replicas. Nothing is taken and nothing is given back until somebody resumes.";
     RESUME_WHAT = "Resuming takes every decision anew on the present figures.";
