@@ -738,6 +738,7 @@ async fn who_pays_before_a_stop_was_sent_is_opened() {
     .await;
 }
 
+#[tokio::test]
 async fn a_stop_is_not_begun_on_a_decision_that_grew_old_while_cloudstack_was_asked() {
     on_each_database(|database| async {
         let story = Story::on(database).await;
@@ -784,6 +785,7 @@ async fn what_ended_by_itself_before_the_stop_was_sent_is_not_started_at_the_res
     .await;
 }
 
+#[tokio::test]
 async fn a_pause_that_comes_while_cloudstack_is_asked_holds() {
     on_each_database(|database| async {
         let story = Story::on(database).await;

@@ -215,7 +215,8 @@ async fn a_restore_that_was_left_open_is_not_driven_over_what_somebody_else_did_
             assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
             cloud.pay("bob", "500").await;
             let gate = Gate::default();
-            let push = |command: &str, kind| cloud.standin.with(|world| world.faults().push(Fault::once(command, kind)));
+            let push =
+                |command: &str, kind| cloud.standin.with(|world| world.faults().push(Fault::once(command, kind)));
             push("enableAccount", FaultKind::DelayUntil(gate.clone()));
             // The account is enabled, and nobody can read that it is.
             let breaking = async {
@@ -234,7 +235,9 @@ async fn a_restore_that_was_left_open_is_not_driven_over_what_somebody_else_did_
                 let account = cloud.account("bob").await;
                 let mut tx = cloud.app.store.begin().await.unwrap();
                 let why = "he attacked others";
-                rows::place_hold(&mut tx, account.id, "abuse", "lock", why, None, "alice", cloud.clock.now()).await.unwrap();
+                rows::place_hold(&mut tx, account.id, "abuse", "lock", why, None, "alice", cloud.clock.now())
+                    .await
+                    .unwrap();
                 tx.commit().await.unwrap();
             }
             for _ in 0..3 {

@@ -1,9 +1,13 @@
 //! After a restored backup nothing is enforced, neither way, until somebody has looked.
 
-use bursar::{enforcement::marker::Marker, jobs::mail, notify::Looked, store::notify};
 use std::path::Path;
 
-use bursar::{enforcement::marker::Marker, jobs::App};
+use bursar::{
+    enforcement::marker::Marker,
+    jobs::{App, mail},
+    notify::Looked,
+    store::notify,
+};
 
 use super::*;
 use crate::harness::open;

@@ -103,6 +103,7 @@ fn an_account_that_others_hold_or_closed_is_told_which_of_both() {
     assert_eq!(sentence(&closed, "0 12:00"), "This account was locked by the cloud's administrators, not for billing.");
 }
 
+#[test]
 fn the_sum_that_a_warning_names_lasts_until_its_date() {
     let over = World::over_since("0 12:00");
     let restricted = over.clone().held(Rung::Restrict, "0 12:00");
