@@ -13,6 +13,9 @@ pub trait Carrier: Send + Sync + fmt::Debug {
 
     /// A pause of the client: between two tries, between two looks at a job.
     fn pause(&self, span: Duration) -> OnItsWay<'_, ()>;
+
+    /// How long calls and pauses have taken so far: patience is measured by it, and the machine's own time counts for nothing.
+    fn passed(&self) -> Duration;
 }
 
 /// An answer that was brought back.

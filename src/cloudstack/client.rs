@@ -81,6 +81,24 @@ impl fmt::Debug for Client {
     }
 }
 
+/// Measures in the time that calls take: the machine's, or a carrier's.
+#[derive(Debug)]
+pub struct Stopwatch {
+    client: Client,
+    begun: tokio::time::Instant,
+    passed: Option<Duration>,
+}
+
+impl Stopwatch {
+    /// How long it has been.
+    pub fn elapsed(&self) -> Duration {
+        match (self.client.0.http.passed(), self.passed) {
+            (Some(now), Some(before)) => now.saturating_sub(before),
+            _ => self.begun.elapsed(),
+        }
+    }
+}
+
 /// A success as it came, not yet read.
 pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
@@ -271,6 +289,11 @@ impl Client {
     /// Waits, in the time that calls take.
     pub(super) async fn wait(&self, span: Duration) {
         self.0.http.pause(span).await;
+    }
+
+    /// Begins to measure, in the time that calls take.
+    pub fn stopwatch(&self) -> Stopwatch {
+        Stopwatch { client: self.clone(), begun: tokio::time::Instant::now(), passed: self.0.http.passed() }
     }
 
     fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Client, Error, envelope, error::bounded, fields, params::Params};
@@ -46,16 +45,13 @@ impl Client {
 
     /// Looks at a job every `pause` until it has ended or the deadline is over, which gives [`JobState::Pending`].
     pub async fn wait_for_job(&self, id: Uuid, deadline: Duration, pause: Duration) -> Result<JobState, Error> {
-        let begun = Instant::now();
-        // Counted beside the machine's time: in a simulation pauses take none of it.
-        let mut paused = Duration::ZERO;
+        let begun = self.stopwatch();
         loop {
             let state = self.job(id).await?;
-            if state != JobState::Pending || begun.elapsed().max(paused).saturating_add(pause) > deadline {
+            if state != JobState::Pending || begun.elapsed().saturating_add(pause) > deadline {
                 return Ok(state);
             }
             self.wait(pause).await;
-            paused = paused.saturating_add(pause);
         }
     }
 }

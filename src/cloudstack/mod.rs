@@ -44,7 +44,7 @@ mod traps;
 pub use accounts::NewAccount;
 pub use carrier::{Carried, Carrier, NotCarried, OnItsWay};
 pub use catalogue::{Offering, Zone};
-pub use client::{Client, Listing};
+pub use client::{Client, Listing, Stopwatch};
 pub use directory::{Account, AccountState, ApiKeyAccess, Domain, Project, User};
 pub use discovery::{ApiDescription, ApiParameter, Capabilities, Configuration};
 pub use envelope::Page;

@@ -119,6 +119,11 @@ impl Http {
         }
     }
 
+    /// How long a carrier's calls and pauses took so far; None without one: the machine's time counts.
+    pub(crate) fn passed(&self) -> Option<Duration> {
+        self.carrier.as_ref().map(|carrier| carrier.passed())
+    }
+
     async fn carried(&self, carrier: &dyn Carrier, form: String) -> Result<Exchange, NoAnswer> {
         let answer = carrier.carry(form).await.map_err(|why| not_carried(&why))?;
         if answer.body.len() > self.max_body_bytes {

@@ -151,7 +151,7 @@ impl Actor<'_> {
         for act in acts {
             steps.push(self.begin_call(intent, act, Some(before)).await?);
         }
-        let begun = tokio::time::Instant::now();
+        let begun = self.client.stopwatch();
         let mut ends = Vec::new();
         for step in steps {
             ends.push(match step {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::app::{App, AppError, Role};
 use crate::{
@@ -173,9 +174,10 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
         Err(since) => return Err(JobError::Running { job, since }),
     };
     tx.commit().await?;
-    let beating = tokio::spawn(heartbeat(app.clone(), run));
+    // It ends with the run, also where that is dropped in the middle.
+    let beating = AbortOnDropHandle::new(tokio::spawn(heartbeat(app.clone(), run)));
     let result = work(run).await;
-    beating.abort();
+    drop(beating);
     let (outcome, detail) = match &result {
         Ok(report) => ("done", serde_json::to_string(report).unwrap_or_default()),
         Err(error) => ("failed", failed_detail(error)),

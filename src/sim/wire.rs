@@ -207,6 +207,8 @@ struct Under {
     asked: HashMap<String, u64>,
     calls: u64,
     writes: u64,
+    /// How long calls and pauses took.
+    passed: Duration,
     points: CrashPoints,
 }
 
@@ -282,6 +284,10 @@ impl Wire {
     }
 
     fn pass(&self, span: Duration, weather: &Weather) {
+        {
+            let mut under = lock(&self.under);
+            under.passed = under.passed.saturating_add(span);
+        }
         if weather.takes_time {
             self.cloud.time.advance(span);
         }
@@ -407,10 +413,12 @@ impl Carrier for Wire {
 
     fn pause(&self, span: Duration) -> OnItsWay<'_, ()> {
         Box::pin(async move {
-            let takes_time = lock(&self.under).weather.takes_time;
-            if takes_time {
-                self.cloud.time.advance(span);
-            }
+            let weather = lock(&self.under).weather.clone();
+            self.pass(span, &weather);
         })
+    }
+
+    fn passed(&self) -> Duration {
+        lock(&self.under).passed
     }
 }

@@ -85,6 +85,11 @@ pub async fn with_crash_points<T>(points: &CrashPoints, work: impl Future<Output
     }
 }
 
+/// Whether crash points are on: then things are done one after the other, so that the same commit has the same number each time.
+pub fn is_on() -> bool {
+    POINTS.try_with(|_| ()).is_ok()
+}
+
 /// Takes the crash points along to another thread or task.
 pub fn taken_along<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let points = POINTS.try_with(Clone::clone).ok();
