@@ -61,12 +61,20 @@ fn words(shown: &Shown) -> String {
             let _ = writeln!(text, "seed {}, tick {}: {violation}", failure.seed, failure.tick);
         }
     }
-    let told = report.told;
+    let told = &report.told;
     let failed = report.failures.iter().filter(|failure| !failure.violations.is_empty()).count();
+    let steps: Vec<String> = told.by_step.iter().map(|(step, count)| format!("{step:?} {count}")).collect();
+    let _ = writeln!(text, "steps of accounts: {}", steps.join(", "));
+    let calls = told.calls.iter().map(|(command, count)| {
+        let faults = told.faults.get(command).copied().unwrap_or_default();
+        format!("{command} {count} ({faults})")
+    });
+    let _ = writeln!(text, "writes (with a fault): {}", calls.collect::<Vec<_>>().join(", "));
     let _ = write!(
         text,
-        "{} lives in {seconds} s: {} jobs, {} deaths, {} freezes, {} steps of accounts, {} payers compared to the cent; {failed} failed",
-        report.seeds, told.jobs, told.deaths, told.freezes, told.steps, told.compared
+        "{} lives in {seconds} s: {} jobs, {} deaths ({} after a write), {} freezes, {} steps of accounts, {} payers compared to the \
+         cent; {failed} failed",
+        report.seeds, told.jobs, told.deaths, told.deaths_after_write, told.freezes, told.steps, told.compared
     );
     text
 }

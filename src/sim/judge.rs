@@ -71,12 +71,14 @@ impl Life {
             for tenant in self.tenants.clone() {
                 for taken in steps(&tenant, &effect) {
                     self.told.steps += 1;
+                    *self.told.by_step.entry(taken.step).or_default() += 1;
                     let truth = self.truth(&tenant, &taken).await?;
-                    let taken = Taken { decision: self.decision_of(&tenant, &effect).await?, ..taken };
+                    let taken = Taken { decision: self.decision_of(&effect).await?, ..taken };
                     self.cloud.tell(format!("{} takes {} {:?}", effect.command, tenant.name, taken.step));
                     let fuse = self.cloud.standin.with(|world| self.lot.fuse(setup::counted_accounts(world)));
                     // What an approved plan began is ended later, if need be.
-                    let begun = self.begun(&tenant, &taken).await?.map_or(taken.sent, |begun| begun.min(taken.sent));
+                    let begun = if self.let_through.is_empty() { None } else { self.begun(&tenant, &taken).await? };
+                    let begun = begun.map_or(taken.sent, |begun| begun.min(taken.sent));
                     let is_let_through = self.let_through.iter().any(|plan| plan.covers(taken.sent, begun));
                     let fuse = if is_let_through { u64::MAX } else { fuse };
                     let found = self.watch.taken(tenant.id, &taken, &truth, fuse);
@@ -153,22 +155,12 @@ impl Life {
     }
 
     /// The decision behind a call, by the job id that it asked for.
-    async fn decision_of(&self, tenant: &Tenant, effect: &Effect) -> Result<Option<i64>, Error> {
+    async fn decision_of(&self, effect: &Effect) -> Result<Option<i64>, Error> {
         let Some(job) = &effect.job else { return Ok(None) };
         let mut tx = self.app().store.read().await.map_err(Error::broken)?;
-        let account = accounts::list_accounts(&mut tx).await.map_err(Error::broken)?;
-        let Some(account) = account.into_iter().find(|account| account.cloud_id == tenant.id.to_string()) else {
-            return Ok(None);
-        };
-        let intents = rows::list_intents(&mut tx, Some(account.id), NOTICES).await.map_err(Error::broken)?;
-        for intent in intents {
-            let calls = crate::store::acting::list_calls(&mut tx, &intent.id).await.map_err(Error::broken)?;
-            if intent.job_id.as_ref() == Some(job) || calls.iter().any(|call| call.job_id == *job) {
-                return Ok(Some(intent.decision_id));
-            }
-        }
+        let decision = crate::store::acting::find_decision_of_job(&mut tx, job).await.map_err(Error::broken)?;
         tx.commit().await.map_err(Error::broken)?;
-        Ok(None)
+        Ok(decision)
     }
 
     /// After a cycle in which nothing went wrong.
@@ -237,6 +229,10 @@ impl Life {
         let mut tx = self.app().store.read().await.map_err(Error::broken)?;
         let open = rows::list_open_intents(&mut tx).await.map_err(Error::broken)?;
         tx.commit().await.map_err(Error::broken)?;
+        // A machine that can not be stopped keeps what it takes part in open.
+        if self.balking {
+            return Ok(());
+        }
         let lingering = std::mem::take(&mut self.lingering);
         if !self.armed {
             return Ok(());

@@ -24,6 +24,7 @@ use crate::{
     policy::Rung,
     progress::Quiet,
     random::SeededRandom,
+    standin::Stubbornness,
     store::{
         crash::{CrashPoints, with_crash_points},
         operations, policy as policy_rows, runs,
@@ -97,6 +98,8 @@ pub(super) struct Life {
     /// What an administrator approved: runs may begin what is beyond the fuse for a while.
     pub(super) let_through: Vec<LetThrough>,
     pub(super) lingering: BTreeMap<String, u32>,
+    /// Some machine does not obey, also in a quiet cycle: what it takes part in need not end.
+    pub(super) balking: bool,
     pub(super) tick: u64,
     pub(super) violations: Vec<Violation>,
     pub(super) told: Told,
@@ -129,6 +132,7 @@ pub(super) async fn live(seed: u64, folder: &Path) -> Result<(Vec<Violation>, Ve
         fuse_held: false,
         let_through: Vec::new(),
         lingering: BTreeMap::new(),
+        balking: false,
         tick: 0,
         violations: Vec::new(),
         told: Told::default(),
@@ -141,6 +145,7 @@ pub(super) async fn live(seed: u64, folder: &Path) -> Result<(Vec<Violation>, Ve
         process.app.store.close().await;
     }
     result?;
+    life.told.add_calls(life.cloud.counts());
     Ok((life.violations, life.cloud.story(), life.told, life.tick))
 }
 
@@ -273,6 +278,7 @@ impl Life {
             if self.dice.chance(250) {
                 self.administrators_act();
             }
+            self.machines_of_the_locked_balk();
             if self.dice.chance(30) {
                 let paused = !self.paused;
                 self.pause(paused).await?;
@@ -285,6 +291,12 @@ impl Life {
         self.usage_job_runs(quiet);
         self.money_is_booked().await?;
         self.note_moment();
+        // A quiet cycle finds what acts in foul weather left behind; without this most acts would fall into fair weather.
+        if quiet && self.dice.chance(500) {
+            self.jobs(false).await?;
+            self.weather_clears().await;
+            self.note_moment();
+        }
         self.jobs(quiet).await?;
         self.judge_effects().await?;
         if quiet && self.violations.is_empty() {
@@ -311,15 +323,37 @@ impl Life {
             self.cloud.deliver_late().await;
         }
         self.cloud.time.advance(span);
-        self.cloud.standin.with(|world| {
-            if quiet {
-                world.finish_jobs();
-                for machine in world.vms.iter().map(|vm| vm.id).collect::<Vec<_>>() {
-                    world.settle_power(machine);
-                    world.set_stubbornness(machine, crate::standin::Stubbornness::Obedient);
+        if quiet {
+            self.all_settles();
+        }
+    }
+
+    /// What is on its way arrives, and what was begun ends.
+    async fn weather_clears(&mut self) {
+        let minutes = SETTLES.as_secs() / 60;
+        for _ in 0..minutes {
+            self.cloud.time.advance(Duration::from_mins(1));
+            self.cloud.deliver_late().await;
+        }
+        self.all_settles();
+        self.cloud.tell("the weather clears");
+    }
+
+    /// Jobs of CloudStack end, and machines get where they were on their way to. Those that do not obey do so again, mostly.
+    fn all_settles(&mut self) {
+        let obey = self.dice.chance(500);
+        self.balking = self.cloud.standin.with(|world| {
+            world.finish_jobs();
+            let mut balking = false;
+            for machine in world.vms.iter().map(|vm| vm.id).collect::<Vec<_>>() {
+                world.settle_power(machine);
+                if obey {
+                    world.set_stubbornness(machine, Stubbornness::Obedient);
                 }
-                world.clean_up_accounts();
+                balking |= world.vms.get(machine).is_some_and(|vm| vm.stubbornness != Stubbornness::Obedient);
             }
+            world.clean_up_accounts();
+            balking
         });
     }
 
@@ -434,6 +468,7 @@ impl Life {
         match done {
             None => {
                 self.cloud.tell(format!("{job:?} died"));
+                self.told.deaths_after_write += u64::from(wire.has_written());
                 self.reborn(which).await
             }
             Some(Ok(said)) => {

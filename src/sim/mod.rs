@@ -14,6 +14,7 @@ mod watch;
 mod wire;
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     path::{Path, PathBuf},
     sync::{
@@ -24,7 +25,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use watch::Violation;
+pub use watch::{Step, Violation};
 
 use crate::random::{RandomSource as _, SystemRandom};
 
@@ -53,29 +54,53 @@ impl Error {
 }
 
 /// What lives were made of: so that a simulation in which nothing happens is seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Told {
     /// Jobs begun.
     pub jobs: u64,
     /// Processes that died.
     pub deaths: u64,
+    /// Those that died in a job that had sent a write already.
+    pub deaths_after_write: u64,
     /// Processes that stood still while another one worked.
     pub freezes: u64,
     /// Steps that calls took accounts: down and up.
     pub steps: u64,
+    /// The same by step.
+    pub by_step: BTreeMap<Step, u64>,
+    /// Writes to CloudStack by command, whatever came of them.
+    pub calls: BTreeMap<String, u64>,
+    /// Those of them that met a fault.
+    pub faults: BTreeMap<String, u64>,
     /// Payers whose money was compared to the cent at the end.
     pub compared: u64,
 }
 
 impl Told {
-    const fn plus(self, other: Self) -> Self {
-        Self {
-            jobs: self.jobs + other.jobs,
-            deaths: self.deaths + other.deaths,
-            freezes: self.freezes + other.freezes,
-            steps: self.steps + other.steps,
-            compared: self.compared + other.compared,
+    fn add(&mut self, other: Self) {
+        self.jobs += other.jobs;
+        self.deaths += other.deaths;
+        self.deaths_after_write += other.deaths_after_write;
+        self.freezes += other.freezes;
+        self.steps += other.steps;
+        self.compared += other.compared;
+        add_each(&mut self.by_step, other.by_step);
+        add_each(&mut self.calls, other.calls);
+        add_each(&mut self.faults, other.faults);
+    }
+
+    /// Adds the writes of a life, with those that met a fault.
+    fn add_calls(&mut self, counts: BTreeMap<String, (u64, u64)>) {
+        for (command, (calls, faults)) in counts {
+            *self.faults.entry(command.clone()).or_default() += faults;
+            *self.calls.entry(command).or_default() += calls;
         }
+    }
+}
+
+fn add_each<K: Ord>(sums: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *sums.entry(key).or_default() += count;
     }
 }
 
@@ -190,7 +215,7 @@ fn work_off(
         let (told, failure) = one(seed, folder, template, range.whole_story)?;
         let mut report = lock();
         report.seeds += 1;
-        report.told = report.told.plus(told);
+        report.told.add(told);
         report.failures.extend(failure);
         drop(report);
         lived(seed);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     Error,
-    book::Gift,
+    book::{self, Gift},
     life::Life,
     setup::{Kind, Tenant, machine_sizes},
     watch::ByHand,
@@ -22,6 +22,8 @@ use crate::{
     time::{Clock as _, Timestamp},
 };
 
+/// Days of which the dearest may be asked for before an account is opened.
+const DEAR_DAYS: Duration = Duration::from_hours(10 * 24);
 /// Machines of one tenant at most: a small cloud is fast.
 const MOST_MACHINES: usize = 6;
 
@@ -89,6 +91,15 @@ impl Life {
         }
     }
 
+    /// Machines of those who are locked, and may be stopped next, do not obey now and then.
+    pub(super) fn machines_of_the_locked_balk(&mut self) {
+        for tenant in self.tenants.clone() {
+            if self.state_of(tenant.id) == Some(State::Locked) && self.dice.chance(400) {
+                self.machines_balk(&tenant);
+            }
+        }
+    }
+
     /// An administrator does something in CloudStack, with or without a trace in its events.
     pub(super) fn administrators_act(&mut self) {
         let tenants: Vec<Tenant> = self.tenants.iter().filter(|tenant| tenant.kind == Kind::Tenant).cloned().collect();
@@ -141,7 +152,8 @@ impl Life {
     fn machines_balk(&mut self, tenant: &Tenant) {
         let dice = &self.dice;
         self.cloud.standin.with(|world| {
-            let machines = world.machines_of(tenant.id);
+            let machines: Vec<CloudId> =
+                tenant.owners().into_iter().flat_map(|owner| world.machines_of(owner)).collect();
             let Some(machine) = dice.pick(&machines).copied() else { return };
             match dice.below(4) {
                 0 => world.set_stubbornness(machine, Stubbornness::KeepsRunning),
@@ -166,20 +178,41 @@ impl Life {
         for tenant in self.tenants.clone() {
             let Some(payer) = known.get(&tenant.id).copied() else { continue };
             let has_limit = self.purses.get(&tenant.id).is_some_and(|purse| purse.limit.is_some());
+            // Whoever was taken down mostly pays: restores have to be as frequent as what they undo.
+            if has_limit && self.watch.is_busy(tenant.id) && self.dice.chance(350) {
+                let sum = i64::try_from(self.dice.between(1, 40)).unwrap_or(1) * 1_000_000;
+                let sum = if self.dice.chance(500) { self.sum_that_opens(&tenant) } else { sum };
+                self.book(&tenant, payer, Booking::Payment(sum)).await?;
+                continue;
+            }
             let chance = if has_limit { 120 } else { 500 };
-            if tenant.kind == Kind::Tenant && self.dice.chance(chance) {
-                self.book(&tenant, payer).await?;
+            if self.dice.chance(chance) {
+                let booking = self.some_booking(has_limit);
+                self.book(&tenant, payer, booking).await?;
             }
         }
         Ok(())
     }
 
-    async fn book(&mut self, tenant: &Tenant, payer: PayerId) -> Result<(), Error> {
-        let has_limit = self.purses.get(&tenant.id).is_some_and(|purse| purse.limit.is_some());
+    /// What a tenant owes, a dear day, and a little more.
+    fn sum_that_opens(&self, tenant: &Tenant) -> i64 {
+        let now = self.cloud.time.now();
+        let owners = tenant.owners();
+        let (used, dearest) = self.cloud.standin.with(|world| {
+            let used = book::used(world, &owners, now, self.lot.tax_percent);
+            (used, book::dearest_day(world, &owners, now.minus(DEAR_DAYS), now, self.lot.tax_percent))
+        });
+        let credit = self.purses.get(&tenant.id).map_or(0, |purse| purse.credit(now));
+        let owed = used.saturating_sub(credit).max(0);
+        let more = i64::try_from(self.dice.between(1, 5)).unwrap_or(1) * 1_000_000;
+        (owed.saturating_add(dearest) / 10_000 * 10_000).saturating_add(more)
+    }
+
+    fn some_booking(&self, has_limit: bool) -> Booking {
         let what = if has_limit { self.dice.below(8) } else { 0 };
         let sum = i64::try_from(self.dice.between(1, 40)).unwrap_or(1) * 1_000_000;
         let now = self.clock.now();
-        let booking = match what {
+        match what {
             0 | 1 => Booking::Limit(Some(sum)),
             2 if self.dice.chance(300) => Booking::Limit(None),
             3 => {
@@ -189,7 +222,10 @@ impl Life {
                 Booking::Grant(sum, from, until)
             }
             _ => Booking::Payment(sum),
-        };
+        }
+    }
+
+    async fn book(&mut self, tenant: &Tenant, payer: PayerId, booking: Booking) -> Result<(), Error> {
         let key = format!("sim-{}", self.dice.below(u64::MAX));
         let points = self.death_by_booking();
         let app = self.app();

@@ -32,6 +32,8 @@ pub const BEGINS: i64 = 1_793_491_200;
 const FIRST_DAY: &str = "2026-11-01";
 /// The URL of the cloud; nothing listens there.
 const URL: &str = "http://127.0.0.1:1/client/api";
+/// Kinds of limits of which nobody has any: VPCs, buckets, object storage, GPUs, templates; and, without a project, projects.
+const UNUSED: [u8; 6] = [7, 14, 15, 16, 4, 5];
 /// Ranges of the usage job, in minutes; a day is the usual one.
 const RANGES: [i64; 5] = [1_440, 1_440, 1_440, 720, 360];
 
@@ -256,6 +258,7 @@ fn populate(world: &mut World, dice: &Dice, start: Timestamp) -> Vec<Tenant> {
     add(world, acme, "listed".to_owned(), AccountKind::User, Kind::Untouchable);
     add(world, acme, "resources".to_owned(), AccountKind::ResourceAdmin, Kind::Untouchable);
     add(world, other, "outside".to_owned(), AccountKind::User, Kind::Untouchable);
+    add(world, acme, "root".to_owned(), AccountKind::RootAdmin, Kind::Untouchable);
     let offerings = machine_sizes(world);
     for (number, tenant) in tenants.iter_mut().enumerate() {
         if tenant.kind == Kind::Tenant && dice.chance(350) {
@@ -273,6 +276,15 @@ fn populate(world: &mut World, dice: &Dice, start: Timestamp) -> Vec<Tenant> {
         }
         if dice.chance(300) {
             world.set_limit(tenant.id, 0, i64::try_from(dice.between(4, 30)).unwrap_or(20));
+        }
+        // What nobody makes has a limit of nothing in most lives: a restriction then has as much less to lower, and a life is faster.
+        let none_used = if tenant.projects.is_empty() { &UNUSED[..] } else { &UNUSED[..UNUSED.len() - 1] };
+        for owner in tenant.owners() {
+            for kind in none_used {
+                if dice.chance(700) {
+                    world.set_limit(owner, *kind, 0);
+                }
+            }
         }
     }
     tenants

@@ -26,6 +26,11 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// A request that was held up arrives at the latest so long after.
 const LATEST_ARRIVAL_SECONDS: u64 = 1_200;
 
+/// The call of which there are the most by far.
+const SETS_LIMIT: &str = "updateResourceLimit";
+/// More than so many of a thousand writes of one command never fail.
+const MOST_FAULTS: u64 = 600;
+
 /// Everything about the cloud that an action may change, at an instant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -85,6 +90,7 @@ pub struct Cloud {
     effects: Mutex<Vec<Effect>>,
     late: Mutex<Vec<Late>>,
     story: Mutex<Vec<String>>,
+    counts: Mutex<BTreeMap<String, (u64, u64)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,12 +100,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Cloud {
     /// Around a stand-in.
     pub fn new(standin: InProcess, time: ManualClock) -> Self {
-        Self { standin, time, effects: Mutex::default(), late: Mutex::default(), story: Mutex::default() }
+        Self {
+            standin,
+            time,
+            effects: Mutex::default(),
+            late: Mutex::default(),
+            story: Mutex::default(),
+            counts: Mutex::default(),
+        }
     }
 
     /// Takes the effects noted so far.
     pub fn take_effects(&self) -> Vec<Effect> {
         std::mem::take(&mut lock(&self.effects))
+    }
+
+    /// Counts a write that is about to be made.
+    fn count(&self, command: &str, meets_fault: bool) {
+        let mut counts = lock(&self.counts);
+        let (calls, faults) = counts.entry(command.to_owned()).or_default();
+        *calls += 1;
+        *faults += u64::from(meets_fault);
+    }
+
+    /// Writes by command: how many, and how many of them met a fault.
+    pub fn counts(&self) -> BTreeMap<String, (u64, u64)> {
+        lock(&self.counts).clone()
     }
 
     /// Writes a line of the story.
@@ -131,7 +157,7 @@ impl Cloud {
 
     /// Every limit as it works, where the command is about limits.
     fn limits(&self, command: &str) -> BTreeMap<CloudId, BTreeMap<u8, i64>> {
-        if command != "updateResourceLimit" {
+        if command != SETS_LIMIT {
             return BTreeMap::new();
         }
         self.standin
@@ -240,6 +266,11 @@ impl Wire {
         *lock(&self.under) = Under { weather, matter, points, ..Under::default() };
     }
 
+    /// Whether the job got as far as a write.
+    pub fn has_written(&self) -> bool {
+        lock(&self.under).writes > 0
+    }
+
     /// Comes back once the process is frozen.
     pub async fn frozen(&self) {
         self.frozen.notified().await;
@@ -321,9 +352,12 @@ impl Wire {
 
     async fn write(&self, form: String, asked: &Asked, weather: &Weather) -> Result<Carried, NotCarried> {
         let dice = self.dice(&asked.question);
-        let fault = if dice.chance(weather.writes) { Some(dice.below(10)) } else { None };
+        // Most writes set limits; the few that matter most meet their faults too.
+        let often = if asked.command == SETS_LIMIT { weather.writes } else { (weather.writes * 3).min(MOST_FAULTS) };
+        let fault = if dice.chance(often) { Some(dice.below(10)) } else { None };
         let named = (asked.command.as_str(), asked.job.clone());
         let sent = self.cloud.time.now();
+        self.cloud.count(&asked.command, fault.is_some());
         if let Some(kind) = fault {
             self.cloud.tell(format!("{}: {} meets fault {kind}", self.name, asked.command));
         }

@@ -1,6 +1,6 @@
 //! What acting leaves in the store: calls to CloudStack, and what a suspension changed and a restore has to bring back.
 
-use super::{StoreError, Tx, all, exec, scalar};
+use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{ids::AccountId, time::Timestamp};
 
 /// One call that changes something in CloudStack, written before it is made.
@@ -192,6 +192,18 @@ pub async fn list_calls(tx: &mut Tx, intent: &str) -> Result<Vec<CallRow>, Store
          where intent_id = $1 order by number",
         intent
     )
+}
+
+/// The decision behind the job id that an intent or one of its calls asked for.
+pub async fn find_decision_of_job(tx: &mut Tx, job: &str) -> Result<Option<i64>, StoreError> {
+    let found = maybe!(
+        tx,
+        (i64,),
+        "select i.decision_id from intent_call c join intent i on i.id = c.intent_id where c.job_id = $1 \
+         union select decision_id from intent where job_id = $1 limit 1",
+        job
+    )?;
+    Ok(found.map(|(decision,)| decision))
 }
 
 /// Notes a limit that a restriction is about to lower. What is noted already stays.
