@@ -9,7 +9,7 @@ use super::{
     Error, book,
     life::{Life, is_tenant},
     setup::{self, Kind, Tenant},
-    watch::{CYCLES_TO_RESTORE, Found, Step, Taken, Truth, Violation},
+    watch::{CYCLES_TO_RESTORE, Found, Moved, Step, Taken, Truth, Violation},
     wire::{Effect, Seen},
 };
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// Notices of one account that are looked through.
 const NOTICES: i64 = 200;
+/// bursar asks for the average of seven closed days, all of which lie within so many.
+const DEAR_DAYS: Duration = Duration::from_hours(10 * 24);
 /// Around the edges of a grant, clocks may differ by so much.
 const EDGE: Duration = Duration::from_mins(15);
 /// Rounding of charges, a type and day, in millionths, and what a last millisecond costs.
@@ -35,6 +37,8 @@ pub(super) struct Moment {
     doubt: BTreeMap<CloudId, i64>,
     managed: BTreeSet<CloudId>,
     may_act: bool,
+    /// Noted in the middle of a run.
+    within: bool,
 }
 
 impl Life {
@@ -47,6 +51,7 @@ impl Life {
             doubt: BTreeMap::new(),
             managed: BTreeSet::new(),
             may_act: self.armed && !self.paused,
+            within: false,
         };
         for tenant in &self.tenants {
             let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
@@ -60,6 +65,14 @@ impl Life {
         self.moments.push(moment);
     }
 
+    /// The same in the middle of a run, which decided before: what was allowed then is as good.
+    pub(super) fn note_moment_within(&mut self) {
+        self.note_moment();
+        if let Some(moment) = self.moments.last_mut() {
+            moment.within = true;
+        }
+    }
+
     fn used(&self, tenant: &Tenant, until: Timestamp) -> i64 {
         let (owners, tax) = (tenant.owners(), self.lot.tax_percent);
         self.cloud.standin.with(|world| book::used(world, &owners, until, tax))
@@ -67,7 +80,11 @@ impl Life {
 
     /// Every change that calls of bursar made since the last look.
     pub(super) async fn judge_effects(&mut self) -> Result<(), Error> {
+        for detail in self.cloud.take_accusations() {
+            self.violations.push(Violation { invariant: "fenced", account: "all".to_owned(), detail });
+        }
         for effect in self.cloud.take_effects() {
+            self.judge_machines(&effect);
             for tenant in self.tenants.clone() {
                 for taken in steps(&tenant, &effect) {
                     self.told.steps += 1;
@@ -77,10 +94,15 @@ impl Life {
                     self.cloud.tell(format!("{} takes {} {:?}", effect.command, tenant.name, taken.step));
                     let fuse = self.cloud.standin.with(|world| self.lot.fuse(setup::counted_accounts(world)));
                     // What an approved plan began is ended later, if need be.
-                    let begun = if self.let_through.is_empty() { None } else { self.begun(&tenant, &taken).await? };
+                    let weighs = matches!(taken.step, Step::Lock | Step::Stop) || !self.let_through.is_empty();
+                    let begun = if weighs { self.begun(&tenant, &taken).await? } else { None };
                     let begun = begun.map_or(taken.sent, |begun| begun.min(taken.sent));
-                    let is_let_through = self.let_through.iter().any(|plan| plan.covers(taken.sent, begun));
-                    let fuse = if is_let_through { u64::MAX } else { fuse };
+                    // A step that was begun before counts the machines that ran then.
+                    let machines =
+                        if begun.plus(EDGE) < taken.sent { 0 } else { u64::try_from(taken.running.len()).unwrap_or(0) };
+                    let taken = Taken { machines, ..taken };
+                    let is_let_through = self.let_through.iter().any(|plan| plan.covers(tenant.id, taken.sent, begun));
+                    let fuse = (!is_let_through).then_some(fuse);
                     let found = self.watch.taken(tenant.id, &taken, &truth, fuse);
                     for violation in found {
                         if !self.violations.contains(&violation) {
@@ -93,18 +115,55 @@ impl Life {
         Ok(())
     }
 
+    /// Machines that the call was about, and whatever it took away.
+    fn judge_machines(&mut self, effect: &Effect) {
+        let (before, after) = (&effect.before, &effect.after);
+        for tenant in self.tenants.clone() {
+            let owners = tenant.owners();
+            let mut found = Vec::new();
+            if owners.iter().any(|owner| before.accounts.contains_key(owner) && !after.accounts.contains_key(owner)) {
+                found.extend(self.watch.removed(tenant.id, "an account"));
+            }
+            for (machine, (owner, power)) in before.machines.iter().filter(|(_, (owner, _))| owners.contains(owner)) {
+                let Some((_, then)) = after.machines.get(machine) else {
+                    found.extend(self.watch.removed(tenant.id, "a machine"));
+                    continue;
+                };
+                let started = match effect.command.as_str() {
+                    "startVirtualMachine" => true,
+                    "stopVirtualMachine" => false,
+                    _ => continue,
+                };
+                // Other machines go on with what jobs before had in store for them.
+                if effect.target == Some(*machine) && power != then {
+                    let owner = before.accounts.get(owner).copied().unwrap_or(State::Enabled);
+                    let moved = Moved { machine: *machine, started, sent: effect.sent, owner };
+                    found.extend(self.watch.moved(tenant.id, &moved, &self.truth_at(&tenant, effect.sent, None)));
+                }
+            }
+            self.violations.extend(found);
+        }
+    }
+
     async fn truth(&self, tenant: &Tenant, taken: &Taken) -> Result<Truth, Error> {
-        let moment = self.moments.iter().rfind(|moment| moment.at <= taken.sent);
-        let credit = moment.and_then(|moment| moment.credit.get(&tenant.id).copied()).unwrap_or(0);
-        Ok(Truth {
-            available: credit.saturating_sub(self.used(tenant, taken.sent)),
+        Ok(self.truth_at(tenant, taken.sent, self.warned(tenant, taken).await?))
+    }
+
+    fn truth_at(&self, tenant: &Tenant, sent: Timestamp, warned: Option<Timestamp>) -> Truth {
+        let moment = self.moments.iter().rfind(|moment| moment.at <= sent);
+        let mut credit = moment.and_then(|moment| moment.credit.get(&tenant.id).copied()).unwrap_or(0);
+        if let Some(before) = self.moments.iter().rfind(|moment| moment.at <= sent && !moment.within) {
+            credit = credit.min(before.credit.get(&tenant.id).copied().unwrap_or(0));
+        }
+        Truth {
+            available: credit.saturating_sub(self.used(tenant, sent)),
             doubt: moment.and_then(|moment| moment.doubt.get(&tenant.id).copied()).unwrap_or(0),
             managed: moment.is_some_and(|moment| moment.managed.contains(&tenant.id)),
             untouchable: tenant.kind == Kind::Untouchable,
             may_act: moment.is_some_and(|moment| moment.may_act),
-            warned: self.warned(tenant, taken).await?,
+            warned,
             warning_before: Duration::from_hours(self.lot.warning_hours),
-        })
+        }
     }
 
     /// When the oldest warning of this step was given since the account was last free.
@@ -129,6 +188,8 @@ impl Life {
         Ok(notices
             .iter()
             .filter(|notice| notice.dry_run == 0 && notice.acts_at_ms.is_some())
+            // Not before the day that it names.
+            .filter(|notice| notice.acts_at_ms.is_some_and(|at| Timestamp::from_ms(at).minus(EDGE) <= taken.sent))
             .filter(|notice| notice.event.starts_with(&format!("warning-{word}")))
             .filter_map(|notice| arrived(notice).map(Timestamp::from_ms))
             .filter(|at| freed.is_none_or(|freed| at.plus(EDGE) >= freed))
@@ -172,9 +233,13 @@ impl Life {
             let Some(state) = seen.accounts.get(&tenant.id).copied() else { continue };
             let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
             let (owners, tax) = (tenant.owners(), self.lot.tax_percent);
-            let dearest = self.cloud.standin.with(|world| book::dearest_day(world, &owners, start, now, tax));
+            let dearest = self
+                .cloud
+                .standin
+                .with(|world| book::dearest_day(world, &owners, start.max(now.minus(DEAR_DAYS)), now, tax));
             let owned = |owner: &CloudId| owners.contains(owner);
             let found = Found {
+                at: now,
                 state,
                 available: purse.credit(now).saturating_sub(self.used(tenant, now)),
                 doubt: purse.doubt,
@@ -313,6 +378,8 @@ fn steps(tenant: &Tenant, effect: &Effect) -> Vec<Taken> {
             .filter(|(owner, _)| owners.contains(owner))
             .map(|(id, own)| (*id, own.clone()))
             .collect(),
+        machines: 0,
+        lowered: if step == Step::Restrict { lowered(effect, target) } else { BTreeSet::new() },
     };
     let mut found = Vec::new();
     for owner in &owners {
@@ -331,15 +398,20 @@ fn steps(tenant: &Tenant, effect: &Effect) -> Vec<Taken> {
         let none = BTreeMap::new();
         let (was, is) = (before.limits.get(owner).unwrap_or(&none), after.limits.get(owner).unwrap_or(&none));
         if was != is {
-            let lowered = effect.command == "updateResourceLimit" && lowers(effect, *owner);
-            found.push(taken(if lowered { Step::Restrict } else { Step::Lift }, *owner));
+            let lowers = effect.command == "updateResourceLimit" && !lowered(effect, *owner).is_empty();
+            found.push(taken(if lowers { Step::Restrict } else { Step::Lift }, *owner));
         }
     }
     found
 }
 
-/// Whether a call lowered a limit of an owner.
-fn lowers(effect: &Effect, owner: CloudId) -> bool {
-    let (Some(was), Some(is)) = (effect.limits.get(&owner), effect.limits_after.get(&owner)) else { return false };
-    was.iter().any(|(kind, was)| is.get(kind).is_some_and(|is| is != was && *is >= 0 && (*was < 0 || is < was)))
+/// The kinds of limits of an owner that a call lowered.
+fn lowered(effect: &Effect, owner: CloudId) -> BTreeSet<u8> {
+    let (Some(was), Some(is)) = (effect.limits.get(&owner), effect.limits_after.get(&owner)) else {
+        return BTreeSet::new();
+    };
+    was.iter()
+        .filter(|(kind, was)| is.get(kind).is_some_and(|is| is != *was && *is >= 0 && (**was < 0 || is < *was)))
+        .map(|(kind, _)| *kind)
+        .collect()
 }

@@ -1,6 +1,12 @@
 //! One life: months of a small cloud, tick by tick, with bursar at work beside it.
 
-use std::{collections::BTreeMap, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Error, Told,
@@ -26,6 +32,7 @@ use crate::{
     random::SeededRandom,
     standin::Stubbornness,
     store::{
+        cloud as accounts,
         crash::{CrashPoints, with_crash_points},
         operations, policy as policy_rows, runs,
     },
@@ -63,8 +70,10 @@ struct Process {
 }
 
 /// When an administrator approved a plan of the fuse.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct LetThrough {
+    /// Whose steps it lets through.
+    accounts: BTreeSet<CloudId>,
     /// By the cloud's clock.
     since: Timestamp,
     /// By bursar's, which stamps what it begins.
@@ -74,9 +83,10 @@ pub(super) struct LetThrough {
 impl LetThrough {
     /// Whether the plan stands behind a call that was sent then, by the cloud's clock, under an intent that was begun then, by
     /// bursar's: what it began is ended later, if need be.
-    pub(super) fn covers(self, sent: Timestamp, begun: Timestamp) -> bool {
+    pub(super) fn covers(&self, account: CloudId, sent: Timestamp, begun: Timestamp) -> bool {
         let lasts = |since: Timestamp, at: Timestamp| since <= at && at <= since.plus(PLANS_LAST);
-        lasts(self.since, sent) || lasts(self.since, begun) || lasts(self.since_by_bursar, begun)
+        self.accounts.contains(&account)
+            && (lasts(self.since, sent) || lasts(self.since, begun) || lasts(self.since_by_bursar, begun))
     }
 }
 
@@ -100,6 +110,8 @@ pub(super) struct Life {
     pub(super) lingering: BTreeMap<String, u32>,
     /// Some machine does not obey, also in a quiet cycle: what it takes part in need not end.
     pub(super) balking: bool,
+    /// Enforcement runs in foul weather.
+    foul: bool,
     pub(super) tick: u64,
     pub(super) violations: Vec<Violation>,
     pub(super) told: Told,
@@ -133,6 +145,7 @@ pub(super) async fn live(seed: u64, folder: &Path) -> Result<(Vec<Violation>, Ve
         let_through: Vec::new(),
         lingering: BTreeMap::new(),
         balking: false,
+        foul: false,
         tick: 0,
         violations: Vec::new(),
         told: Told::default(),
@@ -246,7 +259,14 @@ impl Life {
             // One that ran out meanwhile is refused, and made anew by the next run.
             if plans::approve(&mut tx, plan.id, &Approver::by_name("simulation"), false, now).await.is_ok() {
                 let since = self.cloud.time.now();
-                self.let_through.push(LetThrough { since, since_by_bursar: now });
+                let lines = operations::list_plan_lines(&mut tx, plan.id).await.map_err(Error::broken)?;
+                let known = accounts::list_accounts(&mut tx).await.map_err(Error::broken)?;
+                let accounts = known
+                    .iter()
+                    .filter(|account| lines.iter().any(|line| line.account_id == account.id))
+                    .filter_map(|account| account.cloud_id.parse().ok())
+                    .collect();
+                self.let_through.push(LetThrough { accounts, since, since_by_bursar: now });
                 self.cloud.tell(format!("plan {} is approved", plan.id));
             }
         }
@@ -292,8 +312,8 @@ impl Life {
         self.money_is_booked().await?;
         self.note_moment();
         // A quiet cycle finds what acts in foul weather left behind; without this most acts would fall into fair weather.
-        if quiet && self.dice.chance(500) {
-            self.jobs(false).await?;
+        if quiet && self.dice.chance(700) {
+            self.storm().await?;
             self.weather_clears().await;
             self.note_moment();
         }
@@ -399,9 +419,7 @@ impl Life {
                 [1, 1, 1, 0, 0, 2].get(usize::try_from(self.dice.below(6)).unwrap_or(0)).copied().unwrap_or(1)
             };
             for _ in 0..times {
-                let which =
-                    usize::try_from(self.dice.below(u64::try_from(self.processes.len()).unwrap_or(1))).unwrap_or(0);
-                Box::pin(self.run(which, job, quiet)).await?;
+                Box::pin(self.run(self.some_process(), job, quiet)).await?;
             }
             self.cloud.deliver_late().await;
         }
@@ -410,6 +428,42 @@ impl Life {
             Box::pin(self.run(0, Job::Mail, quiet)).await?;
         }
         Ok(())
+    }
+
+    /// All is known that there is to know, and then enforcement runs in the foulest weather.
+    async fn storm(&mut self) -> Result<(), Error> {
+        for job in [Job::Sync, Job::Rate] {
+            Box::pin(self.run(self.some_process(), job, true)).await?;
+        }
+        self.foul = true;
+        for _ in 0..self.dice.between(1, 2) {
+            Box::pin(self.run(self.some_process(), Job::Enforce, false)).await?;
+        }
+        self.foul = false;
+        Ok(())
+    }
+
+    fn some_process(&self) -> usize {
+        usize::try_from(self.dice.below(u64::try_from(self.processes.len()).unwrap_or(1))).unwrap_or(0)
+    }
+
+    /// What befalls enforcement in foul weather: calls fail, and the process dies or stands still at its first writes.
+    fn foul_fate(&self) -> (Weather, CrashPoints) {
+        let dice = &self.dice;
+        let (reads, writes) = self.lot.faults;
+        let mut weather = Weather { reads: reads / 2, writes: writes.max(120), takes_time: true, ..Weather::default() };
+        let mut points = CrashPoints::default();
+        let early = |powers| dice.between(1, 1 << dice.between(1, powers));
+        match dice.below(10) {
+            0 => points = CrashPoints::before_commit(early(7)),
+            1 => points = CrashPoints::after_commit(early(7)),
+            2..=4 => weather.dies_at_write = Some((early(4), dice.chance(500))),
+            _ => {}
+        }
+        if self.lot.two && dice.chance(400) {
+            weather.freezes_at = Some((early(4), dice.chance(500)));
+        }
+        (weather, points)
     }
 
     /// What befalls a job, as the seed has it.
@@ -437,7 +491,7 @@ impl Life {
     async fn run(&mut self, which: usize, job: Job, quiet: bool) -> Result<(), Error> {
         let Some(process) = self.processes.get(which) else { return Ok(()) };
         let (app, wire) = (process.app.clone(), Arc::clone(&process.wire));
-        let (weather, points) = self.fate(job, quiet);
+        let (weather, points) = if self.foul && !quiet { self.foul_fate() } else { self.fate(job, quiet) };
         wire.begin(format!("{}/{job:?}/{}", self.tick, self.dice.below(1_000_000)), weather, &points);
         let alone = self.processes.len() == 1;
         let mut tries = 0;
@@ -498,6 +552,9 @@ impl Life {
         self.told.freezes += 1;
         self.cloud.time.advance(Duration::from_secs(self.dice.between(30, 2_400)));
         self.cloud.deliver_late().await;
+        if self.dice.chance(500) {
+            self.somebody_acts_meanwhile().await?;
+        }
         let Some((app, wire)) = self
             .processes
             .iter()
@@ -511,7 +568,12 @@ impl Life {
         let weather = Weather { takes_time: true, ..Weather::default() };
         wire.begin(format!("{}/meanwhile/{}", self.tick, self.dice.below(1_000_000)), weather, &points);
         match begin(&app, job, false).await {
-            Ok(said) => self.cloud.tell(format!("meanwhile {job:?}: {said}")),
+            Ok(said) => {
+                self.cloud.tell(format!("meanwhile {job:?}: {said}"));
+                if let Some(process) = self.processes.get(frozen).filter(|_| job == Job::Enforce) {
+                    process.wire.fence();
+                }
+            }
             Err(error) => self.cloud.tell(format!("meanwhile {job:?} failed: {error}")),
         }
         Ok(())

@@ -133,6 +133,19 @@ impl Life {
                 }
                 ("removes", Some(ByHand::Removes))
             }
+            // A machine that bursar stopped does not come back.
+            (9, State::Disabled) if self.watch.is_busy(tenant.id) => {
+                let stopped: Vec<CloudId> = world
+                    .machines_of(tenant.id)
+                    .into_iter()
+                    .filter(|machine| world.vm_power(*machine) == Some(Power::Stopped))
+                    .collect();
+                if let Some(machine) = self.dice.pick(&stopped) {
+                    let now = world.now();
+                    world.destroy_vm(*machine, now);
+                }
+                ("destroys a stopped machine of", None)
+            }
             _ => ("leaves alone", None),
         });
         if let Some(what) = by_hand {
@@ -233,8 +246,29 @@ impl Life {
             self.cloud.tell(format!("the process died while booking {booking:?} for {}", tenant.name));
             self.reborn(0).await?;
         }
+        self.book_surely(tenant, payer, booking, &key).await
+    }
+
+    /// A payment or an administrator, while a process stands still in the middle of its work.
+    pub(super) async fn somebody_acts_meanwhile(&mut self) -> Result<(), Error> {
+        if self.dice.chance(400) {
+            self.administrators_act();
+        } else {
+            let known = self.payers().await?;
+            let busy: Vec<Tenant> =
+                self.tenants.iter().filter(|tenant| self.watch.is_busy(tenant.id)).cloned().collect();
+            let Some(tenant) = self.dice.pick(&busy).cloned() else { return Ok(()) };
+            let Some(payer) = known.get(&tenant.id).copied() else { return Ok(()) };
+            let (sum, key) = (self.sum_that_opens(&tenant), format!("sim-{}", self.dice.below(u64::MAX)));
+            self.book_surely(&tenant, payer, Booking::Payment(sum), &key).await?;
+        }
+        self.note_moment_within();
+        Ok(())
+    }
+
+    async fn book_surely(&mut self, tenant: &Tenant, payer: PayerId, booking: Booking, key: &str) -> Result<(), Error> {
         // A person who saw nothing come of it does it again, under the same key.
-        booked(&self.app(), payer, booking, &key).await?;
+        booked(&self.app(), payer, booking, key).await?;
         let purse = self.purses.entry(tenant.id).or_default();
         match booking {
             Booking::Limit(limit) => purse.limit = limit,

@@ -13,6 +13,7 @@ use std::{
 use super::{
     Error, book,
     dice::{Dice, derived},
+    watch::Fuse,
     wire::Cloud,
 };
 use crate::{
@@ -110,6 +111,8 @@ pub struct Lot {
     pub fuse_accounts: u64,
     /// And what percent of all.
     pub fuse_percent: u64,
+    /// Running machines of accounts that the fuse lets through.
+    pub fuse_machines: u64,
     /// Whether the usage server hears of some stops late.
     pub late: bool,
     /// Whether a second process works on the same database.
@@ -131,6 +134,7 @@ impl Lot {
             restore_minimum: *dice.pick(&[1_000_000, 1_000_000, 5_000_000]).unwrap_or(&1_000_000),
             fuse_accounts: dice.between(1, 5),
             fuse_percent: *dice.pick(&[2, 50, 100, 100]).unwrap_or(&100),
+            fuse_machines: Dice::of(seed, "machines").between(3, 20),
             late: dice.chance(600),
             two: dice.chance(500),
             faults: (dice.below(60), dice.below(300)),
@@ -138,10 +142,11 @@ impl Lot {
         }
     }
 
-    /// How many accounts may be taken down in a day.
-    pub fn fuse(&self, accounts: usize) -> u64 {
+    /// How much may be taken down in a day.
+    pub fn fuse(&self, accounts: usize) -> Fuse {
         let accounts = u64::try_from(accounts).unwrap_or(0);
-        self.fuse_accounts.min((self.fuse_percent * accounts / 100).max(1))
+        let accounts = self.fuse_accounts.min((self.fuse_percent * accounts / 100).max(1));
+        Fuse { accounts, machines: self.fuse_machines }
     }
 }
 
@@ -230,6 +235,7 @@ pub fn begin(seed: u64, folder: &Path) -> Result<Begun, Error> {
     set("POLICY_PROTECTED_ACCOUNTS", "ROOT/acme/listed".to_owned());
     set("SCOPE_DOMAINS", "ROOT/acme".to_owned());
     set("FUSE_ACCOUNTS", lot.fuse_accounts.to_string());
+    set("FUSE_RUNNING_VMS", lot.fuse_machines.to_string());
     set("FUSE_PERCENT", lot.fuse_percent.to_string());
     set("ENFORCEMENT_STARTS_AT_ONCE", dice.between(1, 3).to_string());
     let cloud = Arc::new(Cloud::new(standin, time.clone()));

@@ -14,6 +14,8 @@ use crate::{ids::CloudId, standin::State, time::Timestamp};
 const FUSE_DAY: Duration = Duration::from_hours(23);
 /// Amounts may differ by what is rounded away a day and by what a last millisecond costs, in millionths.
 const ROUNDING: i64 = 50_000;
+/// Limits that a restriction leaves alone: snapshots, secondary storage, backups and their storage.
+const NEVER_LOWERED: [u8; 4] = [3, 11, 12, 13];
 /// Quiet cycles after which a restore has to be complete.
 pub const CYCLES_TO_RESTORE: u32 = 3;
 
@@ -51,6 +53,28 @@ pub struct Truth {
     pub warned: Option<Timestamp>,
     /// What must lie between a warning and the step.
     pub warning_before: Duration,
+}
+
+/// What the fuse allows a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fuse {
+    /// Accounts.
+    pub accounts: u64,
+    /// Machines that ran in accounts that were locked or stopped.
+    pub machines: u64,
+}
+
+/// A call of bursar that started or stopped one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// Which.
+    pub machine: CloudId,
+    /// Started; otherwise stopped.
+    pub started: bool,
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// The state of the account that it belongs to, or of its project's own one.
+    pub owner: State,
 }
 
 /// A step of the ladder that a call took an account.
@@ -95,8 +119,12 @@ pub struct Taken {
     pub decision: Option<i64>,
     /// What ran before, projects included.
     pub running: BTreeSet<CloudId>,
+    /// How many of them the fuse had to count: none where the step was begun long ago.
+    pub machines: u64,
     /// The limits before, of the account and its projects.
     pub limits: BTreeMap<CloudId, BTreeMap<u8, i64>>,
+    /// The kinds of limits that it lowered.
+    pub lowered: BTreeSet<u8>,
 }
 
 /// What somebody else does to an account.
@@ -128,6 +156,8 @@ struct Standing {
     acted: BTreeSet<(i64, Step, CloudId)>,
     /// When bursar last set it free.
     freed: Option<Timestamp>,
+    /// When it was last found free, with enough.
+    cleared: Option<Timestamp>,
 }
 
 impl Standing {
@@ -140,6 +170,8 @@ impl Standing {
 /// How an account is found after a quiet cycle.
 #[derive(Debug, Clone)]
 pub struct Found {
+    /// When.
+    pub at: Timestamp,
     /// Its state.
     pub state: State,
     /// The least that is available now.
@@ -162,8 +194,8 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Watch {
     accounts: BTreeMap<CloudId, (String, Standing)>,
-    /// Steps downwards.
-    downs: Vec<(Timestamp, CloudId)>,
+    /// Steps downwards, with the machines that ran there.
+    downs: Vec<(Timestamp, CloudId, u64)>,
 }
 
 impl Watch {
@@ -177,13 +209,57 @@ impl Watch {
         self.accounts.get(&account).is_some_and(|(_, standing)| standing.ours || standing.may_be_lifted())
     }
 
-    /// When bursar last set it free.
+    /// When bursar last set it free, or it was last seen with enough: what warned of before no longer counts.
     pub fn freed_at(&self, account: CloudId) -> Option<Timestamp> {
-        self.accounts.get(&account).and_then(|(_, standing)| standing.freed)
+        self.accounts.get(&account).and_then(|(_, standing)| standing.freed.max(standing.cleared))
     }
 
-    /// bursar took an account a step.
-    pub fn taken(&mut self, account: CloudId, taken: &Taken, truth: &Truth, fuse: u64) -> Vec<Violation> {
+    /// bursar started or stopped a machine of an account.
+    pub fn moved(&self, account: CloudId, moved: &Moved, truth: &Truth) -> Vec<Violation> {
+        let Some((name, standing)) = self.accounts.get(&account) else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut broken = |invariant, detail: String| {
+            found.push(Violation { invariant, account: name.clone(), detail });
+        };
+        let (machine, what) = (moved.machine, if moved.started { "start" } else { "stop" });
+        if truth.untouchable {
+            broken("untouched", format!("{what} of a machine of an account that is never touched"));
+        }
+        if standing.by_hand.is_some_and(|since| since < moved.sent) {
+            broken("by-hand", format!("{what} of machine {machine} of an account that somebody else suspended"));
+        }
+        if moved.started {
+            if standing.ran.as_ref().is_none_or(|ran| !ran.contains(&machine)) {
+                broken("only-ours", format!("start of machine {machine}, which bursar did not stop"));
+            }
+        } else {
+            judge_down(Step::Stop, moved.sent, &Truth { warned: Some(Timestamp::from_ms(0)), ..*truth }, &mut broken);
+            if !standing.ours || moved.owner != State::Disabled {
+                broken("only-ours", format!("stop of machine {machine} of an account that is {}", moved.owner.name()));
+            }
+        }
+        found
+    }
+
+    /// An account or a machine is gone, by a call of bursar.
+    pub fn removed(&self, account: CloudId, what: &str) -> Vec<Violation> {
+        let Some((name, _)) = self.accounts.get(&account) else { return Vec::new() };
+        let detail = format!("bursar removed {what}");
+        vec![Violation { invariant: "untouched", account: name.clone(), detail }]
+    }
+
+    /// What ran of those taken down since then, the most of each account together.
+    fn taken_down_since(&self, since: Timestamp) -> Fuse {
+        let mut most: BTreeMap<CloudId, u64> = BTreeMap::new();
+        for (_, account, machines) in self.downs.iter().filter(|(at, _, _)| *at > since) {
+            let of_account = most.entry(*account).or_default();
+            *of_account = (*of_account).max(*machines);
+        }
+        Fuse { accounts: u64::try_from(most.len()).unwrap_or(u64::MAX), machines: most.values().sum() }
+    }
+
+    /// bursar took an account a step. Without a fuse: an administrator approved it.
+    pub fn taken(&mut self, account: CloudId, taken: &Taken, truth: &Truth, fuse: Option<Fuse>) -> Vec<Violation> {
         let Some((name, standing)) = self.accounts.get_mut(&account) else { return Vec::new() };
         let mut found = Vec::new();
         let mut broken = |invariant, detail: String| {
@@ -196,7 +272,10 @@ impl Watch {
         // Whoever wanted it suspended after the call was sent could not be seen by it.
         let by_hand = standing.by_hand.is_some_and(|since| since < taken.sent);
         if step.is_down() {
-            judge_down(taken, truth, &mut broken);
+            judge_down(step, taken.sent, truth, &mut broken);
+            for kind in taken.lowered.iter().filter(|kind| NEVER_LOWERED.contains(kind)) {
+                broken("limits", format!("limit {kind} was lowered, and is none of those that may be"));
+            }
             if by_hand || (taken.before != State::Enabled && !standing.ours) {
                 broken("by-hand", format!("{step:?} of an account that somebody else suspended"));
             }
@@ -212,15 +291,19 @@ impl Watch {
             broken("once", format!("{step:?} a second time on decision {decision}"));
         }
         note(standing, taken);
-        if step.is_down() {
-            let since = taken.at.minus(FUSE_DAY);
-            self.downs.push((taken.at, account));
-            let recent: BTreeSet<CloudId> =
-                self.downs.iter().filter(|(at, _)| *at > since).map(|(_, account)| *account).collect();
-            let count = u64::try_from(recent.len()).unwrap_or(u64::MAX);
-            if count > fuse {
-                let detail = format!("{count} accounts taken down within a day, and {fuse} are allowed");
-                found.push(Violation { invariant: "fuse", account: name.clone(), detail });
+        let name = name.clone();
+        if let Some(fuse) = fuse.filter(|_| step.is_down()) {
+            let machines = if step == Step::Restrict { 0 } else { taken.machines };
+            self.downs.push((taken.at, account, machines));
+            let day = self.taken_down_since(taken.at.minus(FUSE_DAY));
+            let mut blown = |detail| found.push(Violation { invariant: "fuse", account: name.clone(), detail });
+            if day.accounts > fuse.accounts {
+                let (count, most) = (day.accounts, fuse.accounts);
+                blown(format!("{count} accounts taken down within a day, and {most} are allowed"));
+            }
+            if day.machines > fuse.machines {
+                let (count, most) = (day.machines, fuse.machines);
+                blown(format!("accounts with {count} machines taken down within a day, and {most} are allowed"));
             }
         }
         found
@@ -237,8 +320,8 @@ impl Watch {
             // What bursar lowered it gives back one day, whoever enabled the account.
             ByHand::Enables => {
                 let before = std::mem::take(standing);
-                let Standing { acted, freed, limits, ran, .. } = before;
-                *standing = Standing { ran, limits, acted, freed, ..Standing::default() };
+                let Standing { acted, freed, cleared, limits, ran, .. } = before;
+                *standing = Standing { ran, limits, acted, freed, cleared, ..Standing::default() };
             }
             ByHand::Removes => *standing = Standing::default(),
         }
@@ -256,6 +339,9 @@ impl Watch {
         };
         let enough = found.available.saturating_sub(found.doubt).saturating_sub(ROUNDING) >= found.opens_at;
         let free = standing.by_hand.is_none() && found.may_act;
+        if free && enough && !standing.ours {
+            standing.cleared = Some(found.at);
+        }
         if standing.ours && free && enough && standing.restoring.is_none() {
             broken(
                 "set-free",
@@ -304,8 +390,7 @@ fn differences(ran: Option<&BTreeSet<CloudId>>, running: &BTreeSet<CloudId>) -> 
     (ran.difference(running).count(), running.difference(ran).count())
 }
 
-fn judge_down(taken: &Taken, truth: &Truth, broken: &mut impl FnMut(&'static str, String)) {
-    let step = taken.step;
+fn judge_down(step: Step, sent: Timestamp, truth: &Truth, broken: &mut impl FnMut(&'static str, String)) {
     if !truth.managed {
         broken("untouched", format!("{step:?} of an account that is not managed"));
     }
@@ -315,7 +400,7 @@ fn judge_down(taken: &Taken, truth: &Truth, broken: &mut impl FnMut(&'static str
     if truth.available > truth.doubt.saturating_add(ROUNDING) {
         broken("below-threshold", format!("{step:?} though {} is available", truth.available));
     }
-    if step.needs_warning() && truth.warned.is_none_or(|at| at.plus(truth.warning_before) > taken.sent) {
+    if step.needs_warning() && truth.warned.is_none_or(|at| at.plus(truth.warning_before) > sent) {
         broken("warned", format!("{step:?} without a warning that arrived {:?} before", truth.warning_before));
     }
 }

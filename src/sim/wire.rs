@@ -57,6 +57,8 @@ pub struct Effect {
     pub command: String,
     /// The job id that it asked for.
     pub job: Option<String>,
+    /// What it was about: its parameter `id`, where that is an id.
+    pub target: Option<CloudId>,
     /// When it was sent, by CloudStack's clock.
     pub sent: Timestamp,
     /// When it arrived.
@@ -91,6 +93,7 @@ pub struct Cloud {
     late: Mutex<Vec<Late>>,
     story: Mutex<Vec<String>>,
     counts: Mutex<BTreeMap<String, (u64, u64)>>,
+    accusations: Mutex<Vec<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -107,12 +110,23 @@ impl Cloud {
             late: Mutex::default(),
             story: Mutex::default(),
             counts: Mutex::default(),
+            accusations: Mutex::default(),
         }
     }
 
     /// Takes the effects noted so far.
     pub fn take_effects(&self) -> Vec<Effect> {
         std::mem::take(&mut lock(&self.effects))
+    }
+
+    /// Notes a write that was made by a process that may make none any more.
+    fn accuse(&self, what: String) {
+        lock(&self.accusations).push(what);
+    }
+
+    /// Takes what was noted of such writes.
+    pub fn take_accusations(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.accusations))
     }
 
     /// Counts a write that is about to be made.
@@ -178,8 +192,8 @@ impl Cloud {
         let after = self.look();
         if before != after {
             let (command, limits_after) = (command.to_owned(), self.limits(command));
-            let at = self.time.now();
-            lock(&self.effects).push(Effect { command, job, sent, at, before, after, limits, limits_after });
+            let (at, target) = (self.time.now(), Asked::read(form).target);
+            lock(&self.effects).push(Effect { command, job, target, sent, at, before, after, limits, limits_after });
         }
         answer.map(|answer| Carried {
             status: answer.status,
@@ -220,6 +234,8 @@ pub struct Weather {
     pub writes: u64,
     /// The call at which the process dies, and whether after it.
     pub dies_at: Option<(u64, bool)>,
+    /// The write at which the process dies, and whether after it.
+    pub dies_at_write: Option<(u64, bool)>,
     /// The write at which the process freezes, and whether after it.
     pub freezes_at: Option<(u64, bool)>,
     /// Whether time passes by calls and pauses. Not while several are under way: their order is nobody's choice.
@@ -235,6 +251,8 @@ struct Under {
     writes: u64,
     /// How long calls and pauses took.
     passed: Duration,
+    /// Another process took over while this one stood still: no write may begin any more.
+    is_fenced: bool,
     points: CrashPoints,
 }
 
@@ -276,6 +294,11 @@ impl Wire {
         self.frozen.notified().await;
     }
 
+    /// Another process has done the job meanwhile.
+    pub fn fence(&self) {
+        lock(&self.under).is_fenced = true;
+    }
+
     /// Lets it go on.
     pub fn thaw(&self) {
         self.thawed.notify_one();
@@ -304,6 +327,10 @@ impl Wire {
         let (weather, calls, writes, points) = counted;
         if weather.dies_at == Some((*calls, after)) {
             self.cloud.tell(format!("{} dies {} call {calls}", self.name, if after { "after" } else { "before" }));
+            points.die().await;
+        }
+        if is_write && weather.dies_at_write == Some((*writes, after)) {
+            self.cloud.tell(format!("{} dies {} write {writes}", self.name, if after { "after" } else { "before" }));
             points.die().await;
         }
         if is_write && weather.freezes_at == Some((*writes, after)) {
@@ -350,13 +377,18 @@ impl Wire {
         })
     }
 
-    async fn write(&self, form: String, asked: &Asked, weather: &Weather) -> Result<Carried, NotCarried> {
+    async fn write(
+        &self,
+        form: String,
+        asked: &Asked,
+        weather: &Weather,
+        sent: Timestamp,
+    ) -> Result<Carried, NotCarried> {
         let dice = self.dice(&asked.question);
         // Most writes set limits; the few that matter most meet their faults too.
         let often = if asked.command == SETS_LIMIT { weather.writes } else { (weather.writes * 3).min(MOST_FAULTS) };
         let fault = if dice.chance(often) { Some(dice.below(10)) } else { None };
         let named = (asked.command.as_str(), asked.job.clone());
-        let sent = self.cloud.time.now();
         self.cloud.count(&asked.command, fault.is_some());
         if let Some(kind) = fault {
             self.cloud.tell(format!("{}: {} meets fault {kind}", self.name, asked.command));
@@ -394,6 +426,8 @@ impl Wire {
 struct Asked {
     command: String,
     job: Option<String>,
+    /// The parameter `id`.
+    target: Option<CloudId>,
     /// The same for the same question: without what differs from one signing to the next.
     question: String,
     is_write: bool,
@@ -403,11 +437,13 @@ impl Asked {
     fn read(form: &str) -> Self {
         let mut command = String::new();
         let mut job = None;
+        let mut target = None;
         let mut question = String::new();
         for (name, value) in url::form_urlencoded::parse(form.as_bytes()) {
             match &*name {
                 "signature" | "expires" | "apikey" | "signatureversion" | "response" => continue,
                 "command" => command.push_str(&value),
+                "id" => target = value.parse().ok(),
                 "customjobid" => job = Some(value.to_string()),
                 _ => {}
             }
@@ -417,7 +453,7 @@ impl Asked {
             question.push('&');
         }
         let is_write = !["list", "get", "query", "quota"].iter().any(|verb| command.starts_with(verb));
-        Self { command, job, question, is_write }
+        Self { command, job, target, question, is_write }
     }
 }
 
@@ -426,10 +462,15 @@ impl Carrier for Wire {
         Box::pin(async move {
             let asked = Asked::read(&form);
             let counted = self.count(asked.is_write);
+            // What it was signed for was true now, whatever holds it up.
+            let sent = self.cloud.time.now();
+            if asked.is_write && lock(&self.under).is_fenced {
+                self.cloud.accuse(format!("{}: {} though another one took over", self.name, asked.command));
+            }
             self.befall(asked.is_write, false, &counted).await;
             let weather = &counted.0;
             let answer = if asked.is_write {
-                self.write(form, &asked, weather).await
+                self.write(form, &asked, weather, sent).await
             } else {
                 self.read(&form, &asked.question, weather).await
             };

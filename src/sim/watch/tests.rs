@@ -36,6 +36,11 @@ fn fair() -> Truth {
     }
 }
 
+/// One account, of three machines at most.
+fn one() -> Option<Fuse> {
+    Some(Fuse { accounts: 1, machines: 3 })
+}
+
 fn step(step: Step) -> Taken {
     Taken {
         step,
@@ -45,12 +50,15 @@ fn step(step: Step) -> Taken {
         before: if step.is_down() { State::Enabled } else { State::Locked },
         decision: Some(7),
         running: BTreeSet::new(),
+        machines: 0,
         limits: BTreeMap::new(),
+        lowered: BTreeSet::new(),
     }
 }
 
 fn found() -> Found {
     Found {
+        at: at(200),
         state: State::Enabled,
         available: 5_000_000,
         doubt: 0,
@@ -69,10 +77,10 @@ fn names(violations: &[Violation]) -> Vec<&'static str> {
 #[test]
 fn a_fair_lock_and_its_restore_break_nothing() {
     let mut watch = watch();
-    assert_eq!(watch.taken(ann(), &step(Step::Lock), &fair(), 1), []);
+    assert_eq!(watch.taken(ann(), &step(Step::Lock), &fair(), one()), []);
     assert!(watch.is_busy(ann()));
     assert_eq!(watch.quiet(ann(), &Found { state: State::Locked, available: 0, ..found() }), []);
-    assert_eq!(watch.taken(ann(), &step(Step::Enable), &fair(), 1), []);
+    assert_eq!(watch.taken(ann(), &step(Step::Enable), &fair(), one()), []);
     assert_eq!(watch.quiet(ann(), &found()), []);
     assert!(!watch.is_busy(ann()));
 }
@@ -80,10 +88,10 @@ fn a_fair_lock_and_its_restore_break_nothing() {
 #[test]
 fn a_lock_of_somebody_with_credit_is_seen() {
     let truth = Truth { available: 60_000, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, 1)), ["below-threshold"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, one())), ["below-threshold"]);
     // What bursar may rightly believe is no fault.
     let truth = Truth { available: 60_000, doubt: 10_000, ..fair() };
-    assert_eq!(watch().taken(ann(), &step(Step::Lock), &truth, 1), []);
+    assert_eq!(watch().taken(ann(), &step(Step::Lock), &truth, one()), []);
 }
 
 #[test]
@@ -91,21 +99,21 @@ fn a_lock_without_a_warning_long_enough_before_is_seen() {
     for warned in [None, Some(at(53))] {
         for what in [Step::Lock, Step::Stop] {
             let truth = Truth { warned, ..fair() };
-            assert_eq!(names(&watch().taken(ann(), &step(what), &truth, 1)), ["warned"]);
+            assert_eq!(names(&watch().taken(ann(), &step(what), &truth, one())), ["warned"]);
         }
     }
     let truth = Truth { warned: None, ..fair() };
-    assert_eq!(watch().taken(ann(), &step(Step::Restrict), &truth, 1), [], "a restriction needs none");
+    assert_eq!(watch().taken(ann(), &step(Step::Restrict), &truth, one()), [], "a restriction needs none");
 }
 
 #[test]
 fn acts_on_the_protected_the_unmanaged_and_without_arms_are_seen() {
     let truth = Truth { untouchable: true, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, 1)), ["untouched"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, one())), ["untouched"]);
     let truth = Truth { managed: false, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Stop), &truth, 1)), ["untouched"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Stop), &truth, one())), ["untouched"]);
     let truth = Truth { may_act: false, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, 1)), ["armed"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, one())), ["armed"]);
 }
 
 #[test]
@@ -113,59 +121,59 @@ fn undoing_what_was_done_by_hand_is_seen() {
     for what in [ByHand::Suspends, ByHand::SuspendsSilently] {
         let mut watch = watch();
         watch.by_hand(ann(), what, State::Enabled, at(50));
-        assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), 1)), ["by-hand"]);
+        assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), one())), ["by-hand"]);
     }
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), 1);
+    watch.taken(ann(), &step(Step::Lock), &fair(), one());
     watch.by_hand(ann(), ByHand::Suspends, State::Locked, at(101));
     let later = Taken { sent: at(110), ..step(Step::Enable) };
-    assert_eq!(names(&watch.taken(ann(), &later, &fair(), 1)), ["by-hand"]);
+    assert_eq!(names(&watch.taken(ann(), &later, &fair(), one())), ["by-hand"]);
     // A second lock without any trace can be seen by nobody.
     let mut watch = self::watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), 1);
+    watch.taken(ann(), &step(Step::Lock), &fair(), one());
     watch.by_hand(ann(), ByHand::SuspendsSilently, State::Locked, at(101));
-    assert_eq!(watch.taken(ann(), &later, &fair(), 1), []);
+    assert_eq!(watch.taken(ann(), &later, &fair(), one()), []);
 }
 
 #[test]
 fn enabling_what_bursar_did_not_suspend_is_seen() {
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Enable), &fair(), 1)), ["only-ours"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Enable), &fair(), one())), ["only-ours"]);
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), 1);
+    watch.taken(ann(), &step(Step::Lock), &fair(), one());
     watch.by_hand(ann(), ByHand::Enables, State::Locked, at(101));
-    assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), 1)), ["only-ours"]);
+    assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), one())), ["only-ours"]);
 }
 
 #[test]
 fn a_step_further_down_of_what_somebody_else_suspended_is_seen() {
     let taken = Taken { before: State::Locked, ..step(Step::Stop) };
-    assert_eq!(names(&watch().taken(ann(), &taken, &fair(), 1)), ["by-hand"]);
+    assert_eq!(names(&watch().taken(ann(), &taken, &fair(), one())), ["by-hand"]);
 }
 
 #[test]
 fn two_effective_acts_on_one_decision_are_seen() {
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), 1);
+    watch.taken(ann(), &step(Step::Lock), &fair(), one());
     watch.by_hand(ann(), ByHand::Enables, State::Locked, at(101));
-    assert_eq!(names(&watch.taken(ann(), &step(Step::Lock), &fair(), 1)), ["once"]);
+    assert_eq!(names(&watch.taken(ann(), &step(Step::Lock), &fair(), one())), ["once"]);
 }
 
 #[test]
 fn more_accounts_in_a_day_than_the_fuse_allows_are_seen() {
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), 1);
+    watch.taken(ann(), &step(Step::Lock), &fair(), one());
     let next_day = Taken { at: at(124), sent: at(124), ..step(Step::Lock) };
     let same_day = Taken { at: at(120), sent: at(120), ..step(Step::Lock) };
-    assert_eq!(names(&watch.taken(id(2), &same_day, &fair(), 1)), ["fuse"]);
+    assert_eq!(names(&watch.taken(id(2), &same_day, &fair(), one())), ["fuse"]);
     let mut watch = self::watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), 1);
-    assert_eq!(watch.taken(id(2), &next_day, &fair(), 1), []);
+    watch.taken(ann(), &step(Step::Lock), &fair(), one());
+    assert_eq!(watch.taken(id(2), &next_day, &fair(), one()), []);
 }
 
 #[test]
 fn an_account_left_suspended_that_may_be_free_is_seen() {
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), 1);
+    watch.taken(ann(), &step(Step::Lock), &fair(), one());
     let left = Found { state: State::Locked, ..found() };
     assert_eq!(names(&watch.quiet(ann(), &left)), ["set-free"]);
     for excused in [
@@ -190,8 +198,8 @@ fn machines_that_do_not_come_back_or_come_too_many_are_seen() {
         ([id(10), id(11), id(13)].into(), vec!["machines-back"]),
     ] {
         let mut watch = watch();
-        watch.taken(ann(), &Taken { running: ran.clone(), ..step(Step::Stop) }, &fair(), 1);
-        watch.taken(ann(), &Taken { before: State::Disabled, ..step(Step::Enable) }, &fair(), 1);
+        watch.taken(ann(), &Taken { running: ran.clone(), ..step(Step::Stop) }, &fair(), one());
+        watch.taken(ann(), &Taken { before: State::Disabled, ..step(Step::Enable) }, &fair(), one());
         let after = Found { running, existing: existing.clone(), ..found() };
         let mut seen = Vec::new();
         for _ in 0..CYCLES_TO_RESTORE {
@@ -206,8 +214,8 @@ fn limits_that_are_not_put_back_are_seen() {
     let before: BTreeMap<CloudId, BTreeMap<u8, i64>> = [(ann(), [(0, 20)].into())].into();
     for (limit, complaint) in [(20, vec![]), (3, vec!["limits-back"])] {
         let mut watch = watch();
-        watch.taken(ann(), &Taken { limits: before.clone(), ..step(Step::Restrict) }, &fair(), 1);
-        watch.taken(ann(), &Taken { before: State::Enabled, ..step(Step::Lift) }, &fair(), 1);
+        watch.taken(ann(), &Taken { limits: before.clone(), ..step(Step::Restrict) }, &fair(), one());
+        watch.taken(ann(), &Taken { before: State::Enabled, ..step(Step::Lift) }, &fair(), one());
         let after = Found { limits: [(ann(), [(0, limit)].into())].into(), ..found() };
         let mut seen = Vec::new();
         for _ in 0..CYCLES_TO_RESTORE {
@@ -215,4 +223,61 @@ fn limits_that_are_not_put_back_are_seen() {
         }
         assert_eq!(names(&seen), complaint);
     }
+}
+
+#[test]
+fn more_machines_in_a_day_than_the_fuse_allows_are_seen() {
+    let of = |machines| Taken { machines, ..step(Step::Lock) };
+    assert_eq!(watch().taken(ann(), &of(3), &fair(), one()), []);
+    assert_eq!(names(&watch().taken(ann(), &of(4), &fair(), one())), ["fuse"]);
+    // What was approved has no fuse, and takes no room of it.
+    let mut watch = watch();
+    assert_eq!(watch.taken(ann(), &of(4), &fair(), None), []);
+    assert_eq!(watch.taken(id(2), &of(1), &fair(), one()), []);
+    let restriction = Taken { machines: 9, ..step(Step::Restrict) };
+    assert_eq!(self::watch().taken(ann(), &restriction, &fair(), one()), [], "a restriction stops no machine");
+}
+
+#[test]
+fn limits_that_are_not_to_be_lowered_are_seen() {
+    let lowered = |kind| Taken { lowered: [kind].into(), ..step(Step::Restrict) };
+    assert_eq!(watch().taken(ann(), &lowered(0), &fair(), one()), []);
+    assert_eq!(names(&watch().taken(ann(), &lowered(12), &fair(), one())), ["limits"]);
+}
+
+fn moved(started: bool) -> Moved {
+    Moved { machine: id(10), started, sent: at(110), owner: State::Disabled }
+}
+
+#[test]
+fn a_machine_that_bursar_had_no_business_to_start_or_stop_is_seen() {
+    assert_eq!(names(&watch().moved(ann(), &moved(true), &fair())), ["only-ours"]);
+    assert_eq!(names(&watch().moved(ann(), &moved(false), &fair())), ["only-ours"]);
+    let mut watch = watch();
+    watch.taken(ann(), &Taken { running: [id(10)].into(), ..step(Step::Stop) }, &fair(), one());
+    assert_eq!(watch.moved(ann(), &moved(true), &fair()), []);
+    assert_eq!(watch.moved(ann(), &moved(false), &fair()), []);
+    let other = Moved { machine: id(11), ..moved(true) };
+    assert_eq!(names(&watch.moved(ann(), &other, &fair())), ["only-ours"]);
+    let enabled = Moved { owner: State::Enabled, ..moved(false) };
+    assert_eq!(names(&watch.moved(ann(), &enabled, &fair())), ["only-ours"]);
+    let paid = Truth { available: 60_000, ..fair() };
+    assert_eq!(names(&watch.moved(ann(), &moved(false), &paid)), ["below-threshold"]);
+    watch.by_hand(ann(), ByHand::Suspends, State::Disabled, at(105));
+    assert_eq!(names(&watch.moved(ann(), &moved(true), &fair())), ["by-hand"]);
+}
+
+#[test]
+fn a_removal_is_seen() {
+    assert_eq!(names(&watch().removed(ann(), "a machine")), ["untouched"]);
+}
+
+#[test]
+fn a_warning_counts_no_longer_once_there_was_enough() {
+    let mut watch = watch();
+    assert_eq!(watch.freed_at(ann()), None);
+    watch.quiet(ann(), &Found { available: 500_000, ..found() });
+    assert_eq!(watch.freed_at(ann()), None);
+    watch.quiet(ann(), &found());
+    assert_eq!(watch.freed_at(ann()), Some(at(200)));
 }
