@@ -1,6 +1,6 @@
 //! A handful of seeded lives. The many are lived by `bursar sim` (docs/simulation.md).
 
-use bursar::sim::{self, Range};
+use bursar::sim::{self, Range, Step};
 
 /// Enough that each kind of mishap comes about in some of them.
 const SEEDS: u64 = 6;
@@ -16,7 +16,14 @@ fn lives_in_which_everything_goes_wrong_break_no_invariant() {
     assert_eq!(report.seeds, SEEDS);
     // Lives in which nothing happens would prove nothing.
     let told = report.told;
-    assert!(told.deaths > 0 && told.steps > 0 && told.compared > 0, "{told:?}");
+    assert!(told.deaths_after_write > 0 && told.freezes > 0 && told.compared > 0, "{told:?}");
+    for step in [Step::Restrict, Step::Lock, Step::Stop, Step::Lift, Step::Enable] {
+        assert!(told.by_step.contains_key(&step), "{step:?}: {told:?}");
+    }
+    for command in ["updateResourceLimit", "disableAccount", "enableAccount", "startVirtualMachine"] {
+        assert!(told.calls.contains_key(command), "{command}: {told:?}");
+    }
+    assert!(told.faults.values().sum::<u64>() > 0, "{told:?}");
 }
 
 #[test]

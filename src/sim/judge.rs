@@ -13,10 +13,11 @@ use super::{
     wire::{Effect, Seen},
 };
 use crate::{
-    ids::CloudId,
+    enforcement::switches,
+    ids::{CloudId, PayerId},
     jobs::work,
     standin::State,
-    store::{cloud as accounts, enforcement as rows},
+    store::{Tx, cloud as accounts, enforcement as rows, runs, usage},
     time::{Clock as _, Timestamp},
 };
 
@@ -258,6 +259,7 @@ impl Life {
             self.violations.extend(violations);
         }
         self.judge_money().await?;
+        self.judge_memory().await?;
         self.judge_intents().await
     }
 
@@ -273,6 +275,8 @@ impl Life {
         let payers = self.payers().await?;
         let mut tx = app.store.read().await.map_err(Error::broken)?;
         let standings = app.standings(&mut tx).await.map_err(Error::broken)?;
+        let until = app.fetched_until(&mut tx).await.map_err(Error::broken)?;
+        let waits = waiting_payers(&mut tx).await?;
         tx.commit().await.map_err(Error::broken)?;
         for tenant in self.tenants.iter().filter(|tenant| is_tenant(tenant)) {
             let Some(payer) = payers.get(&tenant.id) else { continue };
@@ -285,6 +289,25 @@ impl Life {
                 let detail = format!("{believed} is available to bursar, and at least {least} is");
                 self.violations.push(Violation { invariant: "money", account: tenant.name.clone(), detail });
             }
+            // What was late is only ever reported too much; of a grant that is over, more may be left than is reckoned here.
+            let is_known = self.state_of(tenant.id).is_some() && !waits.contains(payer) && purse.is_exact(now);
+            let Some(until) = until.filter(|_| is_known) else { continue };
+            let most = purse.credit(now).saturating_sub(self.used(tenant, until));
+            if believed > most.saturating_add(slack) {
+                let detail = format!("{believed} is available to bursar, and at most {most} is");
+                self.violations.push(Violation { invariant: "lost-money", account: tenant.name.clone(), detail });
+            }
+        }
+        Ok(())
+    }
+
+    /// No act of bursar's is one that it does not remember.
+    async fn judge_memory(&mut self) -> Result<(), Error> {
+        let mut tx = self.app().store.read().await.map_err(Error::broken)?;
+        let unconfirmed = runs::find_setting(&mut tx, switches::UNCONFIRMED).await.map_err(Error::broken)?;
+        tx.commit().await.map_err(Error::broken)?;
+        if let Some(detail) = unconfirmed.filter(|why| !why.is_empty()) {
+            self.violations.push(Violation { invariant: "works", account: "all".to_owned(), detail });
         }
         Ok(())
     }
@@ -334,16 +357,15 @@ impl Life {
         let mut tx = app.store.read().await.map_err(Error::broken)?;
         let standings = app.standings(&mut tx).await.map_err(Error::broken)?;
         let until = app.fetched_until(&mut tx).await.map_err(Error::broken)?;
-        let waiting = crate::store::review::list_items(&mut tx, false, None, 1).await.map_err(Error::broken)?;
+        let waits = waiting_payers(&mut tx).await?;
         tx.commit().await.map_err(Error::broken)?;
-        let doubtful = self.purses.values().any(|purse| purse.doubt > 0);
-        let Some(until) = until.filter(|_| waiting.is_empty() && !doubtful) else { return Ok(()) };
+        let Some(until) = until else { return Ok(()) };
         for tenant in self.tenants.iter().filter(|tenant| is_tenant(tenant)) {
             let Some(payer) = payers.get(&tenant.id) else { continue };
             let Some(standing) = standings.iter().find(|standing| standing.payer == *payer) else { continue };
             let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
             let removed = self.state_of(tenant.id).is_none();
-            if removed || !purse.is_exact(app.clock.now()) {
+            if removed || purse.doubt > 0 || waits.contains(payer) || !purse.is_exact(app.clock.now()) {
                 continue;
             }
             let truth = purse.credit(now).saturating_sub(self.used(tenant, until));
@@ -357,6 +379,17 @@ impl Life {
         }
         Ok(())
     }
+}
+
+/// Payers of whom usage waits for a person: of them bursar may know less than the truth.
+async fn waiting_payers(tx: &mut Tx) -> Result<BTreeSet<PayerId>, Error> {
+    let waiting = usage::count_quarantined_by_account(tx).await.map_err(Error::broken)?;
+    let known = accounts::list_accounts(tx).await.map_err(Error::broken)?;
+    Ok(known
+        .into_iter()
+        .filter(|account| waiting.get(&account.id.get()).is_some_and(|count| *count > 0))
+        .map(|account| account.payer_id)
+        .collect())
 }
 
 /// The steps that one call took a tenant.

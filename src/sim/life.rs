@@ -396,6 +396,9 @@ impl Life {
     fn usage_job_runs(&self, quiet: bool) {
         let (stuck, fails, runs) = (self.dice.chance(60), self.dice.chance(30), self.dice.chance(800));
         let enforces = self.dice.chance(40);
+        // What was reported is reported once more, as it was or anew from some instant on.
+        let (again, anew) = (self.lot.late && self.dice.chance(60), self.lot.late && self.dice.chance(40));
+        let back = Duration::from_secs(self.dice.between(1, 172_800));
         self.cloud.standin.with(|world| {
             world.set_usage_job_stuck(stuck && !quiet);
             world.set_configuration("quota.enable.enforcement", if enforces && !quiet { "true" } else { "false" });
@@ -404,7 +407,13 @@ impl Life {
             }
             if runs || quiet {
                 let now = world.now();
+                if anew && !quiet {
+                    world.late_event(now.minus(back));
+                }
                 world.run_usage_job(now);
+                if again && !quiet {
+                    world.inject_duplicates(now.minus(back), now);
+                }
             }
             world.forget_calls();
         });
