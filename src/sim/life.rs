@@ -444,6 +444,7 @@ impl Life {
         for job in [Job::Sync, Job::Rate] {
             Box::pin(self.run(self.some_process(), job, true)).await?;
         }
+        self.machines_of_the_locked_balk();
         self.foul = true;
         for _ in 0..self.dice.between(1, 2) {
             Box::pin(self.run(self.some_process(), Job::Enforce, false)).await?;

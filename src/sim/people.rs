@@ -94,7 +94,7 @@ impl Life {
     /// Machines of those who are locked, and may be stopped next, do not obey now and then.
     pub(super) fn machines_of_the_locked_balk(&mut self) {
         for tenant in self.tenants.clone() {
-            if self.state_of(tenant.id) == Some(State::Locked) && self.dice.chance(400) {
+            if self.state_of(tenant.id) == Some(State::Locked) && self.dice.chance(600) {
                 self.machines_balk(&tenant);
             }
         }
@@ -192,13 +192,19 @@ impl Life {
             let Some(payer) = known.get(&tenant.id).copied() else { continue };
             let has_limit = self.purses.get(&tenant.id).is_some_and(|purse| purse.limit.is_some());
             // Whoever was taken down mostly pays: restores have to be as frequent as what they undo.
-            if has_limit && self.watch.is_busy(tenant.id) && self.dice.chance(350) {
+            // Not too soon, or nobody would ever be stopped.
+            let pays = if self.state_of(tenant.id) == Some(State::Disabled) { 400 } else { 130 };
+            if has_limit && self.watch.is_busy(tenant.id) && self.dice.chance(pays) {
                 let sum = i64::try_from(self.dice.between(1, 40)).unwrap_or(1) * 1_000_000;
                 let sum = if self.dice.chance(500) { self.sum_that_opens(&tenant) } else { sum };
                 self.book(&tenant, payer, Booking::Payment(sum)).await?;
                 continue;
             }
-            let chance = if has_limit { 120 } else { 500 };
+            let chance = match (has_limit, self.watch.is_busy(tenant.id)) {
+                (true, true) => 60,
+                (true, false) => 120,
+                (false, _) => 500,
+            };
             if self.dice.chance(chance) {
                 let booking = self.some_booking(has_limit);
                 self.book(&tenant, payer, booking).await?;

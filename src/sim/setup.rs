@@ -218,7 +218,7 @@ pub fn begin(seed: u64, folder: &Path) -> Result<Begun, Error> {
     let lock_after = dice.below(4);
     set("POLICY_LOCK_AFTER_DAYS", lock_after.to_string());
     set("POLICY_STOP_ENABLED", dice.chance(800).to_string());
-    set("POLICY_STOP_AFTER_DAYS", (lock_after + dice.below(5)).to_string());
+    set("POLICY_STOP_AFTER_DAYS", (lock_after + dice.below(3)).to_string());
     set("POLICY_ON_DRIFT", if dice.chance(500) { "suspend" } else { "leave" }.to_owned());
     if lot.mail {
         let outbox = folder.join("mail");
@@ -267,7 +267,7 @@ fn populate(world: &mut World, dice: &Dice, start: Timestamp) -> Vec<Tenant> {
     add(world, acme, "root".to_owned(), AccountKind::RootAdmin, Kind::Untouchable);
     let offerings = machine_sizes(world);
     for (number, tenant) in tenants.iter_mut().enumerate() {
-        if tenant.kind == Kind::Tenant && dice.chance(350) {
+        if tenant.kind == Kind::Tenant && dice.chance(500) {
             let project = world.add_project(tenant.id, &format!("project{number}"));
             let account = world.owner_account(project);
             tenant.projects.push((project, account));
