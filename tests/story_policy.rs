@@ -487,6 +487,7 @@ async fn a_lock_that_was_disarmed_for_long_is_warned_of_anew() {
         let folder = cloud.database.folder.path().join("mail").display().to_string();
         cloud.env.insert("BURSAR_MAIL_FOLDER".to_owned(), folder);
         cloud.env.insert("BURSAR_MAIL_FROM".to_owned(), "billing@example.com".to_owned());
+        cloud.env.insert("BURSAR_MAIL_ADMINS".to_owned(), "admin@example.com".to_owned());
         cloud.reconfigure("MAIL_TRANSPORT", "folder").await;
         assert!(lock_mails(&cloud).await.is_empty());
         over(&cloud, &["bob"]).await;

@@ -893,3 +893,30 @@ async fn a_machine_that_is_only_missing_in_the_list_is_started_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_machine_that_the_clean_up_stops_before_its_project_is_active_again_is_started() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        story.due_to_stop().await;
+        let web = story.bob.in_project;
+        story.cloud.standin.with(|world| world.set_stubbornness(web, Stubbornness::KeepsRunning));
+        story.cloud.enforce().await;
+        assert_eq!(story.power(web), Power::Running, "it does not obey");
+        story.fault("activateProject", FaultKind::Status(503));
+        let report = story.pay().await;
+        assert!(report.started[0].contains("is not active yet"), "{report:?}");
+        // CloudStack tries again to stop what runs in a suspended project.
+        story.cloud.standin.with(|world| {
+            world.set_stubbornness(web, Stubbornness::Obedient);
+            world.clean_up_accounts();
+        });
+        assert_eq!(story.power(web), Power::Stopped);
+        for _ in 0..2 {
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+        }
+        story.is_all_back(&[story.bob.first, story.bob.second, web]).await;
+    })
+    .await;
+}

@@ -123,6 +123,18 @@ impl Act {
         }
     }
 
+    /// Whether a call of the same intent was this one. All that an intent does to an account's own limits it does to one account, also
+    /// where that was called otherwise when the call was made.
+    fn is_of(&self, call: &CallRow) -> bool {
+        let same_target = match self {
+            Self::SetLimit(LimitOwner::Account { .. }, resource_type, _) => {
+                !call.target.starts_with("project ") && call.target.ends_with(&format!(" limit {resource_type}"))
+            }
+            _ => call.target == self.target(),
+        };
+        call.command == self.command() && same_target
+    }
+
     /// Whether it runs in a job; otherwise it is done when it answers.
     const fn has_job(&self) -> bool {
         !matches!(self, Self::Enable(_) | Self::SetLimit(..))
@@ -177,8 +189,7 @@ impl Actor<'_> {
         let mut tx = self.enforcer.store.read().await?;
         let calls = rows::list_calls(&mut tx, intent).await?;
         tx.commit().await?;
-        let target = act.target();
-        Ok(calls.into_iter().rev().find(|call| call.command == act.command() && call.target == target))
+        Ok(calls.into_iter().rev().find(|call| act.is_of(call)))
     }
 
     /// How many calls of this command and target of the intent CloudStack has answered.
@@ -186,9 +197,7 @@ impl Actor<'_> {
         let mut tx = self.enforcer.store.read().await?;
         let calls = rows::list_calls(&mut tx, intent).await?;
         tx.commit().await?;
-        let target = act.target();
-        let answered = |call: &&CallRow| call.command == act.command() && call.target == target && call.state != "lost";
-        Ok(calls.iter().filter(answered).count())
+        Ok(calls.iter().filter(|call| act.is_of(call) && call.state != "lost").count())
     }
 
     /// Why no further call may go out. Looked at before anything is read for it, and once more where it is claimed.

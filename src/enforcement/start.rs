@@ -53,7 +53,7 @@ impl Actor<'_> {
             if to_start.is_empty() {
                 let why: Vec<String> = refused.iter().map(|(_, why): &(i64, String)| why.clone()).collect();
                 return Ok(if waiting > 0 {
-                    Some(format!("{waiting} machines are on their way"))
+                    Some(format!("{waiting} machines are on their way, or wait for their project"))
                 } else if why.is_empty() {
                     None
                 } else {
@@ -81,9 +81,14 @@ impl Actor<'_> {
     ) -> Result<(Vec<(MachineNote, CloudId)>, usize), Error> {
         let mut tx = self.enforcer.store.read().await?;
         let notes = acting::list_machine_notes(&mut tx, Some(account.id)).await?;
+        let suspended = acting::list_project_notes(&mut tx, Some(account.id)).await?;
         tx.commit().await?;
+        // In a project that is not active yet nothing starts, and what has gone on running in it CloudStack's clean-up still stops.
+        let waits = |note: &MachineNote| suspended.iter().any(|project| project.project_id == note.project_id);
+        let (waiting, notes): (Vec<MachineNote>, Vec<MachineNote>) = notes.into_iter().partition(waits);
+        let mut waiting = waiting.len();
         if notes.is_empty() {
-            return Ok((Vec::new(), 0));
+            return Ok((Vec::new(), waiting));
         }
         let mut projects: Vec<String> = notes.iter().map(|note| note.project_id.clone()).collect();
         projects.sort();
@@ -91,7 +96,7 @@ impl Actor<'_> {
         projects.retain(|project| !project.is_empty());
         // What is missing in it is looked up one by one.
         let (listed, _) = self.machines_as_listed(read, &projects).await?;
-        let (mut to_start, mut waiting) = (Vec::new(), 0_usize);
+        let mut to_start = Vec::new();
         for note in notes {
             match self.need_of(intent, &note, (read, &listed)).await? {
                 Need::Start(id) => to_start.push((note, id)),

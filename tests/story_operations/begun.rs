@@ -442,3 +442,29 @@ async fn a_process_that_stood_still_behind_its_claim_does_not_send_the_call() {
     }
     assert!(stood_still.load(Ordering::SeqCst) > 0);
 }
+
+#[tokio::test]
+async fn a_limit_whose_answer_was_lost_comes_back_though_the_account_has_another_name_by_now() {
+    on_each_database(|database| async {
+        let cloud = armed(database, &["bob"], &["notify", "restrict"]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        let bob = id_of(&cloud, "bob").await;
+        let limits = || cloud.standin.with(|world| world.limits_of(bob));
+        let before = limits();
+        cloud.limit("bob", "0.05").await;
+        cloud.pass(HOUR);
+        let lost = Fault::once("updateResourceLimit", FaultKind::CutAfterAction);
+        cloud.standin.with(|world| world.faults().push(lost));
+        assert_eq!(cloud.round().await.started.len(), 1);
+        cloud.pay("bob", "500").await;
+        cloud.standin.with(|world| world.rename_account(bob, "robert"));
+        for _ in 0..3 {
+            cloud.pass(HOUR);
+            cloud.round().await;
+        }
+        assert!(open(&cloud).await.is_empty());
+        assert_eq!(limits(), before);
+    })
+    .await;
+}

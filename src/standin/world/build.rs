@@ -458,6 +458,13 @@ impl World {
         self.completed_event(&about, admin, "Successfully completed enabling account.");
     }
 
+    /// Gives an account another name.
+    pub fn rename_account(&mut self, account: CloudId, name: &str) {
+        if let Some(account) = self.accounts.get_mut(account) {
+            name.clone_into(&mut account.name);
+        }
+    }
+
     /// Suspends a project the way an administrator does by hand, with its event; its machines stop.
     pub fn suspend_project_by_admin(&mut self, project: CloudId) {
         let account = self.owner_account(project);
