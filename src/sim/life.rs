@@ -563,6 +563,8 @@ impl Life {
         self.cloud.time.advance(Duration::from_secs(self.dice.between(30, 2_400)));
         self.cloud.deliver_late().await;
         if self.dice.chance(500) {
+            // What was done until now is judged by what was so until now.
+            self.judge_effects().await?;
             self.somebody_acts_meanwhile().await?;
         }
         let Some((app, wire)) = self

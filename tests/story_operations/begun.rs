@@ -454,9 +454,15 @@ async fn a_limit_whose_answer_was_lost_comes_back_though_the_account_has_another
         let before = limits();
         cloud.limit("bob", "0.05").await;
         cloud.pass(HOUR);
-        let lost = Fault::once("updateResourceLimit", FaultKind::CutAfterAction);
-        cloud.standin.with(|world| world.faults().push(lost));
-        assert_eq!(cloud.round().await.started.len(), 1);
+        // The first limit is lowered, the answer is lost, and what it is can not be read.
+        cloud.standin.with(|world| {
+            world.faults().push(Fault::once("updateResourceLimit", FaultKind::CutAfterAction));
+            world.faults().push(Fault::once("listResourceLimits", FaultKind::DelayFor(Duration::ZERO)).times(2));
+            world.faults().push(Fault::once("listResourceLimits", FaultKind::Status(503)));
+        });
+        cloud.round().await;
+        assert_eq!(open(&cloud).await, ["restrict"]);
+        assert_eq!(cloud.standin.with(|world| world.faults().waiting()), 0);
         cloud.pay("bob", "500").await;
         cloud.standin.with(|world| world.rename_account(bob, "robert"));
         for _ in 0..3 {
