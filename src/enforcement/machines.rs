@@ -101,13 +101,12 @@ impl Actor<'_> {
         read: &cloudstack::Account,
         projects: &[String],
     ) -> Result<Vec<Listed>, Error> {
-        match self.machines_as_listed(read, projects).await? {
-            (listed, true) => Ok(listed),
-            (_, false) => {
-                let text = format!("the machines of {} could not be listed completely", read.name);
-                Err(cloudstack::Error::Retry { code: None, after: None, text }.into())
-            }
+        let (listed, complete) = self.machines_as_listed(read, projects).await?;
+        if complete {
+            return Ok(listed);
         }
+        let text = format!("the machines of {} could not be listed completely", read.name);
+        Err(cloudstack::Error::Retry { code: None, after: None, text }.into())
     }
 
     /// The same as far as they could be listed, and whether that is all.

@@ -91,6 +91,7 @@ impl LetThrough {
 }
 
 /// One life.
+#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(super) struct Life {
     pub(super) seed: u64,
     pub(super) cloud: Arc<Cloud>,

@@ -34,7 +34,9 @@ const FIRST_DAY: &str = "2026-11-01";
 /// The URL of the cloud; nothing listens there.
 const URL: &str = "http://127.0.0.1:1/client/api";
 /// Kinds of limits of which nobody has any: VPCs, buckets, object storage, GPUs, templates; and, without a project, projects.
-const UNUSED: [u8; 6] = [7, 14, 15, 16, 4, 5];
+const UNUSED: [u8; 6] = [7, 14, 15, 16, 4, PROJECTS];
+/// Of these, projects are what some tenants have.
+const PROJECTS: u8 = 5;
 /// Ranges of the usage job, in minutes; a day is the usual one.
 const RANGES: [i64; 5] = [1_440, 1_440, 1_440, 720, 360];
 
@@ -284,9 +286,9 @@ fn populate(world: &mut World, dice: &Dice, start: Timestamp) -> Vec<Tenant> {
             world.set_limit(tenant.id, 0, i64::try_from(dice.between(4, 30)).unwrap_or(20));
         }
         // What nobody makes has a limit of nothing in most lives: a restriction then has as much less to lower, and a life is faster.
-        let none_used = if tenant.projects.is_empty() { &UNUSED[..] } else { &UNUSED[..UNUSED.len() - 1] };
+        let none_used = |kind: &&u8| **kind != PROJECTS || tenant.projects.is_empty();
         for owner in tenant.owners() {
-            for kind in none_used {
+            for kind in UNUSED.iter().filter(none_used) {
                 if dice.chance(700) {
                     world.set_limit(owner, *kind, 0);
                 }

@@ -37,9 +37,7 @@ fn fair() -> Truth {
 }
 
 /// One account, of three machines at most.
-fn one() -> Option<Fuse> {
-    Some(Fuse { accounts: 1, machines: 3 })
-}
+const ONE: Option<Fuse> = Some(Fuse { accounts: 1, machines: 3 });
 
 fn step(step: Step) -> Taken {
     Taken {
@@ -77,10 +75,10 @@ fn names(violations: &[Violation]) -> Vec<&'static str> {
 #[test]
 fn a_fair_lock_and_its_restore_break_nothing() {
     let mut watch = watch();
-    assert_eq!(watch.taken(ann(), &step(Step::Lock), &fair(), one()), []);
+    assert_eq!(watch.taken(ann(), &step(Step::Lock), &fair(), ONE), []);
     assert!(watch.is_busy(ann()));
     assert_eq!(watch.quiet(ann(), &Found { state: State::Locked, available: 0, ..found() }), []);
-    assert_eq!(watch.taken(ann(), &step(Step::Enable), &fair(), one()), []);
+    assert_eq!(watch.taken(ann(), &step(Step::Enable), &fair(), ONE), []);
     assert_eq!(watch.quiet(ann(), &found()), []);
     assert!(!watch.is_busy(ann()));
 }
@@ -88,10 +86,10 @@ fn a_fair_lock_and_its_restore_break_nothing() {
 #[test]
 fn a_lock_of_somebody_with_credit_is_seen() {
     let truth = Truth { available: 60_000, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, one())), ["below-threshold"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, ONE)), ["below-threshold"]);
     // What bursar may rightly believe is no fault.
     let truth = Truth { available: 60_000, doubt: 10_000, ..fair() };
-    assert_eq!(watch().taken(ann(), &step(Step::Lock), &truth, one()), []);
+    assert_eq!(watch().taken(ann(), &step(Step::Lock), &truth, ONE), []);
 }
 
 #[test]
@@ -99,21 +97,21 @@ fn a_lock_without_a_warning_long_enough_before_is_seen() {
     for warned in [None, Some(at(53))] {
         for what in [Step::Lock, Step::Stop] {
             let truth = Truth { warned, ..fair() };
-            assert_eq!(names(&watch().taken(ann(), &step(what), &truth, one())), ["warned"]);
+            assert_eq!(names(&watch().taken(ann(), &step(what), &truth, ONE)), ["warned"]);
         }
     }
     let truth = Truth { warned: None, ..fair() };
-    assert_eq!(watch().taken(ann(), &step(Step::Restrict), &truth, one()), [], "a restriction needs none");
+    assert_eq!(watch().taken(ann(), &step(Step::Restrict), &truth, ONE), [], "a restriction needs none");
 }
 
 #[test]
 fn acts_on_the_protected_the_unmanaged_and_without_arms_are_seen() {
     let truth = Truth { untouchable: true, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, one())), ["untouched"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, ONE)), ["untouched"]);
     let truth = Truth { managed: false, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Stop), &truth, one())), ["untouched"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Stop), &truth, ONE)), ["untouched"]);
     let truth = Truth { may_act: false, ..fair() };
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, one())), ["armed"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, ONE)), ["armed"]);
 }
 
 #[test]
@@ -121,59 +119,59 @@ fn undoing_what_was_done_by_hand_is_seen() {
     for what in [ByHand::Suspends, ByHand::SuspendsSilently] {
         let mut watch = watch();
         watch.by_hand(ann(), what, State::Enabled, at(50));
-        assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), one())), ["by-hand"]);
+        assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), ONE)), ["by-hand"]);
     }
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), one());
+    watch.taken(ann(), &step(Step::Lock), &fair(), ONE);
     watch.by_hand(ann(), ByHand::Suspends, State::Locked, at(101));
     let later = Taken { sent: at(110), ..step(Step::Enable) };
-    assert_eq!(names(&watch.taken(ann(), &later, &fair(), one())), ["by-hand"]);
+    assert_eq!(names(&watch.taken(ann(), &later, &fair(), ONE)), ["by-hand"]);
     // A second lock without any trace can be seen by nobody.
     let mut watch = self::watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), one());
+    watch.taken(ann(), &step(Step::Lock), &fair(), ONE);
     watch.by_hand(ann(), ByHand::SuspendsSilently, State::Locked, at(101));
-    assert_eq!(watch.taken(ann(), &later, &fair(), one()), []);
+    assert_eq!(watch.taken(ann(), &later, &fair(), ONE), []);
 }
 
 #[test]
 fn enabling_what_bursar_did_not_suspend_is_seen() {
-    assert_eq!(names(&watch().taken(ann(), &step(Step::Enable), &fair(), one())), ["only-ours"]);
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Enable), &fair(), ONE)), ["only-ours"]);
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), one());
+    watch.taken(ann(), &step(Step::Lock), &fair(), ONE);
     watch.by_hand(ann(), ByHand::Enables, State::Locked, at(101));
-    assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), one())), ["only-ours"]);
+    assert_eq!(names(&watch.taken(ann(), &step(Step::Enable), &fair(), ONE)), ["only-ours"]);
 }
 
 #[test]
 fn a_step_further_down_of_what_somebody_else_suspended_is_seen() {
     let taken = Taken { before: State::Locked, ..step(Step::Stop) };
-    assert_eq!(names(&watch().taken(ann(), &taken, &fair(), one())), ["by-hand"]);
+    assert_eq!(names(&watch().taken(ann(), &taken, &fair(), ONE)), ["by-hand"]);
 }
 
 #[test]
 fn two_effective_acts_on_one_decision_are_seen() {
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), one());
+    watch.taken(ann(), &step(Step::Lock), &fair(), ONE);
     watch.by_hand(ann(), ByHand::Enables, State::Locked, at(101));
-    assert_eq!(names(&watch.taken(ann(), &step(Step::Lock), &fair(), one())), ["once"]);
+    assert_eq!(names(&watch.taken(ann(), &step(Step::Lock), &fair(), ONE)), ["once"]);
 }
 
 #[test]
 fn more_accounts_in_a_day_than_the_fuse_allows_are_seen() {
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), one());
+    watch.taken(ann(), &step(Step::Lock), &fair(), ONE);
     let next_day = Taken { at: at(124), sent: at(124), ..step(Step::Lock) };
     let same_day = Taken { at: at(120), sent: at(120), ..step(Step::Lock) };
-    assert_eq!(names(&watch.taken(id(2), &same_day, &fair(), one())), ["fuse"]);
+    assert_eq!(names(&watch.taken(id(2), &same_day, &fair(), ONE)), ["fuse"]);
     let mut watch = self::watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), one());
-    assert_eq!(watch.taken(id(2), &next_day, &fair(), one()), []);
+    watch.taken(ann(), &step(Step::Lock), &fair(), ONE);
+    assert_eq!(watch.taken(id(2), &next_day, &fair(), ONE), []);
 }
 
 #[test]
 fn an_account_left_suspended_that_may_be_free_is_seen() {
     let mut watch = watch();
-    watch.taken(ann(), &step(Step::Lock), &fair(), one());
+    watch.taken(ann(), &step(Step::Lock), &fair(), ONE);
     let left = Found { state: State::Locked, ..found() };
     assert_eq!(names(&watch.quiet(ann(), &left)), ["set-free"]);
     for excused in [
@@ -198,8 +196,8 @@ fn machines_that_do_not_come_back_or_come_too_many_are_seen() {
         ([id(10), id(11), id(13)].into(), vec!["machines-back"]),
     ] {
         let mut watch = watch();
-        watch.taken(ann(), &Taken { running: ran.clone(), ..step(Step::Stop) }, &fair(), one());
-        watch.taken(ann(), &Taken { before: State::Disabled, ..step(Step::Enable) }, &fair(), one());
+        watch.taken(ann(), &Taken { running: ran.clone(), ..step(Step::Stop) }, &fair(), ONE);
+        watch.taken(ann(), &Taken { before: State::Disabled, ..step(Step::Enable) }, &fair(), ONE);
         let after = Found { running, existing: existing.clone(), ..found() };
         let mut seen = Vec::new();
         for _ in 0..CYCLES_TO_RESTORE {
@@ -214,8 +212,8 @@ fn limits_that_are_not_put_back_are_seen() {
     let before: BTreeMap<CloudId, BTreeMap<u8, i64>> = [(ann(), [(0, 20)].into())].into();
     for (limit, complaint) in [(20, vec![]), (3, vec!["limits-back"])] {
         let mut watch = watch();
-        watch.taken(ann(), &Taken { limits: before.clone(), ..step(Step::Restrict) }, &fair(), one());
-        watch.taken(ann(), &Taken { before: State::Enabled, ..step(Step::Lift) }, &fair(), one());
+        watch.taken(ann(), &Taken { limits: before.clone(), ..step(Step::Restrict) }, &fair(), ONE);
+        watch.taken(ann(), &Taken { before: State::Enabled, ..step(Step::Lift) }, &fair(), ONE);
         let after = Found { limits: [(ann(), [(0, limit)].into())].into(), ..found() };
         let mut seen = Vec::new();
         for _ in 0..CYCLES_TO_RESTORE {
@@ -228,21 +226,21 @@ fn limits_that_are_not_put_back_are_seen() {
 #[test]
 fn more_machines_in_a_day_than_the_fuse_allows_are_seen() {
     let of = |machines| Taken { machines, ..step(Step::Lock) };
-    assert_eq!(watch().taken(ann(), &of(3), &fair(), one()), []);
-    assert_eq!(names(&watch().taken(ann(), &of(4), &fair(), one())), ["fuse"]);
+    assert_eq!(watch().taken(ann(), &of(3), &fair(), ONE), []);
+    assert_eq!(names(&watch().taken(ann(), &of(4), &fair(), ONE)), ["fuse"]);
     // What was approved has no fuse, and takes no room of it.
     let mut watch = watch();
     assert_eq!(watch.taken(ann(), &of(4), &fair(), None), []);
-    assert_eq!(watch.taken(id(2), &of(1), &fair(), one()), []);
+    assert_eq!(watch.taken(id(2), &of(1), &fair(), ONE), []);
     let restriction = Taken { machines: 9, ..step(Step::Restrict) };
-    assert_eq!(self::watch().taken(ann(), &restriction, &fair(), one()), [], "a restriction stops no machine");
+    assert_eq!(self::watch().taken(ann(), &restriction, &fair(), ONE), [], "a restriction stops no machine");
 }
 
 #[test]
 fn limits_that_are_not_to_be_lowered_are_seen() {
     let lowered = |kind| Taken { lowered: [kind].into(), ..step(Step::Restrict) };
-    assert_eq!(watch().taken(ann(), &lowered(0), &fair(), one()), []);
-    assert_eq!(names(&watch().taken(ann(), &lowered(12), &fair(), one())), ["limits"]);
+    assert_eq!(watch().taken(ann(), &lowered(0), &fair(), ONE), []);
+    assert_eq!(names(&watch().taken(ann(), &lowered(12), &fair(), ONE)), ["limits"]);
 }
 
 fn moved(started: bool) -> Moved {
@@ -254,7 +252,7 @@ fn a_machine_that_bursar_had_no_business_to_start_or_stop_is_seen() {
     assert_eq!(names(&watch().moved(ann(), &moved(true), &fair())), ["only-ours"]);
     assert_eq!(names(&watch().moved(ann(), &moved(false), &fair())), ["only-ours"]);
     let mut watch = watch();
-    watch.taken(ann(), &Taken { running: [id(10)].into(), ..step(Step::Stop) }, &fair(), one());
+    watch.taken(ann(), &Taken { running: [id(10)].into(), ..step(Step::Stop) }, &fair(), ONE);
     assert_eq!(watch.moved(ann(), &moved(true), &fair()), []);
     assert_eq!(watch.moved(ann(), &moved(false), &fair()), []);
     let other = Moved { machine: id(11), ..moved(true) };
