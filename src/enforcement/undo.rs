@@ -159,17 +159,9 @@ async fn give_back_all(
         let account = cloud::get_account(&mut tx, *account).await?;
         tx.commit().await?;
         let name = account.full_name();
-        report.recovered.extend(recover::end_what_leads_down(&actor, &account).await?);
-        let sentence = "Your account was opened again by an administrator.".to_owned();
-        let mut done = Box::pin(actor.give_back(&account, "ordered", sentence, who)).await?;
-        if let (Done::No(_), Some(open)) = (&done, actor.open_intent(account.id).await?)
-            && DOWNWARDS.contains(&&*open.action)
-        {
-            done = Done::Started(format!(
-                "a {} is on its way and may still arrive; say it again once it has, a quarter of an hour later at most",
-                open.action
-            ));
-        }
+        // One account that CloudStack can not tell about keeps none of the others.
+        let given = Box::pin(give_back(&actor, &account, who, &mut report.recovered)).await;
+        let done = actor.bear(given).await?.unwrap_or_else(Done::No);
         if !matches!(done, Done::No(_)) {
             leave_alone(enforcer, &plan, &account, who).await?;
         }
@@ -182,6 +174,25 @@ async fn give_back_all(
     Ok(report)
 }
 
+/// Gives one account back: what leads it down is ended first.
+async fn give_back(
+    actor: &Actor<'_>,
+    account: &Account,
+    who: &str,
+    recovered: &mut Vec<String>,
+) -> Result<Done, Error> {
+    recovered.extend(recover::end_what_leads_down(actor, account).await?);
+    let sentence = "Your account was opened again by an administrator.".to_owned();
+    let done = Box::pin(actor.give_back(account, "ordered", sentence, who)).await?;
+    Ok(match (done, actor.open_intent(account.id).await?) {
+        (Done::No(_), Some(open)) if DOWNWARDS.contains(&&*open.action) => Done::Started(format!(
+            "a {} is on its way and may still arrive; say it again once it has, a quarter of an hour later at most",
+            open.action
+        )),
+        (done, _) => done,
+    })
+}
+
 /// The next runs do not take again at once what a person has just given back.
 async fn leave_alone(enforcer: &Enforcer<'_>, plan: &Plan, account: &Account, who: &str) -> Result<(), Error> {
     let now = enforcer.clock.now();
@@ -190,6 +201,16 @@ async fn leave_alone(enforcer: &Enforcer<'_>, plan: &Plan, account: &Account, wh
     let mut tx = enforcer.store.begin().await?;
     let (payer, until) = (account.payer_id, now.plus(respite));
     policy_rows::insert_exemption(&mut tx, payer, Some(account.id), until, false, who, "given back", now).await?;
+    let line = AuditLine {
+        at_ms: now.as_ms(),
+        actor: who.to_owned(),
+        action: "account.leave-alone".to_owned(),
+        subject: account.full_name(),
+        after_state: Some(format!("left alone until {until}")),
+        answer: Some("given back".to_owned()),
+        ..AuditLine::default()
+    };
+    runs::write_audit(&mut tx, &line).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -205,8 +226,8 @@ async fn go_on_with_restores(actor: &Actor<'_>, accounts: &BTreeSet<AccountId>) 
         let account = cloud::get_account(&mut tx, row.account_id).await?;
         tx.commit().await?;
         let patience = actor.enforcer.settings.intent_deadline;
-        let done = Box::pin(actor.advance(&Intent::from(row), &account, (Drive::GoOn, patience))).await?;
-        sentences.push(match done {
+        let advanced = Box::pin(actor.advance(&Intent::from(row), &account, (Drive::GoOn, patience))).await;
+        sentences.push(match actor.bear(advanced).await?.unwrap_or_else(Done::No) {
             Done::Yes => format!("{}: given back", account.full_name()),
             Done::No(why) | Done::Started(why) => format!("{}: {why}", account.full_name()),
         });

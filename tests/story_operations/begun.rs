@@ -474,3 +474,18 @@ async fn a_limit_whose_answer_was_lost_comes_back_though_the_account_has_another
     })
     .await;
 }
+
+#[tokio::test]
+async fn undoing_a_run_gives_back_the_others_where_one_account_can_not_be_read() {
+    on_each_database(|database| async {
+        let cloud = all_restricted(database).await;
+        let run = newest_run(&cloud).await;
+        unreadable(&cloud, "ann");
+        let report = undo(&cloud, run).await;
+        assert_eq!(report.given_back, ["ROOT/bob", "ROOT/eve"], "{report:?}");
+        assert!(report.left[0].starts_with("ROOT/ann: "), "{report:?}");
+        let left_alone = audit(&cloud, "account.leave-alone").await;
+        assert_eq!(left_alone.len(), 2, "who is left alone now is in the audit trail: {left_alone:?}");
+    })
+    .await;
+}
