@@ -139,7 +139,11 @@ impl Life {
                 if effect.target == Some(*machine) && power != then {
                     let owner = before.accounts.get(owner).copied().unwrap_or(State::Enabled);
                     let moved = Moved { machine: *machine, started, sent: effect.sent, owner };
-                    found.extend(self.watch.moved(tenant.id, &moved, &self.truth_at(&tenant, effect.sent, None)));
+                    let truth = self.truth_at(&tenant, effect.sent, None);
+                    // Who has not paid enough to be opened stays stopped, with all that is followed up.
+                    let asked = self.opens_at(&tenant, truth.doubt);
+                    let truth = Truth { available: truth.available.saturating_sub(asked), ..truth };
+                    found.extend(self.watch.moved(tenant.id, &moved, &truth));
                 }
             }
             self.violations.extend(found);
@@ -229,22 +233,17 @@ impl Life {
     pub(super) async fn judge_quiet(&mut self) -> Result<(), Error> {
         let seen = self.cloud.look();
         let now = self.cloud.time.now();
-        let start = Timestamp::from_seconds(setup::BEGINS);
         for tenant in self.tenants.clone().iter().filter(|tenant| is_tenant(tenant)) {
             let Some(state) = seen.accounts.get(&tenant.id).copied() else { continue };
             let purse = self.purses.get(&tenant.id).cloned().unwrap_or_default();
-            let (owners, tax) = (tenant.owners(), self.lot.tax_percent);
-            let dearest = self
-                .cloud
-                .standin
-                .with(|world| book::dearest_day(world, &owners, start.max(now.minus(DEAR_DAYS)), now, tax));
+            let owners = tenant.owners();
             let owned = |owner: &CloudId| owners.contains(owner);
             let found = Found {
                 at: now,
                 state,
                 available: purse.credit(now).saturating_sub(self.used(tenant, now)),
                 doubt: purse.doubt,
-                opens_at: self.lot.restore_minimum.max(dearest.saturating_add(purse.doubt)),
+                opens_at: self.opens_at(tenant, purse.doubt),
                 may_act: self.armed && !self.paused,
                 running: owners.iter().flat_map(|owner| seen.running(*owner)).collect(),
                 existing: seen
@@ -261,6 +260,14 @@ impl Life {
         self.judge_money().await?;
         self.judge_memory().await?;
         self.judge_intents().await
+    }
+
+    /// The most that may be asked for before a tenant is opened.
+    fn opens_at(&self, tenant: &Tenant, doubt: i64) -> i64 {
+        let (owners, tax, now) = (tenant.owners(), self.lot.tax_percent, self.cloud.time.now());
+        let from = Timestamp::from_seconds(setup::BEGINS).max(now.minus(DEAR_DAYS));
+        let dearest = self.cloud.standin.with(|world| book::dearest_day(world, &owners, from, now, tax));
+        self.lot.restore_minimum.max(dearest.saturating_add(doubt))
     }
 
     /// Limits as they work, of an account that is still there.

@@ -29,8 +29,8 @@ use crate::{
 
 /// Midnight of 1 November 2026, UTC: where every life begins.
 pub const BEGINS: i64 = 1_793_491_200;
-/// The first billing day.
-const FIRST_DAY: &str = "2026-11-01";
+/// The first billing day: the one before, since the part of the very first window that lies before midnight is charged by its time.
+const FIRST_DAY: &str = "2026-10-31";
 /// The URL of the cloud; nothing listens there.
 const URL: &str = "http://127.0.0.1:1/client/api";
 /// Kinds of limits of which nobody has any: VPCs, buckets, object storage, GPUs, templates; and, without a project, projects.
