@@ -1,6 +1,6 @@
 //! `bursar serve`: the schedule, the pages, the API and the metrics, until told to stop.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use tokio::{net::TcpListener, sync::Notify};
@@ -11,7 +11,7 @@ use crate::{
     config::Database,
     jobs::{keys::Desk, lock::DataLock, mail, server},
     lifecycle::{self, Condition, Ending, Readiness, Shutdown, Systemd},
-    store::runs,
+    store::{StoreError, runs},
     telemetry::metrics,
     web::{self, WebState},
 };
@@ -19,11 +19,26 @@ use crate::{
 /// What is under way may end within this time after a signal; systemd's limit in deploy/ is longer.
 const GRACE: Duration = Duration::from_secs(150);
 
+/// How often the data directory's lock is tried for, and how long after each other: a command that looks whether a server runs has it for
+/// an instant.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+async fn take_lock(data_dir: &Path) -> Result<Option<DataLock>, StoreError> {
+    for _ in 1..LOCK_TRIES {
+        if let Some(lock) = DataLock::try_serve(data_dir)? {
+            return Ok(Some(lock));
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    DataLock::try_serve(data_dir)
+}
+
 /// `bursar serve`
 pub async fn serve(context: &Context) -> anyhow::Result<ExitCode> {
     let app = context.app().await?;
     let _lock = if matches!(app.config.store.database, Database::Sqlite(_)) {
-        let Some(lock) = DataLock::try_serve(&app.config.store.data_dir)? else {
+        let Some(lock) = take_lock(&app.config.store.data_dir).await? else {
             bail!(
                 "another bursar works on {}; on SQLite there can be one. For two replicas use PostgreSQL",
                 app.config.store.data_dir.display()
