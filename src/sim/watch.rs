@@ -148,6 +148,10 @@ struct Standing {
     by_hand: Option<Timestamp>,
     /// What ran before bursar stopped it.
     ran: Option<BTreeSet<CloudId>>,
+    /// Somebody else suspended it after bursar had opened it: what of that runs by then is not known here.
+    meddled: bool,
+    /// Projects that bursar suspended.
+    projects: BTreeSet<CloudId>,
     /// Limits before bursar lowered them.
     limits: BTreeMap<CloudId, BTreeMap<u8, i64>>,
     /// A restore is under way: so many quiet cycles.
@@ -163,7 +167,7 @@ struct Standing {
 impl Standing {
     /// Whether there is anything that bursar lowered, or is just giving back.
     fn may_be_lifted(&self) -> bool {
-        self.restoring.is_some() || !self.limits.is_empty() || self.ran.is_some()
+        self.restoring.is_some() || !self.limits.is_empty() || self.ran.is_some() || !self.projects.is_empty()
     }
 }
 
@@ -233,7 +237,9 @@ impl Watch {
                 broken("only-ours", format!("start of machine {machine}, which bursar did not stop"));
             }
         } else {
-            judge_down(Step::Stop, moved.sent, &Truth { warned: Some(Timestamp::from_ms(0)), ..*truth }, &mut broken);
+            // It follows a stop that was judged when it was taken.
+            let truth = Truth { warned: Some(Timestamp::from_ms(0)), managed: true, ..*truth };
+            judge_down(Step::Stop, moved.sent, &truth, &mut broken);
             if !standing.ours || moved.owner != State::Disabled {
                 broken("only-ours", format!("stop of machine {machine} of an account that is {}", moved.owner.name()));
             }
@@ -291,6 +297,11 @@ impl Watch {
             broken("once", format!("{step:?} a second time on decision {decision}"));
         }
         note(standing, taken);
+        match step {
+            Step::Stop if taken.target != account => drop(standing.projects.insert(taken.target)),
+            Step::Lift => drop(standing.projects.remove(&taken.target)),
+            _ => {}
+        }
         let name = name.clone();
         if let Some(fuse) = fuse.filter(|_| step.is_down()) {
             let machines = if step == Step::Restrict { 0 } else { taken.machines };
@@ -320,12 +331,13 @@ impl Watch {
             // What bursar lowered it gives back one day, whoever enabled the account.
             ByHand::Enables => {
                 let before = std::mem::take(standing);
-                let Standing { acted, freed, cleared, limits, ran, .. } = before;
-                *standing = Standing { ran, limits, acted, freed, cleared, ..Standing::default() };
+                let Standing { acted, freed, cleared, limits, ran, projects, meddled, .. } = before;
+                *standing = Standing { ran, limits, projects, meddled, acted, freed, cleared, ..Standing::default() };
             }
             ByHand::Removes => *standing = Standing::default(),
         }
         if standing.by_hand.is_some() {
+            standing.meddled |= !standing.ours;
             standing.restoring = None;
         }
     }
@@ -361,7 +373,7 @@ impl Watch {
         let Some(cycles) = standing.restoring.as_mut().filter(|_| found.may_act) else { return violations };
         *cycles += 1;
         let ran = standing.ran.as_ref().map(|ran| ran.intersection(&found.existing).copied().collect::<BTreeSet<_>>());
-        let machines_back = ran.as_ref().is_none_or(|ran| *ran == found.running);
+        let machines_back = standing.meddled || ran.as_ref().is_none_or(|ran| *ran == found.running);
         let limits_back =
             standing.limits.iter().all(|(owner, before)| found.limits.get(owner).is_none_or(|now| now == before));
         if machines_back && limits_back {
@@ -417,6 +429,7 @@ fn note(standing: &mut Standing, taken: &Taken) {
         Step::Lock => standing.ours = true,
         Step::Stop => {
             standing.ours = true;
+            standing.meddled = false;
             let ran = standing.ran.get_or_insert_with(BTreeSet::new);
             ran.extend(taken.running.iter().copied());
         }
