@@ -332,7 +332,7 @@ impl Watch {
             ByHand::Enables => {
                 let before = std::mem::take(standing);
                 let Standing { acted, freed, cleared, limits, ran, projects, meddled, .. } = before;
-                *standing = Standing { ran, limits, projects, meddled, acted, freed, cleared, ..Standing::default() };
+                *standing = Standing { ran, meddled, projects, limits, acted, freed, cleared, ..Standing::default() };
             }
             ByHand::Removes => *standing = Standing::default(),
         }
