@@ -920,3 +920,22 @@ async fn a_machine_that_the_clean_up_stops_before_its_project_is_active_again_is
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_machine_whose_starts_are_lost_again_and_again_is_not_given_up() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, false).await;
+        let lost = Fault::once("startVirtualMachine", FaultKind::CutBeforeAction);
+        let lost = lost.about("id", &story.bob.first.to_string()).times(6);
+        story.cloud.standin.with(|world| world.faults().push(lost));
+        story.pay().await;
+        for _ in 0..8 {
+            // Looked for twice while it may still be on its way.
+            story.cloud.enforce().await;
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+        }
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}

@@ -164,28 +164,24 @@ impl Actor<'_> {
         patience: Duration,
     ) -> Result<Vec<(i64, String)>, Error> {
         let acts: Vec<Act> = chunk.iter().map(|(_, id)| Act::StartMachine(*id)).collect();
-        let mut tx = self.enforcer.store.begin().await?;
-        for (note, _) in chunk {
-            acting::count_start(&mut tx, note.id).await?;
-        }
-        tx.commit().await?;
         let ends = self.perform_together(&intent.id, &acts, "Stopped", patience).await?;
         let mut refused = Vec::new();
         for ((note, _), end) in chunk.iter().zip(ends) {
+            let mut tx = self.enforcer.store.begin().await?;
+            // Only what CloudStack answered is a try: a machine is not given up because answers were lost, or looked for again.
+            if matches!(end, CallEnd::Ended(_) | CallEnd::Refused(_)) {
+                acting::count_start(&mut tx, note.id).await?;
+            }
             let why = match end {
-                CallEnd::Ended(why) if why.is_empty() => continue,
+                CallEnd::Ended(why) if why.is_empty() => {
+                    tx.commit().await?;
+                    continue;
+                }
                 // It never arrived: the next look begins it anew.
                 CallEnd::NeverWas => continue,
-                CallEnd::NotNow(why) => {
-                    let mut tx = self.enforcer.store.begin().await?;
-                    acting::uncount_start(&mut tx, note.id).await?;
-                    tx.commit().await?;
-                    why
-                }
-                CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::Unknown(why) => why,
+                CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::NotNow(why) | CallEnd::Unknown(why) => why,
             };
             let why = format!("{} was not started: {why}", note.name);
-            let mut tx = self.enforcer.store.begin().await?;
             acting::put_state(&mut tx, (Noted::Machine, note.id), &note.state, Some(&why), None).await?;
             tx.commit().await?;
             refused.push((note.id, why));

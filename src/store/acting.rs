@@ -315,15 +315,9 @@ pub async fn list_machine_notes(tx: &mut Tx, account: Option<AccountId>) -> Resu
     )
 }
 
-/// Counts a try to start a noted machine.
+/// Counts a try to start a noted machine that CloudStack has answered.
 pub async fn count_start(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
     exec!(tx, "update machine_note set starts = starts + 1 where id = $1", id)?;
-    Ok(())
-}
-
-/// Takes a start back that CloudStack never took.
-pub async fn uncount_start(tx: &mut Tx, id: i64) -> Result<(), StoreError> {
-    exec!(tx, "update machine_note set starts = starts - 1 where id = $1 and starts > 0", id)?;
     Ok(())
 }
 
