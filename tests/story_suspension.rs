@@ -1,11 +1,13 @@
 //! What a suspension takes and what a restore gives back: limits, machines, projects, row by row, whatever goes wrong on the way.
 
+mod meanwhile;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use bursar::{
     enforcement::{EnforceReport, switches},
     ids::CloudId,
-    standin::{Fault, FaultKind, Gate, Options, Power, State, Stubbornness, World},
+    standin::{Fault, FaultKind, Options, Power, State, Stubbornness, World},
     store::{acting, enforcement as rows, policy},
 };
 
@@ -739,35 +741,6 @@ async fn who_pays_before_a_stop_was_sent_is_opened() {
 }
 
 #[tokio::test]
-async fn a_stop_is_not_begun_on_a_decision_that_grew_old_while_cloudstack_was_asked() {
-    on_each_database(|database| async {
-        let story = Story::on(database).await;
-        story.due_to_stop().await;
-        let before = story.count("disableAccount");
-        let gate = Gate::default();
-        // The machines are listed for the fuse, and again to be noted: the second answer takes its time.
-        story.fault("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO));
-        story.fault("listVirtualMachines", FaultKind::DelayUntil(gate.clone()));
-        let meanwhile = async {
-            while story.cloud.standin.with(|world| world.faults().waiting()) > 0 {
-                tokio::task::yield_now().await;
-            }
-            story.cloud.clock.advance(Duration::from_mins(5));
-            story.cloud.pay("bob", "500").await;
-            gate.open();
-        };
-        let (report, ()) = tokio::join!(story.cloud.enforce(), meanwhile);
-        assert!(report.failed.iter().any(|line| line.contains("the decision is older than a minute")), "{report:?}");
-        assert_eq!((story.count("disableAccount"), story.state()), (before, State::Locked));
-        assert_eq!(story.power(story.bob.first), Power::Running);
-        let report = story.cloud.enforce().await;
-        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
-        story.is_all_back(&[story.bob.first, story.bob.second]).await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn what_ended_by_itself_before_the_stop_was_sent_is_not_started_at_the_restore() {
     on_each_database(|database| async {
         let story = Story::on(database).await;
@@ -781,30 +754,6 @@ async fn what_ended_by_itself_before_the_stop_was_sent_is_not_started_at_the_res
         story.pay().await;
         assert_eq!(story.power(story.bob.second), Power::Stopped, "its owner had stopped it");
         story.is_all_back(&[story.bob.first]).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_pause_that_comes_while_cloudstack_is_asked_holds() {
-    on_each_database(|database| async {
-        let story = Story::on(database).await;
-        story.due_to_stop().await;
-        let before = story.count("disableAccount");
-        let gate = Gate::default();
-        story.fault("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO));
-        story.fault("listVirtualMachines", FaultKind::DelayUntil(gate.clone()));
-        let meanwhile = async {
-            while story.cloud.standin.with(|world| world.faults().waiting()) > 0 {
-                tokio::task::yield_now().await;
-            }
-            story.cloud.switch(switches::PAUSED, "1").await;
-            gate.open();
-        };
-        let (report, ()) = tokio::join!(story.cloud.enforce(), meanwhile);
-        assert_eq!((report.stopped.len(), story.count("disableAccount")), (0, before), "{report:?}");
-        story.cloud.switch(switches::PAUSED, "").await;
-        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
     })
     .await;
 }
@@ -936,6 +885,26 @@ async fn a_machine_whose_starts_are_lost_again_and_again_is_not_given_up() {
             story.cloud.round().await;
         }
         story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_no_limit_any_more_gets_everything_back() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        let before = [story.bob.account, story.bob.project].map(|owner| story.limits(owner));
+        story.due_to_stop().await;
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+        story.cloud.limit("bob", "none").await;
+        let report = story.cloud.enforce().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert_eq!([story.bob.account, story.bob.project].map(|owner| story.limits(owner)), before);
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+        // Nothing is due any more.
+        story.cloud.pass(DAY * 3);
+        let report = story.cloud.round().await;
+        assert!(report.restricted.is_empty() && report.locked.is_empty(), "{report:?}");
     })
     .await;
 }

@@ -46,6 +46,8 @@ pub struct PlannedAccount {
     pub to_avoid: Money,
     /// What must be available before the account gets back what was taken.
     pub opens_at: Money,
+    /// Whether what was taken of it is to be given back.
+    pub is_to_open: bool,
     /// The rungs that are armed for it: everything else is a rehearsal.
     pub armed: ArmedRungs,
     /// The policy that applies to it.
@@ -276,12 +278,14 @@ fn plan_account(
     let own = known.own_thresholds.get(&account.id).map_or(&[][..], Vec::as_slice);
     decision.notices.extend(notices::personal(&policy, &facts, own));
     let (to_avoid, opens_at) = (policy::to_avoid(&policy, &facts), policy::opens_at(&policy, &facts));
+    let is_to_open = policy::is_to_open(&policy, &facts);
     PlannedAccount {
         epoch: standing.epoch,
         rung: billing_hold.map_or(Rung::None, |hold| hold.rung),
         held_since: billing_hold.map(|hold| hold.since),
         to_avoid,
         opens_at,
+        is_to_open,
         armed,
         policy: policy.into_owned(),
         standing,

@@ -81,7 +81,7 @@ pub async fn follow_up<'p>(
             "restrict" if !is_wanted(Rung::Restrict) => {
                 let ended = actor.end_restrict(&intent, account).await?;
                 // Who has enough is not kept waiting for the next run.
-                if ended == Done::Yes && planned.standing.figures.available >= planned.opens_at {
+                if ended == Done::Yes && planned.is_to_open {
                     Box::pin(actor.restore(planned, decision)).await?
                 } else {
                     ended

@@ -239,6 +239,27 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// Looks at the account once more before a call about it: somebody may have suspended it since this run last looked, and then
+    /// nothing further is done to it. None: it is enabled, or gone.
+    pub(super) async fn suspended_meanwhile(&self, account: &Account) -> Result<Option<String>, Error> {
+        let read = self.read_back(account).await?;
+        let suspended = read.filter(|read| read.state != AccountState::Enabled);
+        Ok(suspended.map(|read| format!("somebody else has {} it meanwhile", read.state.as_str())))
+    }
+
+    /// The same before a limit is set. An account's own limits CloudStack guards itself: it finds only enabled accounts by their name
+    /// (facts 4.4), and a project's it sets whatever became of the owner.
+    pub(super) async fn limits_are_closed(
+        &self,
+        account: &Account,
+        owner: &cloudstack::LimitOwner,
+    ) -> Result<Option<String>, Error> {
+        match owner {
+            cloudstack::LimitOwner::Account { .. } => Ok(None),
+            cloudstack::LimitOwner::Project(_) => self.suspended_meanwhile(account).await,
+        }
+    }
+
     /// Puts back each limit that still is what the restriction made it, but for those of projects that wait to be activated:
     /// CloudStack declines them, and that would count as a try. Gives what has to be waited for.
     async fn restore_limits(
@@ -263,7 +284,7 @@ impl Actor<'_> {
             };
             for change in changes.iter().filter(|change| change.project_id == owner) {
                 let current = limits.get(&change.resource_type).copied();
-                if let Some(why) = self.raise_again(intent, change, &named, current).await? {
+                if let Some(why) = self.raise_again(intent, account, change, (&named, current)).await? {
                     waits = Some(why);
                 }
             }
@@ -274,9 +295,9 @@ impl Actor<'_> {
     async fn raise_again(
         &self,
         intent: &Intent,
+        account: &Account,
         change: &LimitChange,
-        owner: &cloudstack::LimitOwner,
-        current: Option<i64>,
+        (owner, current): (&cloudstack::LimitOwner, Option<i64>),
     ) -> Result<Option<String>, Error> {
         if current == Some(change.before_max) {
             self.put_limit(change, "restored", None, true).await?;
@@ -287,6 +308,9 @@ impl Actor<'_> {
             let why = format!("somebody else changed it from {} to {now} meanwhile; it stays", change.set_max);
             self.put_limit(change, "left", Some(&why), true).await?;
             return Ok(None);
+        }
+        if let Some(why) = self.limits_are_closed(account, owner).await? {
+            return Ok(Some(why));
         }
         let resource_type = i32::try_from(change.resource_type).unwrap_or_default();
         let act = Act::SetLimit(owner.clone(), resource_type, change.before_max);
@@ -327,6 +351,9 @@ impl Actor<'_> {
                     self.put_project(&note, "left", "somebody else suspended it too; it stays", true).await?;
                 }
                 Some(_) => {
+                    if let Some(why) = self.suspended_meanwhile(account).await? {
+                        return Ok(Some(why));
+                    }
                     let act = Act::ActivateProject(id);
                     let why = match self.perform(&intent.id, &act, Some("Suspended"), patience).await? {
                         CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::NotNow(why) | CallEnd::Unknown(why) => {

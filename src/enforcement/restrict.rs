@@ -71,8 +71,9 @@ impl Actor<'_> {
                 continue;
             };
             for change in changes.iter().filter(|change| change.project_id == owner && change.state == "noted") {
-                if let Some(why) =
-                    self.lower(intent, change, &named, (drive, now.get(&change.resource_type).copied())).await?
+                if let Some(why) = self
+                    .lower((intent, account), change, &named, (drive, now.get(&change.resource_type).copied()))
+                    .await?
                 {
                     waits = Some(why);
                 }
@@ -210,7 +211,7 @@ impl Actor<'_> {
     /// Lowers one limit. Gives what it waits for, if it has to be looked at again.
     async fn lower(
         &self,
-        intent: &Intent,
+        (intent, account): (&Intent, &Account),
         change: &LimitChange,
         owner: &LimitOwner,
         (drive, current): (Drive, Option<i64>),
@@ -233,6 +234,10 @@ impl Actor<'_> {
         }
         if drive == Drive::Conclude {
             return Ok(Some(format!("the limit {} is not lowered yet", change.type_name)));
+        }
+        if let Some(why) = self.limits_are_closed(account, owner).await? {
+            self.put_limit(change, "left", Some(&why), true).await?;
+            return Ok(None);
         }
         let before = change.before_max.to_string();
         match self.perform(&intent.id, &act, Some(&before), std::time::Duration::ZERO).await? {

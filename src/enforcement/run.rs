@@ -409,7 +409,7 @@ async fn give_back(
     for (planned, decision) in
         decisions.iter().filter(|(planned, _)| planned.decision.reason == Reason::EnabledByOthers)
     {
-        if planned.standing.figures.available >= planned.opens_at {
+        if planned.is_to_open {
             restore(actor, (*planned, *decision), report).await?;
         }
     }

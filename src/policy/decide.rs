@@ -138,14 +138,15 @@ impl<'a> Ladder<'a> {
         if hold.rung >= Rung::Lock && facts.state == "enabled" {
             return self.enabled_by_others(hold);
         }
-        if facts.figures.available >= amounts::opens_at(self.policy, facts) {
+        if amounts::is_to_open(self.policy, facts) {
             if facts.other_hold {
                 return self.keep(hold.rung, Reason::OtherHold);
             }
+            let reason = if facts.managed { Reason::EnoughAgain } else { Reason::NotManaged };
             return Decision {
                 outcome: Outcome::Restore,
                 sentence: sentences::restored(facts, hold.rung),
-                ..self.keep(Rung::None, Reason::EnoughAgain)
+                ..self.keep(Rung::None, reason)
             };
         }
         let still = || Decision {

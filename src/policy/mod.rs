@@ -21,7 +21,7 @@ pub mod sentences;
 mod tests;
 pub mod topics;
 
-pub use amounts::{opens_at, reached_by, to_avoid};
+pub use amounts::{is_to_open, opens_at, reached_by, to_avoid};
 pub use arming::{ArmedRungs, Arming};
 pub use block::Block;
 pub use decide::{WARNING_COUNTS_FOR, decide};

@@ -133,15 +133,18 @@ pub fn overdue(policy: &Policy, facts: &Facts<'_>, days: u64) -> String {
 
 /// What was taken is being given back.
 pub fn restored(facts: &Facts<'_>, rung: Rung) -> String {
-    let (now, available) = (facts.now.display_in(facts.zone), facts.currency.format(facts.figures.available));
+    let now = facts.now.display_in(facts.zone);
+    let why = if facts.managed {
+        format!("{} are available", facts.currency.format(facts.figures.available))
+    } else {
+        "no credit limit applies to it any more".to_owned()
+    };
     match rung {
-        Rung::Restrict => format!("Your account is no longer restricted since {now}: {available} are available."),
-        Rung::Stop => format!(
-            "Your account was opened again on {now}, and the machines that ran before are started: {available} are available."
-        ),
-        Rung::None | Rung::Notify | Rung::Lock => {
-            format!("Your account was opened again on {now}: {available} are available.")
+        Rung::Restrict => format!("Your account is no longer restricted since {now}: {why}."),
+        Rung::Stop => {
+            format!("Your account was opened again on {now}, and the machines that ran before are started: {why}.")
         }
+        Rung::None | Rung::Notify | Rung::Lock => format!("Your account was opened again on {now}: {why}."),
     }
 }
 
@@ -172,8 +175,8 @@ pub fn standing(policy: &Policy, facts: &Facts<'_>, reason: Reason) -> String {
             format!("This account was {} by the cloud's administrators, not for billing.", facts.state)
         }
         Reason::OtherHold => {
-            "Enough is available again, but the cloud's administrators keep this account closed; please ask them."
-                .to_owned()
+            let why = if facts.managed { "Enough is available again" } else { "No credit limit applies any more" };
+            format!("{why}, but the cloud's administrators keep this account closed; please ask them.")
         }
         Reason::EnabledByOthers => {
             "This account was closed for billing and has been opened by an administrator.".to_owned()

@@ -262,8 +262,11 @@ impl Life {
         self.judge_intents().await
     }
 
-    /// The most that may be asked for before a tenant is opened.
+    /// The most that may be asked for before a tenant is opened: nothing of one that has no limit any more.
     fn opens_at(&self, tenant: &Tenant, doubt: i64) -> i64 {
+        if self.purses.get(&tenant.id).is_none_or(|purse| purse.limit.is_none()) {
+            return i64::MIN;
+        }
         let (owners, tax, now) = (tenant.owners(), self.lot.tax_percent, self.cloud.time.now());
         let from = Timestamp::from_seconds(setup::BEGINS).max(now.minus(DEAR_DAYS));
         let dearest = self.cloud.standin.with(|world| book::dearest_day(world, &owners, from, now, tax));

@@ -290,15 +290,15 @@ impl Cloud {
         Ok(complete)
     }
 
-    /// Sets a credit limit.
+    /// Sets a credit limit; "none" takes it away.
     pub async fn limit(&self, name: &str, amount: &str) {
         let account = self.account(name).await;
         let mut tx = self.app.store.begin().await.unwrap();
         let key = SystemRandom.hex(8);
         let cause = bursar::ledger::post::Cause { key: &key, author: "test", reason: "story" };
-        let amount = bursar::money::Money::parse(amount).unwrap();
+        let amount = (amount != "none").then(|| bursar::money::Money::parse(amount).unwrap());
         let defaults = (self.app.default_limit(), self.app.tax().unwrap());
-        bursar::ledger::post::set_limit(&mut tx, account.payer_id, Some(amount), cause, defaults, self.clock.now())
+        bursar::ledger::post::set_limit(&mut tx, account.payer_id, amount, cause, defaults, self.clock.now())
             .await
             .unwrap();
         tx.commit().await.unwrap();

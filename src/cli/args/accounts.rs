@@ -21,7 +21,7 @@ pub enum AccountCommand {
         /// Its name, full name or CloudStack id.
         #[arg(required_unless_present = "csv", requires = "amount")]
         account: Option<String>,
-        /// The limit, such as 100.00; 0 is prepaid; "none" takes the account out of management.
+        /// The limit, such as 100.00; 0 is prepaid; "none" takes the account out of management, and gives back what was suspended.
         #[arg(allow_negative_numbers = true)]
         amount: Option<String>,
         /// Why, for the audit trail.

@@ -612,6 +612,23 @@ fn a_count_goes_on_until_enough_is_available_to_be_free_again() {
 }
 
 #[test]
+fn who_has_no_limit_any_more_is_opened_unless_somebody_else_wants_it_closed() {
+    use crate::policy::{Outcome, Reason};
+    for rung in [Rung::Restrict, Rung::Lock, Rung::Stop] {
+        let held = World::over_since("0 12:00").held(rung, "3 00:00");
+        assert_ne!(held.decide_at("4 00:00").outcome, Outcome::Restore);
+        let unmanaged = World { managed: false, ..held };
+        let decision = unmanaged.decide_at("4 00:00");
+        assert_eq!((decision.outcome, decision.reason), (Outcome::Restore, Reason::NotManaged));
+        assert!(decision.sentence.ends_with("no credit limit applies to it any more."), "{}", decision.sentence);
+        let others = World { other_hold: true, ..unmanaged };
+        let decision = others.decide_at("4 00:00");
+        assert_eq!((decision.outcome, decision.reason), (Outcome::Keep, Reason::OtherHold));
+        assert!(decision.sentence.starts_with("No credit limit applies any more"), "{}", decision.sentence);
+    }
+}
+
+#[test]
 fn what_a_wait_waits_for_is_told_in_words() {
     let mut world = warned_of_lock();
     world.blocks.push(Block::Quarantine { records: 3 });

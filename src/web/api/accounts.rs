@@ -40,7 +40,7 @@ pub(in crate::web) struct Search {
 
 #[derive(Deserialize)]
 pub(in crate::web) struct NewLimit {
-    /// A text, or null, which takes the account out of management. It can not be left out.
+    /// A text, or null, which takes the account out of management and gives back what was suspended. It can not be left out.
     limit: Value,
     reason: String,
 }

@@ -1,0 +1,184 @@
+//! What somebody does while bursar waits for an answer of CloudStack: it is seen before the next call.
+
+use std::time::Duration;
+
+use bursar::{
+    enforcement::{EnforceReport, switches},
+    standin::{Fault, FaultKind, Gate, Power, State},
+};
+
+use super::{HOUR, Story, story};
+use crate::harness::on_each_database;
+
+impl Story {
+    /// Enforces; once a call meets the last of the faults that wait, `act` is done before its answer comes.
+    async fn enforce_while(&self, gate: &Gate, act: impl AsyncFnOnce()) -> EnforceReport {
+        let meanwhile = async {
+            while self.cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                tokio::task::yield_now().await;
+            }
+            act().await;
+            gate.open();
+        };
+        tokio::join!(self.cloud.enforce(), meanwhile).0
+    }
+
+    /// The next call of this command waits, before it is done.
+    fn delay(&self, command: &str) -> Gate {
+        let gate = Gate::default();
+        self.fault(command, FaultKind::DelayUntil(gate.clone()));
+        gate
+    }
+
+    /// The next time that a limit of bob's project is set waits, before it is done.
+    fn delay_project_limit(&self) -> Gate {
+        let gate = Gate::default();
+        let fault = Fault::once("updateResourceLimit", FaultKind::DelayUntil(gate.clone()));
+        let fault = fault.about("projectid", &self.bob.project.to_string());
+        self.cloud.standin.with(|world| world.faults().push(fault));
+        gate
+    }
+
+    fn lock_by_admin(&self) {
+        self.cloud.standin.with(|world| world.lock_by_admin(self.bob.account));
+    }
+
+    /// Whoever locked bob enables him, and two rounds pass.
+    async fn enabled_by_admin(&self) {
+        self.cloud.standin.with(|world| world.enable_by_admin(self.bob.account));
+        for _ in 0..2 {
+            self.cloud.pass(HOUR);
+            self.cloud.round().await;
+        }
+    }
+
+    /// How often a limit of bob's project was asked to be set.
+    fn project_limits_set(&self) -> usize {
+        let calls = self.cloud.standin.calls();
+        calls
+            .iter()
+            .filter(|call| call.command == "updateResourceLimit" && call.parameters.contains_key("projectid"))
+            .count()
+    }
+}
+
+#[tokio::test]
+async fn a_stop_is_not_begun_on_a_decision_that_grew_old_while_cloudstack_was_asked() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        let before = story.count("disableAccount");
+        // The machines are listed for the fuse, and again to be noted: the second answer takes its time.
+        story.fault("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO));
+        let gate = story.delay("listVirtualMachines");
+        let report = story
+            .enforce_while(&gate, async || {
+                story.cloud.clock.advance(Duration::from_mins(5));
+                story.cloud.pay("bob", "500").await;
+            })
+            .await;
+        assert!(report.failed.iter().any(|line| line.contains("the decision is older than a minute")), "{report:?}");
+        assert_eq!((story.count("disableAccount"), story.state()), (before, State::Locked));
+        assert_eq!(story.power(story.bob.first), Power::Running);
+        let report = story.cloud.enforce().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pause_that_comes_while_cloudstack_is_asked_holds() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        let before = story.count("disableAccount");
+        story.fault("listVirtualMachines", FaultKind::DelayFor(Duration::ZERO));
+        let gate = story.delay("listVirtualMachines");
+        let report = story.enforce_while(&gate, async || story.cloud.switch(switches::PAUSED, "1").await).await;
+        assert_eq!((report.stopped.len(), story.count("disableAccount")), (0, before), "{report:?}");
+        story.cloud.switch(switches::PAUSED, "").await;
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_that_an_administrator_locks_while_its_machines_start_gets_no_further_start() {
+    on_each_database(|database| async {
+        let mut story = Story::stopped(database, false).await;
+        story.cloud.reconfigure("ENFORCEMENT_STARTS_AT_ONCE", "1").await;
+        story.cloud.pay("bob", "500").await;
+        let gate = story.delay("startVirtualMachine");
+        let report = story.enforce_while(&gate, async || story.lock_by_admin()).await;
+        assert!(report.started.iter().any(|line| line.contains("somebody else has locked it meanwhile")), "{report:?}");
+        assert_eq!((story.started().len(), story.state()), (1, State::Locked));
+        assert_eq!(story.power(story.bob.second), Power::Stopped);
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        assert_eq!((story.started().len(), story.state()), (1, State::Locked));
+        story.enabled_by_admin().await;
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_that_an_administrator_locks_while_its_limits_come_back_gets_no_further_ones() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        let before = story.limits(story.bob.project);
+        assert_eq!(story.over().await.restricted, ["ROOT/bob"]);
+        let restricted = story.project_limits_set();
+        story.cloud.pay("bob", "500").await;
+        let gate = story.delay_project_limit();
+        let report = story.enforce_while(&gate, async || story.lock_by_admin()).await;
+        assert!(report.started.iter().any(|line| line.contains("somebody else has locked it meanwhile")), "{report:?}");
+        assert_eq!((story.project_limits_set(), story.state()), (restricted + 1, State::Locked));
+        story.enabled_by_admin().await;
+        assert_eq!(story.limits(story.bob.project), before);
+        story.is_all_back(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_projects_of_an_account_that_an_administrator_locks_while_it_is_restored_stay_suspended() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, true).await;
+        let before = story.limits(story.bob.account);
+        story.cloud.pay("bob", "500").await;
+        let gate = story.delay("updateResourceLimit");
+        story.enforce_while(&gate, async || story.lock_by_admin()).await;
+        assert_eq!((story.count("activateProject"), story.started().len()), (0, 0));
+        assert_eq!((story.state(), story.power(story.bob.in_project)), (State::Locked, Power::Stopped));
+        story.enabled_by_admin().await;
+        assert!(story.limits(story.bob.account).iter().all(|(kind, max)| before[kind] <= *max));
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_that_an_administrator_locks_while_it_is_restricted_is_restricted_no_further() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        let before = story.limits(story.bob.project);
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        story.cloud.limit("bob", "0.05").await;
+        story.cloud.pass(HOUR);
+        story.cloud.catch_up().await;
+        let gate = story.delay_project_limit();
+        story.enforce_while(&gate, async || story.lock_by_admin()).await;
+        assert_eq!((story.project_limits_set(), story.state()), (1, State::Locked));
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        assert_eq!(story.project_limits_set(), 1);
+        story.cloud.pay("bob", "500").await;
+        story.enabled_by_admin().await;
+        assert_eq!(story.limits(story.bob.project), before);
+        story.is_all_back(&[]).await;
+    })
+    .await;
+}
