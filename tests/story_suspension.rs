@@ -908,3 +908,18 @@ async fn who_has_no_limit_any_more_gets_everything_back() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_project_whose_activation_never_arrived_is_activated_by_the_run_that_finds_that_out() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, true).await;
+        story.fault("activateProject", FaultKind::CutBeforeAction);
+        let report = story.pay().await;
+        assert!(report.started.iter().any(|line| line.contains("may still be on its way")), "{report:?}");
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        assert_eq!(story.count("activateProject"), 2);
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
+}

@@ -355,7 +355,12 @@ impl Actor<'_> {
                         return Ok(Some(why));
                     }
                     let act = Act::ActivateProject(id);
-                    let why = match self.perform(&intent.id, &act, Some("Suspended"), patience).await? {
+                    let mut end = self.perform(&intent.id, &act, Some("Suspended"), patience).await?;
+                    if end == CallEnd::NeverWas {
+                        // Known by now never to have arrived: nobody waits another run for it.
+                        end = self.perform(&intent.id, &act, Some("Suspended"), patience).await?;
+                    }
+                    let why = match end {
                         CallEnd::Ended(why) | CallEnd::Refused(why) | CallEnd::NotNow(why) | CallEnd::Unknown(why) => {
                             why
                         }
