@@ -114,7 +114,7 @@ async fn its_lists_are_read_whole() {
         client.list_disk_offerings().await.unwrap();
         client.list_network_offerings().await.unwrap();
         client.list_virtual_machines(&VmFilter::default()).await.unwrap();
-        client.list_events(&EventFilter::default()).await.unwrap();
+        client.list_events(&EventFilter::default(), 500).await.unwrap();
     })
     .await;
 }

@@ -322,7 +322,7 @@ async fn what_somebody_else_locked_before_stays_locked() {
         cloud.standin.with(|world| world.lock_by_admin(eve));
         let report = cloud.enforce().await;
         assert_eq!(decided(&report, "ROOT/bob"), ("keep", "suspended-by-others"));
-        assert!(report.failed[0].contains("locked already, by somebody else"), "{report:?}");
+        assert!(report.left[0].contains("locked already, by somebody else"), "{report:?}");
         for name in ["bob", "eve"] {
             cloud.pay(name, "500").await;
         }

@@ -476,6 +476,32 @@ async fn a_project_that_somebody_else_suspended_stays_suspended() {
 }
 
 #[tokio::test]
+async fn limits_of_a_project_that_somebody_else_suspended_wait_for_as_long_as_that_lasts() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        let before = [story.bob.account, story.bob.project].map(|owner| story.limits(owner));
+        assert_eq!(story.over().await.restricted, ["ROOT/bob"]);
+        story.cloud.standin.with(|world| world.suspend_project_by_admin(story.bob.project));
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert!(story.outcome().await.ends_with("the limits of 1 projects come back once these are active"));
+        let raised = story.count("updateResourceLimit");
+        for _ in 0..7 {
+            story.cloud.pass(HOUR);
+            let report = story.cloud.round().await;
+            assert!(report.left.iter().any(|line| line.contains("once these are active")), "{report:?}");
+        }
+        assert_eq!((story.count("updateResourceLimit"), story.count("activateProject")), (raised, 0));
+        story.cloud.standin.with(|world| world.activate_project_by_admin(story.bob.project));
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        assert_eq!([story.bob.account, story.bob.project].map(|owner| story.limits(owner)), before);
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_lost_answer_of_a_stop_and_its_restore_ends_the_same() {
     let commands = ["disableAccount", "suspendProject", "enableAccount", "activateProject", "startVirtualMachine"];
     let kinds = [FaultKind::CutAfterAction, FaultKind::CutBeforeAction, FaultKind::InvalidJson, FaultKind::Status(503)];
@@ -918,8 +944,30 @@ async fn a_project_whose_activation_never_arrived_is_activated_by_the_run_that_f
         assert!(report.started.iter().any(|line| line.contains("may still be on its way")), "{report:?}");
         story.cloud.pass(HOUR);
         story.cloud.round().await;
-        assert_eq!(story.count("activateProject"), 2);
         story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn locks_are_told_apart_also_where_cloudstack_gives_pages_of_three_rows() {
+    on_each_database(|database| async {
+        let story = story(database, true, |options| options.page_limit = 3).await;
+        story.due_to_stop().await;
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
+    })
+    .await;
+    on_each_database(|database| async {
+        let story = story(database, false, |options| options.page_limit = 3).await;
+        story.due_to_stop().await;
+        assert_eq!(story.cloud.enforce().await.stopped, ["ROOT/bob"]);
+        story.cloud.standin.with(|world| world.lock_by_admin(story.bob.account));
+        let report = story.pay().await;
+        assert!(report.restored.is_empty() && story.state() != State::Enabled, "{report:?}");
+        assert_eq!(story.holds().await.len(), 2);
     })
     .await;
 }

@@ -24,9 +24,8 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// Events a page, and pages: more of them than a day of anybody's work.
-const EVENTS_PER_PAGE: u32 = 500;
-const EVENT_PAGES: u32 = 20;
+/// Events that are looked through: more of them than a day of anybody's work.
+const MOST_EVENTS: usize = 10_000;
 /// Entries of the event log that tell of a change to a user, its password among them, and to its pair.
 const EVENT_TYPES: [&str; 2] = ["USER.UPDATE", "REGISTER.USER.KEY"];
 
@@ -266,41 +265,23 @@ pub async fn find_touched(
         return Ok(Some(touched));
     }
     for event_type in EVENT_TYPES {
-        let mut page = 1;
-        loop {
-            let filter = EventFilter {
-                event_type: Some(event_type.to_owned()),
-                start: Some(since),
-                end: None,
-                page,
-                page_size: EVENTS_PER_PAGE,
-            };
-            let events = match client.list_events(&filter).await {
-                Ok(events) => events,
-                Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            let rows = events.rows();
-            for event in events.items {
-                let acted = own.acted(&event);
-                let who = event.username.unwrap_or_else(|| "somebody".to_owned());
-                let Some(request) = event.resource_id.and_then(|id| made.get(&id.to_string())) else { continue };
-                if acted == Some(false) && event.created.is_none_or(|at| at >= since) {
-                    let event_id = event.id.to_string();
-                    touched.push(TouchedUser {
-                        request: request.clone(),
-                        event: event_id,
-                        who,
-                        what: event.event_type,
-                    });
-                }
-            }
-            if rows < usize::try_from(EVENTS_PER_PAGE).unwrap_or(usize::MAX) {
-                break;
-            }
-            page += 1;
-            if page > EVENT_PAGES {
-                return Ok(None);
+        let filter =
+            EventFilter { event_type: Some(event_type.to_owned()), start: Some(since), ..EventFilter::default() };
+        let events = match client.list_events(&filter, MOST_EVENTS).await {
+            Ok(events) => events,
+            Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !events.is_complete {
+            return Ok(None);
+        }
+        for event in events.items {
+            let acted = own.acted(&event);
+            let who = event.username.unwrap_or_else(|| "somebody".to_owned());
+            let Some(request) = event.resource_id.and_then(|id| made.get(&id.to_string())) else { continue };
+            if acted == Some(false) && event.created.is_none_or(|at| at >= since) {
+                let event_id = event.id.to_string();
+                touched.push(TouchedUser { request: request.clone(), event: event_id, who, what: event.event_type });
             }
         }
     }

@@ -48,11 +48,10 @@ pub async fn enforce(context: &Context, args: EnforceArgs) -> anyhow::Result<Exi
     Ok(if args.dry_run || came_about(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether a run did what it was there for. It did where a rule, a pause or somebody else's suspension held something back.
+/// Whether a run did what it was there for. It did where a rule or a pause held something back, or where an account was left to others.
 fn came_about(report: &serde_json::Value) -> bool {
     let says = |key: &str| report.get(key).is_some_and(|why| !why.is_null());
-    let is_failure = |line: &String| !line.contains("somebody else");
-    !says("fuse") && !says("unconfirmed") && !words(report, "failed").iter().any(is_failure)
+    !says("fuse") && !says("unconfirmed") && words(report, "failed").is_empty()
 }
 
 /// One run, by the running server or by this process.
@@ -97,6 +96,7 @@ fn enforce_text(report: &serde_json::Value) -> String {
         ("Stopped", "stopped"),
         ("Opened again", "restored"),
         ("Under way", "started"),
+        ("Left to others", "left"),
         ("Not done", "failed"),
         ("Left out of the plan", "skipped"),
         ("From a former run", "recovered"),
@@ -475,7 +475,7 @@ mod tests {
             (json!({ "fuse": null, "unconfirmed": null, "failed": [], "locked": ["ROOT/bob"] }), true),
             (json!({ "paused": true }), true),
             (json!({ "held_back_by": [{ "kind": "version", "why": "x" }], "skipped": ["ROOT/bob: paid"] }), true),
-            (json!({ "failed": ["ROOT/bob: somebody else wants it suspended too"] }), true),
+            (json!({ "failed": [], "left": ["ROOT/bob: somebody else wants it suspended too"] }), true),
             (json!({ "failed": ["ROOT/bob: it was not locked: no answer"] }), false),
             (json!({ "unconfirmed": "a backup was restored" }), false),
             (json!({ "fuse": "3 accounts are due" }), false),

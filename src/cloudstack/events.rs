@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Client, Error, Page, User, envelope::Entry, fields, params::Params};
+use super::{Client, Error, User, envelope::Entry, fields, params::Params};
 use crate::{ids::CloudId, time::Timestamp};
 
 /// Which events to list; newest first.
@@ -14,10 +14,21 @@ pub struct EventFilter {
     pub start: Option<Timestamp>,
     /// Not after this instant.
     pub end: Option<Timestamp>,
-    /// The page, from 1.
-    pub page: u32,
-    /// Events a page.
-    pub page_size: u32,
+    /// Only about one resource: its kind, such as `Account`, and its id (since 4.17). Refused where there was never such a one.
+    pub about: Option<(&'static str, String)>,
+}
+
+/// Events that were listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// They, newest first.
+    pub items: Vec<Event>,
+    /// How many further ones could not be read.
+    pub unreadable: usize,
+    /// Whether these are all; otherwise there are more than were to be read.
+    pub is_complete: bool,
+    /// The server's clock when it answered first.
+    pub read_at: Option<Timestamp>,
 }
 
 /// An event. One action writes several: scheduled, started, completed.
@@ -101,27 +112,28 @@ impl OwnUser {
 }
 
 impl Client {
-    /// One page of events.
-    pub async fn list_events(&self, filter: &EventFilter) -> Result<Page<Event>, Error> {
-        self.list_events_about(filter, None).await
-    }
-
-    /// The same of those about one resource alone: its kind, such as `Account`, and its id (since 4.17). Refused where there was never
-    /// such a one.
-    pub async fn list_events_about(
-        &self,
-        filter: &EventFilter,
-        about: Option<(&str, &str)>,
-    ) -> Result<Page<Event>, Error> {
+    /// Events, page by page, until there are no more or at least so many were read. What is written meanwhile comes first and moves
+    /// the others back: an event may be listed twice and none is missed.
+    pub async fn list_events(&self, filter: &EventFilter, most: usize) -> Result<Events, Error> {
         let params = Params::new()
             .with("listall", true)
             .with_some("type", filter.event_type.as_ref())
             .with_some("startdate", filter.start.map(Timestamp::to_cloudstack))
             .with_some("enddate", filter.end.map(Timestamp::to_cloudstack))
-            .with_some("resourcetype", about.map(|(kind, _)| kind))
-            .with_some("resourceid", about.map(|(_, id)| id))
-            .with("page", filter.page.max(1))
-            .with("pagesize", filter.page_size.max(1));
-        self.read_list("listEvents", &params).await
+            .with_some("resourcetype", filter.about.as_ref().map(|(kind, _)| kind))
+            .with_some("resourceid", filter.about.as_ref().map(|(_, id)| id));
+        let mut events = Events { items: Vec::new(), unreadable: 0, is_complete: false, read_at: None };
+        for number in 1.. {
+            let (page, size) = self.list_page::<Event>("listEvents", &params, number).await?;
+            let rows = page.rows();
+            events.read_at = events.read_at.or(page.server_date);
+            events.unreadable = events.unreadable.saturating_add(page.unreadable);
+            events.items.extend(page.items);
+            events.is_complete = rows < usize::try_from(size).unwrap_or(usize::MAX);
+            if events.is_complete || events.items.len().saturating_add(events.unreadable) >= most {
+                break;
+            }
+        }
+        Ok(events)
     }
 }

@@ -49,7 +49,7 @@ pub use directory::{Account, AccountState, ApiKeyAccess, Domain, Project, User};
 pub use discovery::{ApiDescription, ApiParameter, Capabilities, Configuration};
 pub use envelope::Page;
 pub use error::Error;
-pub use events::{Event, EventFilter, OwnUser};
+pub use events::{Event, EventFilter, Events, OwnUser};
 pub use inventory::{Address, Inventory, LiveVm, LiveVolume, Owner};
 pub use jobs::JobState;
 pub use keys::{KeyPair, NamedPair, PairTerms, UserKeys};

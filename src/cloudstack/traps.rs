@@ -68,6 +68,26 @@ async fn trap_7_the_page_size_is_learnt_and_every_page_is_read() {
 }
 
 #[tokio::test]
+async fn trap_7_events_are_listed_in_pages_that_the_server_allows_and_no_further_than_asked() {
+    let refusal = r#"{"listeventsresponse":{"uuidList":[],"errorcode":431,"errortext":"Page size can't exceed max allowed page size value: 2"}}"#;
+    let event = format!(r#"{{"id":"{ID}","type":"ACCOUNT.DISABLE"}}"#);
+    let page = |events: &[&String]| {
+        let events: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
+        ok(&format!(r#"{{"listeventsresponse":{{"count":9,"event":[{}]}}}}"#, events.join(",")))
+    };
+    let full = || page(&[&event, &event]);
+    let server = Scripted::start([Reaction::json(431, refusal), full(), page(&[&event]), full(), full()]).await;
+    let client = server.client();
+    let listed = client.list_events(&EventFilter::default(), 100).await.unwrap();
+    assert_eq!((listed.items.len(), listed.is_complete), (3, true));
+    let listed = client.list_events(&EventFilter::default(), 4).await.unwrap();
+    assert_eq!((listed.items.len(), listed.is_complete), (4, false), "there may be more");
+    let received = server.received();
+    let asked: Vec<_> = received.iter().map(|r| (r.param("page").unwrap(), r.param("pagesize").unwrap())).collect();
+    assert_eq!(asked, [("1", "500"), ("1", "2"), ("2", "2"), ("1", "2"), ("2", "2")]);
+}
+
+#[tokio::test]
 async fn a_list_whose_count_never_comes_true_ends_with_an_empty_page() {
     let server = Scripted::start([
         ok(r#"{"listzonesresponse":{"count":9,"zone":[{"id":"a","name":"a"}]}}"#),
@@ -309,14 +329,9 @@ async fn filters_and_owners_become_the_parameters_that_cloudstack_takes() {
     client.list_virtual_machines(&VmFilter { all_projects: true, ..VmFilter::default() }).await.unwrap();
     let owner = LimitOwner::Account { name: "alice".to_owned(), domain_id: id() };
     assert_eq!(client.update_resource_limit(&owner, 0, 3, None).await.unwrap().max, Some(3));
-    let filter = EventFilter {
-        event_type: Some("ACCOUNT.DISABLE".to_owned()),
-        start: Some(NOW),
-        page: 2,
-        page_size: 50,
-        ..EventFilter::default()
-    };
-    client.list_events(&filter).await.unwrap();
+    let filter =
+        EventFilter { event_type: Some("ACCOUNT.DISABLE".to_owned()), start: Some(NOW), ..EventFilter::default() };
+    client.list_events(&filter, 10).await.unwrap();
     let received = server.received();
     let param = |request: usize, name: &str| received[request].param(name).map(str::to_owned).unwrap_or_default();
     assert_eq!(
@@ -330,7 +345,7 @@ async fn filters_and_owners_become_the_parameters_that_cloudstack_takes() {
     );
     assert_eq!(
         (param(3, "type"), param(3, "startdate"), param(3, "page")),
-        ("ACCOUNT.DISABLE".into(), "2026-11-22T17:00:00+0000".into(), "2".into())
+        ("ACCOUNT.DISABLE".into(), "2026-11-22T17:00:00+0000".into(), "1".into())
     );
 }
 

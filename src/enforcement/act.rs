@@ -36,8 +36,20 @@ pub enum Done {
     Yes,
     /// It is under way: a later run ends it. Says what it waits for.
     Started(String),
+    /// It did not, since somebody else wants the account suspended, or has changed it: that is theirs. Says what they did.
+    Left(String),
     /// It did not, and why.
     No(String),
+}
+
+impl Done {
+    /// What it waits for, or why it did not come about; None where it did.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Yes => None,
+            Self::Started(why) | Self::Left(why) | Self::No(why) => Some(why),
+        }
+    }
 }
 
 /// Acts in one run, under one fence.
@@ -179,15 +191,15 @@ impl<'a> Actor<'a> {
         // Enabled by somebody else while it was stopped: it is locked first, as always.
         let again = rung == Rung::Stop && state == "enabled" && hold.as_ref().is_some_and(|hold| hold.rung == "stop");
         let rung = if again { Rung::Lock } else { rung };
-        if let Some(why) = out_of_step(rung, state, hold.as_ref()) {
-            return Ok(Done::No(why));
+        if let Some(done) = out_of_step(rung, state, hold.as_ref()) {
+            return Ok(done);
         }
         if rung == Rung::Stop
             && let Some(hold) = &hold
             && self.is_no_longer_ours(account, hold).await?
         {
             self.note_hold_of_others(account.id).await?;
-            return Ok(Done::No("somebody else locked it, in CloudStack".to_owned()));
+            return Ok(Done::Left("somebody else locked it, in CloudStack".to_owned()));
         }
         let patience = self.enforcer.settings.intent_deadline;
         let intent = match self.begin(account, decision, rung.word(), state, None).await? {
@@ -397,7 +409,7 @@ impl<'a> Actor<'a> {
 }
 
 /// Why a step down does not fit to how the account stands now.
-fn out_of_step(rung: Rung, state: &str, hold: Option<&HoldRow>) -> Option<String> {
+fn out_of_step(rung: Rung, state: &str, hold: Option<&HoldRow>) -> Option<Done> {
     let held = hold.map(|hold| hold.rung.as_str());
     let fits = match rung {
         Rung::Restrict => state == "enabled" && held.is_none(),
@@ -409,8 +421,9 @@ fn out_of_step(rung: Rung, state: &str, hold: Option<&HoldRow>) -> Option<String
     if fits {
         None
     } else if state == "enabled" {
-        Some(format!("it is enabled, which does not fit to a step to {}; the next run decides anew", rung.word()))
+        let step = rung.word();
+        Some(Done::No(format!("it is enabled, which does not fit to a step to {step}; the next run decides anew")))
     } else {
-        Some(format!("it is {state} already, by somebody else"))
+        Some(Done::Left(format!("it is {state} already, by somebody else")))
     }
 }

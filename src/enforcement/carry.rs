@@ -46,7 +46,7 @@ pub(super) async fn step(
     let open = rows::list_open_intents(&mut tx).await?.iter().any(|intent| intent.account_id == account);
     // What has no known end counts as done.
     if !open {
-        let state = if matches!(done, Done::No(_)) { "not" } else { "done" };
+        let state = if matches!(done, Done::Yes | Done::Started(_)) { "done" } else { "not" };
         operations::end_fuse_use(&mut tx, run, account, state).await?;
     }
     tx.commit().await?;
@@ -101,7 +101,7 @@ pub(super) async fn approved(
                 match done {
                     Done::Yes => ("done", "done".to_owned()),
                     Done::Started(why) => ("started", why),
-                    Done::No(why) => ("failed", why),
+                    Done::Left(why) | Done::No(why) => ("failed", why),
                 }
             }
             Err(why) => {

@@ -35,9 +35,8 @@ const SHARE_OF_DAYS: i64 = 35;
 const EXPLAINED_WITHIN: Duration = Duration::from_mins(30);
 /// How far back the log of events is looked through the first time.
 const FIRST_LOOK: Duration = Duration::from_hours(14 * 24);
-/// Events a page, and pages, that are looked through.
-const EVENTS_PER_PAGE: u32 = 100;
-const EVENT_PAGES: u32 = 20;
+/// Events that are looked through.
+const MOST_EVENTS: usize = 2_000;
 /// What bursar does to accounts, as CloudStack's log calls it.
 const ACTS: [&str; 2] = ["ACCOUNT.DISABLE", "ACCOUNT.ENABLE"];
 
@@ -230,35 +229,27 @@ async fn own_events(
     own: &OwnUser,
     since: Timestamp,
 ) -> Result<Option<Vec<(String, Timestamp)>>, Error> {
+    let filter = EventFilter {
+        event_type: Some(act.to_owned()),
+        start: (since.as_ms() > 0).then_some(since),
+        ..EventFilter::default()
+    };
+    // Where there are more than anybody reads, what was read is judged.
+    let events = match client.list_events(&filter, MOST_EVENTS).await {
+        Ok(events) => events.items,
+        Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     let mut found = Vec::new();
-    for page in 1..=EVENT_PAGES {
-        let filter = EventFilter {
-            event_type: Some(act.to_owned()),
-            start: (since.as_ms() > 0).then_some(since),
-            end: None,
-            page,
-            page_size: EVENTS_PER_PAGE,
-        };
-        let events = match client.list_events(&filter).await {
-            Ok(events) => events,
-            Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let rows = events.rows();
-        for event in events.items {
-            let ours = own.acted(&event) == Some(true);
-            if let (Some(id), Some(at)) = (event.resource_id, event.created)
-                && ours
-                && at >= since
-            {
-                found.push((id.to_string(), at));
-            }
-        }
-        if rows < usize::try_from(EVENTS_PER_PAGE).unwrap_or(usize::MAX) {
-            return Ok(Some(found));
+    for event in events {
+        let ours = own.acted(&event) == Some(true);
+        if let (Some(id), Some(at)) = (event.resource_id, event.created)
+            && ours
+            && at >= since
+        {
+            found.push((id.to_string(), at));
         }
     }
-    // More events than anybody reads: what was read is judged.
     Ok(Some(found))
 }
 

@@ -40,8 +40,10 @@ impl Actor<'_> {
             self.finish(intent, account, end).await?;
             return Ok(Done::Yes);
         }
-        let outcome = if locked { "somebody else locked it".to_owned() } else { format!("it was not locked: {why}") };
-        self.give_up(intent, account, state.as_deref(), &outcome).await
+        if locked {
+            return self.leave_to_others(intent, account, state.as_deref(), "somebody else locked it").await;
+        }
+        self.give_up(intent, account, state.as_deref(), &format!("it was not locked: {why}")).await
     }
 
     /// Ends an intent that did not come about.
@@ -54,6 +56,18 @@ impl Actor<'_> {
     ) -> Result<Done, Error> {
         self.finish(intent, account, End { worked: false, state_after, outcome }).await?;
         Ok(Done::No(outcome.to_owned()))
+    }
+
+    /// Ends an intent that did not come about because of what somebody else did.
+    pub(super) async fn leave_to_others(
+        &self,
+        intent: &Intent,
+        account: &Account,
+        state_after: Option<&str>,
+        outcome: &str,
+    ) -> Result<Done, Error> {
+        self.give_up(intent, account, state_after, outcome).await?;
+        Ok(Done::Left(outcome.to_owned()))
     }
 
     /// Whether the newest lock or disabling of the account in CloudStack's events since `begun` is ours.

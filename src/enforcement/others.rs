@@ -19,9 +19,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// Events a page, and pages, that are looked through.
-const EVENTS_PER_PAGE: u32 = 100;
-const EVENT_PAGES: u32 = 20;
+/// Events that are looked through.
+const MOST_EVENTS: usize = 2_000;
 
 /// For how many days CloudStack keeps events, where it does not say: its default (`event.purge.delay`).
 const EVENTS_KEPT_DAYS: u64 = 15;
@@ -254,43 +253,35 @@ impl Actor<'_> {
         account: Option<&str>,
         since: Timestamp,
     ) -> Result<Option<(Vec<Event>, Option<Timestamp>)>, Error> {
-        let (mut found, mut read_at) = (Vec::new(), None);
-        for page in 1..=EVENT_PAGES {
-            let filter = EventFilter {
-                event_type: Some(event_type.to_owned()),
-                start: (since.as_ms() > 0).then_some(since),
-                end: None,
-                page,
-                page_size: EVENTS_PER_PAGE,
-            };
-            let events = match self.client.list_events_about(&filter, account.map(|id| ("Account", id))).await {
-                Ok(events) => events,
-                Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            };
-            if events.unreadable > 0 {
-                return Ok(None);
-            }
-            let rows = events.rows();
-            read_at = read_at.or(events.server_date);
-            for event in events.items {
-                let Some(id) = event.resource_id else { continue };
-                let acted = self.own.as_ref().map_or(Some(false), |own| own.acted(&event));
-                if event.created.is_none_or(|created| created >= since) {
-                    let Some(ours) = acted else { continue };
-                    let mut username = event.username.unwrap_or_default();
-                    if !ours && self.own_name.as_ref() == Some(&username) {
-                        username.push_str(" of another account");
-                    }
-                    found.push(Event { cloud_id: id.to_string(), username, at: event.created });
+        let filter = EventFilter {
+            event_type: Some(event_type.to_owned()),
+            start: (since.as_ms() > 0).then_some(since),
+            end: None,
+            about: account.map(|id| ("Account", id.to_owned())),
+        };
+        let events = match self.client.list_events(&filter, MOST_EVENTS).await {
+            Ok(events) => events,
+            Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Refused { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // More than anybody reads, or what can not be read: do not guess.
+        if events.unreadable > 0 || !events.is_complete {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        for event in events.items {
+            let Some(id) = event.resource_id else { continue };
+            let acted = self.own.as_ref().map_or(Some(false), |own| own.acted(&event));
+            if event.created.is_none_or(|created| created >= since) {
+                let Some(ours) = acted else { continue };
+                let mut username = event.username.unwrap_or_default();
+                if !ours && self.own_name.as_ref() == Some(&username) {
+                    username.push_str(" of another account");
                 }
-            }
-            if rows < usize::try_from(EVENTS_PER_PAGE).unwrap_or(usize::MAX) {
-                return Ok(Some((found, read_at)));
+                found.push(Event { cloud_id: id.to_string(), username, at: event.created });
             }
         }
-        // More events than anybody reads: do not guess.
-        Ok(None)
+        Ok(Some((found, events.read_at)))
     }
 }
 

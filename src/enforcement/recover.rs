@@ -47,10 +47,9 @@ pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
         tx.commit().await?;
         let patience = PATIENCE.min(actor.enforcer.settings.intent_deadline);
         let driven = Box::pin(actor.advance(&Intent::from(&row), &account, (Drive::Conclude, patience))).await;
-        sentences.push(match actor.bear(driven).await?.unwrap_or_else(Done::No) {
-            Done::Yes => format!("{name}: an interrupted {} turned out to be done", row.action),
-            Done::No(why) | Done::Started(why) => format!("{name}: an interrupted {}: {why}", row.action),
-        });
+        let done = actor.bear(driven).await?.unwrap_or_else(Done::No);
+        let why = done.why().map_or_else(|| " turned out to be done".to_owned(), |why| format!(": {why}"));
+        sentences.push(format!("{name}: an interrupted {}{why}", row.action));
     }
     Ok(sentences)
 }
@@ -105,12 +104,8 @@ pub async fn follow_up<'p>(
             }
             _ => continue,
         };
-        sentences.push(match done {
-            Done::Yes => format!("{}: an interrupted {} is done", account.full_name(), row.action),
-            Done::No(why) | Done::Started(why) => {
-                format!("{}: an interrupted {}: {why}", account.full_name(), row.action)
-            }
-        });
+        let why = done.why().map_or_else(|| " is done".to_owned(), |why| format!(": {why}"));
+        sentences.push(format!("{}: an interrupted {}{why}", account.full_name(), row.action));
     }
     Ok(sentences)
 }
@@ -127,10 +122,7 @@ pub(super) async fn end_what_leads_down(actor: &Actor<'_>, account: &Account) ->
         },
         _ => return Ok(None),
     };
-    let how = match done {
-        Done::Yes => "is ended".to_owned(),
-        Done::No(why) | Done::Started(why) => why,
-    };
+    let how = done.why().unwrap_or("is ended");
     Ok(Some(format!("{}: an interrupted {}: {how}", account.full_name(), open.action)))
 }
 

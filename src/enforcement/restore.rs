@@ -28,14 +28,21 @@ use crate::{
 /// How often a limit or project that CloudStack declines to bring back is tried before a person has to.
 const TRIES: usize = 5;
 
+/// The state of a lowered limit whose project is not active, and left so: CloudStack sets none of such a one.
+const WAITING: &str = "waiting";
+
 /// What still has to be brought back of an account.
 pub(super) struct Leftovers {
+    /// Limits that can be brought back.
     limits: usize,
+    /// Projects whose limits come back once somebody has activated them.
+    waiting: Vec<String>,
     projects: usize,
     machines: usize,
 }
 
 impl Leftovers {
+    /// Whether nothing is left that a restore could bring back now.
     const fn is_none(&self) -> bool {
         self.limits == 0 && self.projects == 0 && self.machines == 0
     }
@@ -69,26 +76,31 @@ impl Actor<'_> {
         let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
         tx.commit().await?;
         let Some(hold) = holds.iter().find(|hold| hold.owner == "billing") else {
-            if holds.is_empty() && !self.leftovers(account).await?.is_none() {
+            let left = self.leftovers(account).await?;
+            if holds.is_empty() && (!left.is_none() || self.one_is_active(&left.waiting).await?) {
                 return self.bring_back_the_rest(account, decision, who).await;
+            }
+            if !left.waiting.is_empty() {
+                return Ok(Done::Left("limits of projects come back once these are active".to_owned()));
             }
             return Ok(Done::No("bursar did not suspend it".to_owned()));
         };
         if holds.len() > 1 {
-            return Ok(Done::No("somebody else wants it suspended too".to_owned()));
+            return Ok(Done::Left("somebody else wants it suspended too".to_owned()));
         }
         let Some(read) = self.read_back(account).await? else {
             return Ok(Done::No("it is no longer in CloudStack".to_owned()));
         };
         if read.state != AccountState::Enabled
             && hold.rung != "restrict"
-            && let Some(why) = self.suspended_by_others_too(account, hold, &intents, who.is_some()).await?
+            && let Some(done) = self.suspended_by_others_too(account, hold, &intents, who.is_some()).await?
         {
-            return Ok(Done::No(why));
+            return Ok(done);
         }
         let state = read.state.as_str();
         if hold.rung == "restrict" && read.state != AccountState::Enabled {
-            return Ok(Done::No(format!("it is {state}, by somebody else; its limits come back once it is enabled")));
+            let why = format!("it is {state}, by somebody else; its limits come back once it is enabled");
+            return Ok(Done::Left(why));
         }
         if read.state == AccountState::Enabled && self.leftovers(account).await?.is_none() {
             self.drop_hold(account).await?;
@@ -126,24 +138,24 @@ impl Actor<'_> {
         hold: &HoldRow,
         intents: &[IntentRow],
         ordered: bool,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Done>, Error> {
         let Some(own) = &self.own_name else {
-            return Ok(Some("bursar can not tell its own name in CloudStack, so it can not tell its lock from another; enable it by hand".to_owned()));
+            return Ok(Some(Done::No("bursar can not tell its own name in CloudStack, so it can not tell its lock from another; enable it by hand".to_owned())));
         };
         let begun = Self::locked_under(hold, intents);
         if !ordered && let Some(why) = self.events_are_missing(begun).await? {
-            return Ok(Some(why));
+            return Ok(Some(Done::No(why)));
         }
         Ok(match self.is_suspended_by_others(account, own, begun).await? {
             // A person who orders it has looked.
             None if ordered => None,
-            None => Some(
+            None => Some(Done::No(
                 "CloudStack's events can not be read, so nobody knows whether an administrator locked it too; enable it by hand, or allow listEvents"
                     .to_owned(),
-            ),
+            )),
             Some(true) => {
                 self.note_hold_of_others(account.id).await?;
-                Some("somebody else locked it too, in CloudStack; that is not bursar's to undo".to_owned())
+                Some(Done::Left("somebody else locked it too, in CloudStack; that is not bursar's to undo".to_owned()))
             }
             Some(false) => None,
         })
@@ -221,7 +233,11 @@ impl Actor<'_> {
             let why = if waits.is_empty() { "not everything is back yet".to_owned() } else { waits.join("; ") };
             return Ok(Done::Started(why));
         }
-        let outcome = self.restored_in_words(intent, account).await?;
+        let mut outcome = self.restored_in_words(intent, account).await?;
+        let waiting = self.leftovers(account).await?.waiting.len();
+        if waiting > 0 {
+            outcome.push_str(&format!("; the limits of {waiting} projects come back once these are active"));
+        }
         self.finish(intent, account, End { worked: true, state_after: Some("enabled"), outcome: &outcome }).await?;
         Ok(Done::Yes)
     }
@@ -278,6 +294,13 @@ impl Actor<'_> {
                 continue;
             }
             let Some(named) = limit_owner(read, &owner) else { continue };
+            if self.is_suspended_project(&named).await? {
+                let why = "its project is not active; it comes back once that is";
+                for change in changes.iter().filter(|change| change.project_id == owner && change.state != WAITING) {
+                    self.put_limit(change, WAITING, Some(why), false).await?;
+                }
+                continue;
+            }
             let Some(limits) = self.limits_now(&named).await? else {
                 self.settle_limits(&changes, &owner, "gone", "it is no longer in CloudStack").await?;
                 continue;
@@ -290,6 +313,23 @@ impl Actor<'_> {
             }
         }
         Ok(waits)
+    }
+
+    /// Whether these are the limits of a project that is there, and not active.
+    async fn is_suspended_project(&self, owner: &cloudstack::LimitOwner) -> Result<bool, Error> {
+        let cloudstack::LimitOwner::Project(id) = owner else { return Ok(false) };
+        let read = self.client.get_project(*id).await?;
+        Ok(read.is_some_and(|read| read.state.as_deref() != Some("Active")))
+    }
+
+    /// Whether one of these projects is active by now, or gone.
+    async fn one_is_active(&self, projects: &[String]) -> Result<bool, Error> {
+        for project in projects.iter().filter_map(|id| id.parse().ok()) {
+            if !self.is_suspended_project(&cloudstack::LimitOwner::Project(project)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn raise_again(
@@ -396,8 +436,14 @@ impl Actor<'_> {
     /// What is not settled yet.
     pub(super) async fn leftovers(&self, account: &Account) -> Result<Leftovers, Error> {
         let mut tx = self.enforcer.store.read().await?;
+        let (waiting, limits): (Vec<LimitChange>, Vec<LimitChange>) =
+            acting::list_limit_changes(&mut tx, Some(account.id))
+                .await?
+                .into_iter()
+                .partition(|change| change.state == WAITING);
         let left = Leftovers {
-            limits: acting::list_limit_changes(&mut tx, Some(account.id)).await?.len(),
+            limits: limits.len(),
+            waiting: owners_of(&waiting),
             projects: acting::list_project_notes(&mut tx, Some(account.id)).await?.len(),
             machines: acting::list_machine_notes(&mut tx, Some(account.id)).await?.len(),
         };

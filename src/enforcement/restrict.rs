@@ -56,9 +56,8 @@ impl Actor<'_> {
             }
             // By name only enabled accounts are found (facts 4.4): there is no restricting afterwards.
             if state != "enabled" {
-                return self
-                    .give_up(intent, account, Some(state), &format!("it is {state} already, by somebody else"))
-                    .await;
+                let outcome = format!("it is {state} already, by somebody else");
+                return self.leave_to_others(intent, account, Some(state), &outcome).await;
             }
             self.note_limits(intent, account, &read).await?;
             changes = self.limit_changes_of(intent, account).await?;

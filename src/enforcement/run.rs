@@ -168,6 +168,8 @@ pub struct EnforceReport {
     pub restored: Vec<String>,
     /// Actions that are under way, with what they wait for: a later run ends them.
     pub started: Vec<String>,
+    /// Actions that were left because of what somebody else did to the account in CloudStack, with what that was.
+    pub left: Vec<String>,
     /// Actions that did not come about, with the reason.
     pub failed: Vec<String>,
     /// Actions left by a former run, with how they ended.
@@ -193,6 +195,7 @@ impl EnforceReport {
                 _ => self.restored.push(account.to_owned()),
             },
             Done::Started(why) => self.started.push(format!("{account}: {why}")),
+            Done::Left(why) => self.left.push(format!("{account}: {why}")),
             Done::No(why) => self.failed.push(format!("{account}: {why}")),
         }
     }

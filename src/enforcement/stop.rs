@@ -73,7 +73,9 @@ impl Actor<'_> {
             return self.stop_given_up(intent, account, Some(read.state.as_str()), &why).await;
         }
         if call == "lost" && !self.suspended_by_us(account, intent.created).await? {
-            return self.stop_given_up(intent, account, Some("disabled"), "somebody else disabled it").await;
+            let outcome = "somebody else disabled it";
+            self.stop_given_up(intent, account, Some("disabled"), outcome).await?;
+            return Ok(Done::Left(outcome.to_owned()));
         }
         self.own_the_stop(intent, account).await?;
         if drive == Drive::Conclude {

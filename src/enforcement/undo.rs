@@ -162,13 +162,13 @@ async fn give_back_all(
         // One account that CloudStack can not tell about keeps none of the others.
         let given = Box::pin(give_back(&actor, &account, who, &mut report.recovered)).await;
         let done = actor.bear(given).await?.unwrap_or_else(Done::No);
-        if !matches!(done, Done::No(_)) {
+        if matches!(done, Done::Yes | Done::Started(_)) {
             leave_alone(enforcer, &plan, &account, who).await?;
         }
         match done {
             Done::Yes => report.given_back.push(name),
             Done::Started(why) => report.started.push(format!("{name}: {why}")),
-            Done::No(why) => report.left.push(format!("{name}: {why}")),
+            Done::Left(why) | Done::No(why) => report.left.push(format!("{name}: {why}")),
         }
     }
     Ok(report)
@@ -185,7 +185,7 @@ async fn give_back(
     let sentence = "Your account was opened again by an administrator.".to_owned();
     let done = Box::pin(actor.give_back(account, "ordered", sentence, who)).await?;
     Ok(match (done, actor.open_intent(account.id).await?) {
-        (Done::No(_), Some(open)) if DOWNWARDS.contains(&&*open.action) => Done::Started(format!(
+        (Done::Left(_) | Done::No(_), Some(open)) if DOWNWARDS.contains(&&*open.action) => Done::Started(format!(
             "a {} is on its way and may still arrive; say it again once it has, a quarter of an hour later at most",
             open.action
         )),
@@ -227,10 +227,8 @@ async fn go_on_with_restores(actor: &Actor<'_>, accounts: &BTreeSet<AccountId>) 
         tx.commit().await?;
         let patience = actor.enforcer.settings.intent_deadline;
         let advanced = Box::pin(actor.advance(&Intent::from(row), &account, (Drive::GoOn, patience))).await;
-        sentences.push(match actor.bear(advanced).await?.unwrap_or_else(Done::No) {
-            Done::Yes => format!("{}: given back", account.full_name()),
-            Done::No(why) | Done::Started(why) => format!("{}: {why}", account.full_name()),
-        });
+        let done = actor.bear(advanced).await?.unwrap_or_else(Done::No);
+        sentences.push(format!("{}: {}", account.full_name(), done.why().unwrap_or("given back")));
     }
     Ok(sentences)
 }

@@ -609,6 +609,7 @@ async fn begin(app: &App, job: Job, alone: bool) -> Result<String, JobError> {
                     ("stopped", &report.stopped),
                     ("restored", &report.restored),
                     ("started", &report.started),
+                    ("left", &report.left),
                     ("failed", &report.failed),
                     ("recovered", &report.recovered),
                 ] {

@@ -47,7 +47,7 @@ async fn a_lock_without_an_event_after_somebody_enabled_the_account_is_not_opene
         locked_past_the_events(&cloud).await;
         cloud.pay("bob", "500").await;
         let report = cloud.enforce().await;
-        assert!(report.failed.iter().any(|line| line.contains("somebody else locked it too")), "{report:?}");
+        assert!(report.left.iter().any(|line| line.contains("somebody else locked it too")), "{report:?}");
         assert_eq!(state(&cloud, "bob").await, State::Locked);
         assert!(holds(&cloud, "bob").await.contains(&"admin".to_owned()));
         assert_eq!(calls(&cloud, "enableAccount"), 0);
@@ -62,7 +62,7 @@ async fn a_lock_without_an_event_after_somebody_enabled_the_account_is_not_built
         locked_past_the_events(&cloud).await;
         let before = calls(&cloud, "disableAccount");
         let report = cloud.enforce().await;
-        assert!(report.failed.iter().any(|line| line.contains("somebody else locked it")), "{report:?}");
+        assert!(report.left.iter().any(|line| line.contains("somebody else locked it")), "{report:?}");
         assert_eq!((calls(&cloud, "disableAccount"), state(&cloud, "bob").await), (before, State::Locked));
     })
     .await;

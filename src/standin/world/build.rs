@@ -480,6 +480,17 @@ impl World {
         self.project_events(&about, self.admin, ("Suspending project", "Suspending project."));
     }
 
+    /// Activates a project the way an administrator does by hand, with its event.
+    pub fn activate_project_by_admin(&mut self, project: CloudId) {
+        let account = self.owner_account(project);
+        if let Some(row) = self.projects.get_mut(project) {
+            row.active = true;
+        }
+        self.set_account_state(account, State::Enabled);
+        let about = self.about_project("PROJECT.ACTIVATE", project);
+        self.project_events(&about, self.admin, ("Activating project", "Activating project."));
+    }
+
     /// How many questions about a job are answered with "still running" from now on.
     pub fn set_job_delay(&mut self, polls: u32) {
         self.job_delay_polls = polls;
