@@ -413,7 +413,10 @@ async fn stale_usage_holds_back_locks_and_not_restores() {
         cloud.clock.advance(5 * HOUR);
         cloud.catch_up().await;
         let report = cloud.enforce().await;
-        assert!(waits_for(&report, "ROOT/bob").contains("usage is only known up to 2026-11-04T02:00"), "{report:?}");
+        assert!(
+            waits_for(&report, "ROOT/bob").contains("usage is only known up to 2026-11-04 02:00 UTC"),
+            "{report:?}"
+        );
         assert_eq!(count(&cloud, "disableAccount"), 0);
         // The usage job works again.
         cloud.pass(HOUR);
@@ -659,31 +662,52 @@ async fn a_restore_whose_answer_was_lost_is_read_back() {
     }
 }
 
+/// From now on bursar acts by a role that may not list events.
+async fn without_events(cloud: &mut Cloud) {
+    let (api_key, secret_key) = cloud.standin.with(|world| {
+        let rules: Vec<(&str, bool)> = READER
+            .iter()
+            .copied()
+            .filter(|api| *api != "listEvents")
+            .chain(["disableAccount", "enableAccount"])
+            .map(|api| (api, true))
+            .chain([("*", false)])
+            .collect();
+        let role = world.add_role("bursar-no-events", RoleKind::Admin, &rules);
+        world.add_service_account("bursar-no-events", role)
+    });
+    cloud.reconfigure("CLOUDSTACK_ENFORCER_API_KEY", &api_key).await;
+    cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
+}
+
 #[tokio::test]
 async fn without_the_right_to_read_events_nothing_is_restored_and_the_reason_is_told() {
     on_each_database(|database| async {
-        let mut cloud = Cloud::start(database, NOVEMBER, |world| tenants(world, &["bob"])).await;
-        let (api_key, secret_key) = cloud.standin.with(|world| {
-            let rules: Vec<(&str, bool)> = READER
-                .iter()
-                .copied()
-                .filter(|api| *api != "listEvents")
-                .chain(["disableAccount", "enableAccount"])
-                .map(|api| (api, true))
-                .chain([("*", false)])
-                .collect();
-            let role = world.add_role("bursar-no-events", RoleKind::Admin, &rules);
-            world.add_service_account("bursar-no-events", role)
-        });
-        cloud.reconfigure("CLOUDSTACK_ENFORCER_API_KEY", &api_key).await;
-        cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
-        cloud.arm(&["notify", "lock"]).await;
-        let_the_date_come(&cloud, &["bob"]).await;
+        let mut cloud = due(database, &["bob"]).await;
         assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        without_events(&mut cloud).await;
         cloud.pay("bob", "50").await;
         let report = cloud.enforce().await;
         assert!(report.failed[0].contains("events can not be read"), "{report:?}");
         assert_eq!((state(&cloud, "bob").await, count(&cloud, "enableAccount")), (State::Locked, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_locked_where_nobody_could_tell_whose_lock_it_is_afterwards() {
+    on_each_database(|database| async {
+        let mut cloud = due(database, &["bob"]).await;
+        let keys = ["CLOUDSTACK_ENFORCER_API_KEY", "CLOUDSTACK_ENFORCER_SECRET_KEY"];
+        let before = keys.map(|key| cloud.env.get(&format!("BURSAR_{key}")).cloned().unwrap_or_default());
+        without_events(&mut cloud).await;
+        let report = cloud.enforce().await;
+        assert!(report.locked.is_empty(), "{report:?}");
+        assert!(waits_for(&report, "ROOT/bob").contains("events can not be read (the role does not allow listEvents)"));
+        for (key, value) in keys.iter().zip(&before) {
+            cloud.reconfigure(key, value).await;
+        }
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
     })
     .await;
 }

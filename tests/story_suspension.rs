@@ -484,12 +484,17 @@ async fn limits_of_a_project_that_somebody_else_suspended_wait_for_as_long_as_th
         story.cloud.standin.with(|world| world.suspend_project_by_admin(story.bob.project));
         let report = story.pay().await;
         assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
-        assert!(story.outcome().await.ends_with("the limits of 1 projects come back once these are active"));
+        assert!(
+            story.outcome().await.ends_with("limits of the project shop come back once it is active in CloudStack")
+        );
         let raised = story.count("updateResourceLimit");
         for _ in 0..7 {
             story.cloud.pass(HOUR);
             let report = story.cloud.round().await;
-            assert!(report.left.iter().any(|line| line.contains("once these are active")), "{report:?}");
+            assert!(
+                report.left.iter().any(|line| line.contains("of the project shop come back once it is active")),
+                "{report:?}"
+            );
         }
         assert_eq!((story.count("updateResourceLimit"), story.count("activateProject")), (raised, 0));
         story.cloud.standin.with(|world| world.activate_project_by_admin(story.bob.project));

@@ -113,7 +113,7 @@ fn enforce_text(report: &serde_json::Value) -> String {
     }
     if let Some(why) = report.get("unconfirmed").and_then(serde_json::Value::as_str) {
         text.push_str(&format!(
-            "\nNothing was done, neither way: {why}.\n`bursar enforce differences` shows what to look at, `bursar enforce confirm` goes on."
+            "\nNothing was taken and nothing given back: {why}.\n`bursar enforce differences` shows what to look at, `bursar enforce confirm` goes on."
         ));
     }
     if flag("paused") {
@@ -286,9 +286,16 @@ async fn make_plan(context: &Context, app: &App) -> anyhow::Result<ExitCode> {
     if let Some(id) = report.get("plan").and_then(serde_json::Value::as_i64) {
         return show_plans(context, app, Some(id)).await;
     }
-    context.show(&serde_json::json!({ "plan": null }), |_| {
-        "Nothing is due downwards: there is nothing to plan. `bursar enforce --dry-run` shows every decision."
-            .to_owned()
+    let decisions = report.get("decisions").and_then(serde_json::Value::as_array);
+    let waits = |line: &&serde_json::Value| line.get("outcome").and_then(serde_json::Value::as_str) == Some("wait");
+    let waiting = decisions.map_or(0, |lines| lines.iter().filter(waits).count());
+    context.show(&serde_json::json!({ "plan": null, "waiting": waiting }), |_| {
+        let head = if waiting == 0 {
+            "Nothing is due downwards: there is nothing to plan.".to_owned()
+        } else {
+            format!("No step can be taken now, so there is nothing to plan; {waiting} accounts are due and wait.")
+        };
+        format!("{head} `bursar enforce --dry-run` shows every decision and what it waits for.")
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -347,9 +354,13 @@ async fn approve(context: &Context, app: &App, id: i64) -> anyhow::Result<ExitCo
             return Ok(ExitCode::SUCCESS);
         }
     };
+    let mut tx = app.store.read().await?;
+    let lines = rows::list_plan_lines(&mut tx, id).await?;
+    tx.commit().await?;
+    let done = lines.iter().filter(|line| matches!(line.state.as_str(), "done" | "started")).count();
     context.show(&report, |report| {
         if report.get("carried_plan").and_then(serde_json::Value::as_i64) == Some(id) {
-            format!("Plan {id} was carried out.\n{}", enforce_text(report))
+            format!("Plan {id}: {done} of {} lines were carried out.\n{}", lines.len(), enforce_text(report))
         } else {
             format!(
                 "Plan {id} is approved and was not carried out yet; a run does it before it expires.\n{}",
@@ -407,9 +418,13 @@ fn given_back(context: &Context, report: &serde_json::Value) -> anyhow::Result<E
                 text.push_str(&format!("\n{head}: {item}"));
             }
         }
+        if !words(report, "started").is_empty() {
+            text.push_str("\nWhat is under way is not done yet: the next run goes on with it. While enforcement is paused, say the same again.");
+        }
         text
     })?;
-    Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let under_way = words(report, "started");
+    Ok(if left.is_empty() && under_way.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn differences_text(found: &Differences) -> String {
@@ -442,10 +457,12 @@ fn differences_text(found: &Differences) -> String {
     for what in &found.not_looked_at {
         text.push_str(&format!("\nNot looked at: {what}."));
     }
-    if found.any() {
+    if found.unconfirmed.is_some() || found.version.is_some() || !found.unknown_acts.is_empty() {
         text.push_str("\n\nOnce you have looked and put right what is wrong: `bursar enforce confirm`.");
-    } else {
+    } else if !found.any() && found.not_looked_at.is_empty() {
         text.push_str("\nCloudStack and this database agree.");
+    } else if !found.any() {
+        text.push_str("\nAs far as it was looked at, CloudStack and this database agree.");
     }
     text
 }

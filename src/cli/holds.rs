@@ -120,7 +120,10 @@ async fn lift(context: &Context, app: &App, word: &str, (owner, reason): (&str, 
             found.state
         ),
         [only] if only == "billing" => {
-            format!("{} is held by billing only: it opens as soon as enough is available.", found.full_name())
+            format!(
+                "{} is held by billing only: it opens as soon as enough is available. A lock made by hand in CloudStack ends only there.",
+                found.full_name()
+            )
         }
         more => format!("{} is still held by {}.", found.full_name(), more.join(", ")),
     })?;

@@ -422,7 +422,7 @@ fn out_of_step(rung: Rung, state: &str, hold: Option<&HoldRow>) -> Option<Done> 
         None
     } else if state == "enabled" {
         let step = rung.word();
-        Some(Done::No(format!("it is enabled, which does not fit to a step to {step}; the next run decides anew")))
+        Some(Done::No(format!("it is enabled, which does not fit a step to {step}; the next run decides anew")))
     } else {
         Some(Done::Left(format!("it is {state} already, by somebody else")))
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ids::{AccountId, DecisionId, RunId},
-    policy::Rung,
+    policy::{Outcome, Rung},
     store::{
         enforcement as rows,
         operations::{self, PlanLineRow, PlanRow},
@@ -66,7 +66,7 @@ pub(super) async fn approved(
     enforcer: &Enforcer<'_>,
     actor: &Actor<'_>,
     plan: &PlanRow,
-    due: &[Due<'_>],
+    (due, decided): (&[Due<'_>], &[PlannedAccount]),
     (run, planned_at): (RunId, Timestamp),
     report: &mut EnforceReport,
 ) -> Result<(), Error> {
@@ -95,7 +95,7 @@ pub(super) async fn approved(
             return Ok(());
         }
         let full_name = name(line.account_id);
-        let (state, answer) = match one(enforcer, actor, line, due, run).await? {
+        let (state, answer) = match one(enforcer, actor, line, (due, decided), run).await? {
             Ok(done) => {
                 report.note(line.rung.as_str(), &full_name, &done);
                 match done {
@@ -137,7 +137,7 @@ async fn one(
     enforcer: &Enforcer<'_>,
     actor: &Actor<'_>,
     line: &PlanLineRow,
-    due: &[Due<'_>],
+    (due, decided): (&[Due<'_>], &[PlannedAccount]),
     run: RunId,
 ) -> Result<Result<Done, String>, Error> {
     let same = due.iter().find(|(planned, rung, _)| planned.account.id == line.account_id && rung.word() == line.rung);
@@ -149,7 +149,8 @@ async fn one(
         if standing.iter().any(|hold| hold.owner == "billing" && hold.rung == line.rung) {
             return Ok(Ok(Done::Yes));
         }
-        return Ok(Err(format!("to {} it is not decided any more", line.rung)));
+        let decided = decided.iter().find(|planned| planned.account.id == line.account_id);
+        return Ok(Err(why_not(&line.rung, decided)));
     };
     let mut machines = 0;
     if line.rung != Rung::Restrict.word() {
@@ -169,6 +170,18 @@ async fn one(
         }
     }
     Ok(Ok(step(enforcer, actor, *step_due, machines, run).await?))
+}
+
+/// Why the step of a line is not due any more, in words.
+fn why_not(rung: &str, decided: Option<&PlannedAccount>) -> String {
+    let Some(planned) = decided else { return "the account is no longer in CloudStack".to_owned() };
+    match planned.decision.outcome.step_down() {
+        Some(step) if step.word() == rung => format!("the step to {rung} is not armed there"),
+        None if planned.decision.outcome == Outcome::Wait => {
+            format!("the step to {rung} waits: {}", planned.decision.waits_for.join("; "))
+        }
+        _ => format!("to {rung} it is not decided any more"),
+    }
 }
 
 /// What blew the fuse becomes a plan that waits for an approval; an older plan of the fuse has no object where it holds.

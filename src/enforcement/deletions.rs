@@ -75,6 +75,7 @@ fn lost_its_object(planned: Option<&PlannedAccount>) -> Option<&'static str> {
     match planned {
         None => Some("the account is no longer in CloudStack"),
         Some(planned) if planned.rung < Rung::Stop => Some("the account is no longer stopped for want of credit"),
+        Some(planned) if planned.standing.limit_removed => Some("no credit limit applies to the account any more"),
         Some(planned) if planned.is_to_open => Some("enough is available again"),
         Some(planned) if planned.account.state == "enabled" => Some("somebody enabled the account in CloudStack"),
         Some(_) => None,

@@ -17,7 +17,7 @@ use crate::{
     ids::{AccountId, PayerId},
     policy::Block,
     store::{
-        Tx,
+        StoreError, Tx,
         cloud::{self, Account},
         operations::{self as rows, IntentSpan},
         runs, usage,
@@ -53,6 +53,9 @@ pub async fn gather(enforcer: &Enforcer<'_>, paused: bool, now: Timestamp) -> Re
     };
     if marker::find_unconfirmed(&mut tx).await?.is_some() {
         blocks.push(Block::RestoredBackup);
+    }
+    if let Some(why) = runs::find_setting(&mut tx, switches::EVENTS_UNREADABLE).await?.filter(|why| !why.is_empty()) {
+        blocks.push(Block::EventsUnreadable { why });
     }
     let until = number(&mut tx, usage_settings::FETCHED_UNTIL).await?.map(Timestamp::from_ms);
     let range = number(&mut tx, usage_settings::RANGE_MINUTES).await?;
@@ -253,11 +256,34 @@ async fn own_events(
     Ok(Some(found))
 }
 
+/// Notes whether CloudStack's events can be read: who can not be opened again by bursar is not taken down either.
+async fn note_unreadable(tx: &mut Tx, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    let before = runs::find_setting(tx, switches::EVENTS_UNREADABLE).await?.unwrap_or_default();
+    if before != why {
+        runs::put_setting(tx, switches::EVENTS_UNREADABLE, why, now).await?;
+    }
+    Ok(())
+}
+
 /// Looks for acts that the database does not know, and holds up enforcement where there are any. True: go on.
-pub(super) async fn own_acts_are_known(enforcer: &Enforcer<'_>, client: &Client, own: &OwnUser) -> Result<bool, Error> {
+pub(super) async fn own_acts_are_known(
+    enforcer: &Enforcer<'_>,
+    client: &Client,
+    own: Option<&OwnUser>,
+) -> Result<bool, Error> {
     let now = enforcer.clock.now();
-    let Some(unknown) = unknown_acts(enforcer, client, own, now).await? else { return Ok(true) };
+    let unknown = match own {
+        Some(own) => unknown_acts(enforcer, client, own, now).await?,
+        None => None,
+    };
     let mut tx = enforcer.store.begin().await?;
+    let (Some(own), Some(unknown)) = (own, unknown) else {
+        let why = if own.is_some() { "the role does not allow listEvents" } else { "bursar's own user is not shown" };
+        note_unreadable(&mut tx, why, now).await?;
+        tx.commit().await?;
+        return Ok(true);
+    };
+    note_unreadable(&mut tx, "", now).await?;
     let Some(first) = unknown.last() else {
         // Events that are written late are looked at once more; what was confirmed is not.
         let looked: Option<i64> =

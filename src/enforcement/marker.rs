@@ -1,7 +1,7 @@
 //! How a restored backup is noticed: a file beside the data remembers how far the database had come.
 //!
 //! After each run the file notes the database's own id and its highest run. A database that knows fewer runs than the file was
-//! put back to an earlier time: what bursar did since is not in it, so nothing is enforced, neither way, until an
+//! put back to an earlier time: what bursar did since is not in it, so nothing is taken and nothing given back until an
 //! administrator has looked at the differences. A file that is missing or can not be read says so and holds up nothing: the
 //! cloud's own log is the second witness (see [`super::guards`]).
 //!

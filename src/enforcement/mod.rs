@@ -53,6 +53,8 @@ pub mod switches {
     pub const OWN_ACTS_UNTIL: &str = "enforce.own-acts-until-ms";
     /// When it was noticed that CloudStack had forgotten events before they were looked at, ms.
     pub const EVENTS_LOST: &str = "enforce.events-lost-ms";
+    /// Why the last run could not read CloudStack's events; empty: it could.
+    pub const EVENTS_UNREADABLE: &str = "enforce.events-unreadable";
     /// The instant of the last run, ms: a clock that went backwards is seen here.
     pub const LAST_NOW: &str = "enforce.last-now-ms";
 }

@@ -214,7 +214,7 @@ impl Actor<'_> {
         let lost = lost.map(Timestamp::from_ms).filter(|lost| begun < *lost);
         Ok(lost.map(|lost| {
             format!(
-                "bursar did not look at CloudStack's events for so long before {lost} that CloudStack has forgotten some, so nobody knows whether an administrator locked it too; look at it, then `bursar enforce undo` the run that locked it"
+                "bursar did not look at CloudStack's events for so long before {lost} that CloudStack has forgotten some, so nobody knows whether an administrator locked it too; look at it, and enable it in CloudStack if nobody did: the next run brings back the rest"
             )
         }))
     }

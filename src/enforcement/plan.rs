@@ -260,6 +260,7 @@ fn plan_account(
         state: &account.state,
         protected: protection(&account, &settings.protected),
         managed: standing.managed,
+        limit_removed: standing.limit_removed,
         in_scope: settings.scope.includes(&account.domain_path, &account.domain_id),
         figures: standing.figures,
         per_day: standing.per_day,

@@ -290,7 +290,7 @@ pub(super) async fn store(
     audit(tx, plan.author, "plan.make", id, plan.why, now).await?;
     if plan.cause == "fuse" {
         let body = format!(
-            "{}. Nothing was done. Plan {id} says who and why: `bursar enforce plans {id}`, or the page Enforcement. Approve it with \
+            "{}. No step down was begun. Plan {id} says who and why: `bursar enforce plans {id}`, or the page Enforcement. Approve it with \
              `bursar enforce approve {id}` before {}, or drop it.",
             plan.why,
             now.plus(settings.plan_lasts).display_in(settings.zone)

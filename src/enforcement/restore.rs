@@ -18,7 +18,7 @@ use crate::{
     ids::DecisionId,
     store::{
         acting::{self, LimitChange, Noted, ProjectNote},
-        cloud::Account,
+        cloud::{self, Account},
         enforcement::{self as rows, HoldRow, IntentRow},
         runs::{self, AuditLine},
     },
@@ -80,8 +80,8 @@ impl Actor<'_> {
             if holds.is_empty() && (!left.is_none() || self.one_is_active(&left.waiting).await?) {
                 return self.bring_back_the_rest(account, decision, who).await;
             }
-            if !left.waiting.is_empty() {
-                return Ok(Done::Left("limits of projects come back once these are active".to_owned()));
+            if let Some(waits) = self.limits_that_wait(account).await? {
+                return Ok(Done::Left(waits));
             }
             return Ok(Done::No("bursar did not suspend it".to_owned()));
         };
@@ -122,7 +122,7 @@ impl Actor<'_> {
     ) -> Result<Done, Error> {
         let state = self.read_back(account).await?.map(|read| read.state);
         if let Some(state) = state.as_ref().filter(|state| **state != AccountState::Enabled) {
-            return Ok(Done::Started(format!("it is {}; the rest comes back once it is enabled", state.as_str())));
+            return Ok(Done::Left(format!("it is {}; the rest comes back once it is enabled", state.as_str())));
         }
         let before = state.as_ref().map_or("gone", AccountState::as_str);
         let Some(intent) = self.begin(account, decision, "restore", before, who).await? else {
@@ -155,7 +155,10 @@ impl Actor<'_> {
             )),
             Some(true) => {
                 self.note_hold_of_others(account.id).await?;
-                Some(Done::Left("somebody else locked it too, in CloudStack; that is not bursar's to undo".to_owned()))
+                Some(Done::Left(
+                    "somebody else locked it too, in CloudStack; that is not bursar's to undo: once it is enabled there, bursar brings back the rest"
+                        .to_owned(),
+                ))
             }
             Some(false) => None,
         })
@@ -234,9 +237,8 @@ impl Actor<'_> {
             return Ok(Done::Started(why));
         }
         let mut outcome = self.restored_in_words(intent, account).await?;
-        let waiting = self.leftovers(account).await?.waiting.len();
-        if waiting > 0 {
-            outcome.push_str(&format!("; the limits of {waiting} projects come back once these are active"));
+        if let Some(waits) = self.limits_that_wait(account).await? {
+            outcome.push_str(&format!("; {waits}"));
         }
         self.finish(intent, account, End { worked: true, state_after: Some("enabled"), outcome: &outcome }).await?;
         Ok(Done::Yes)
@@ -301,6 +303,10 @@ impl Actor<'_> {
                 }
                 continue;
             }
+            // Active by now: what waited for that is brought back like the rest, try by try.
+            for change in changes.iter().filter(|change| change.project_id == owner && change.state == WAITING) {
+                self.put_limit(change, "set", None, false).await?;
+            }
             let Some(limits) = self.limits_now(&named).await? else {
                 self.settle_limits(&changes, &owner, "gone", "it is no longer in CloudStack").await?;
                 continue;
@@ -320,6 +326,25 @@ impl Actor<'_> {
         let cloudstack::LimitOwner::Project(id) = owner else { return Ok(false) };
         let read = self.client.get_project(*id).await?;
         Ok(read.is_some_and(|read| read.state.as_deref() != Some("Active")))
+    }
+
+    /// Which limits of an account come back once projects are active, as a sentence without its full stop.
+    pub(super) async fn limits_that_wait(&self, account: &Account) -> Result<Option<String>, Error> {
+        let waiting = self.leftovers(account).await?.waiting;
+        if waiting.is_empty() {
+            return Ok(None);
+        }
+        let mut tx = self.enforcer.store.read().await?;
+        let known = cloud::list_projects(&mut tx).await?;
+        tx.commit().await?;
+        let name = |id: &String| {
+            known
+                .iter()
+                .find(|project| project.cloud_id == *id)
+                .map_or_else(|| id.clone(), |project| project.name.clone())
+        };
+        let names: Vec<String> = waiting.iter().map(name).collect();
+        Ok(Some(format!("limits of the project {} come back once it is active in CloudStack", names.join(" and of "))))
     }
 
     /// Whether one of these projects is active by now, or gone.
@@ -413,7 +438,7 @@ impl Actor<'_> {
                         let why = format!("CloudStack does not activate it: {why}");
                         self.put_project(&note, "left", &why, true).await?;
                     } else {
-                        waits = Some(format!("the project {} is not active yet {why}", note.name));
+                        waits = Some(format!("the project {} is not active yet: {why}", note.name));
                     }
                 }
             }
@@ -502,7 +527,7 @@ impl Actor<'_> {
                 actor: format!("run {}", self.run),
                 action: "hold.lift".to_owned(),
                 subject: account.full_name(),
-                answer: Some("somebody had enabled the account, and enough is available".to_owned()),
+                answer: Some("somebody had enabled the account, and nothing is due any more".to_owned()),
                 ..AuditLine::default()
             };
             runs::write_audit(&mut tx, &line).await?;

@@ -235,8 +235,7 @@ impl Actor<'_> {
             return Ok(Some(format!("the limit {} is not lowered yet", change.type_name)));
         }
         if let Some(why) = self.limits_are_closed(account, owner).await? {
-            self.put_limit(change, "left", Some(&why), true).await?;
-            return Ok(None);
+            return Ok(Some(why));
         }
         let before = change.before_max.to_string();
         match self.perform(&intent.id, &act, Some(&before), std::time::Duration::ZERO).await? {

@@ -154,7 +154,7 @@ pub struct EnforceReport {
     pub decisions: Vec<ReportLine>,
     /// Notices recorded.
     pub notices: u64,
-    /// Why nothing was done, neither way, until an administrator has confirmed.
+    /// Why nothing was taken and nothing given back until an administrator has confirmed.
     pub unconfirmed: Option<String>,
     /// What held back every step downwards.
     pub held_back_by: Vec<HeldBack>,
@@ -297,11 +297,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let mut actor = None;
     if let (true, None, Some(client)) = (acts, &switches.unconfirmed, enforcer.client) {
         let made = Actor::new(enforcer, client, run, fence).await?;
-        let known = match &made.own {
-            Some(own) => guards::own_acts_are_known(enforcer, client, own).await?,
-            None => true,
-        };
-        if known {
+        if guards::own_acts_are_known(enforcer, client, made.own.as_ref()).await? {
             report.recovered = recover::recover(&made).await?;
             made.note_locks_by_others().await?;
             let forgotten = made.forget_locks_that_ended().await;
@@ -453,7 +449,7 @@ async fn go_down(
         report.note(rung.word(), &planned.account.full_name(), &done);
     }
     if let Some(approved) = approved {
-        return carry::approved(enforcer, actor, &approved, &due, (run, planned_at), report).await;
+        return carry::approved(enforcer, actor, &approved, (&due, &plan.accounts), (run, planned_at), report).await;
     }
     if due.is_empty() {
         return carry::fuse_no_longer_blown(enforcer).await;
@@ -468,7 +464,9 @@ async fn go_down(
         let id = plans::store(&mut tx, enforcer.settings, wanted, &lines, (run, planned_at)).await?;
         tx.commit().await?;
         report.plan = Some(id);
-        report.fuse = Some(format!("{why}. Nothing was done; plan {id} waits: `bursar enforce approve {id}`"));
+        report.fuse = Some(format!(
+            "{why}. No step down was begun; plan {id} waits: `bursar enforce plans {id}` shows it, `bursar enforce approve {id}` carries it out"
+        ));
         return Ok(());
     }
     carry::fuse_no_longer_blown(enforcer).await?;

@@ -45,8 +45,12 @@ impl Actor<'_> {
         patience: Duration,
     ) -> Result<Option<String>, Error> {
         let mut refused = Vec::new();
-        for _ in 0..LOOKS_A_RUN {
-            let (to_start, waiting) = self.look(intent, account, read).await?;
+        for look in 0..LOOKS_A_RUN {
+            // What runs at the first look is looked at again before it counts as back: a stop that came late may still hit it.
+            let (to_start, waiting) = self.look(intent, account, read, look > 0).await?;
+            if look == 0 && to_start.is_empty() {
+                continue;
+            }
             // What CloudStack declined in this run is asked for again in the next.
             let to_start: Vec<(MachineNote, CloudId)> =
                 to_start.into_iter().filter(|(note, _)| !refused.iter().any(|(id, _)| *id == note.id)).collect();
@@ -68,7 +72,7 @@ impl Actor<'_> {
                 refused.extend(self.start_together(intent, chunk, patience).await?);
             }
         }
-        let (to_start, waiting) = self.look(intent, account, read).await?;
+        let (to_start, waiting) = self.look(intent, account, read, true).await?;
         let open = to_start.len().saturating_add(waiting);
         Ok((open > 0).then(|| {
             let why: Vec<String> = refused.into_iter().map(|(_, why)| why).collect();
@@ -76,12 +80,14 @@ impl Actor<'_> {
         }))
     }
 
-    /// Looks at every noted machine: settles what is done, gives what has to be started and how many are on their way.
+    /// Looks at every noted machine: settles what is done, what runs only where that `counts`, gives what has to be started and how
+    /// many are on their way.
     async fn look(
         &self,
         intent: &Intent,
         account: &Account,
         read: &cloudstack::Account,
+        counts: bool,
     ) -> Result<(Vec<(MachineNote, CloudId)>, usize), Error> {
         let mut tx = self.enforcer.store.read().await?;
         let notes = acting::list_machine_notes(&mut tx, Some(account.id)).await?;
@@ -102,7 +108,7 @@ impl Actor<'_> {
         let (listed, _) = self.machines_as_listed(read, &projects).await?;
         let mut to_start = Vec::new();
         for note in notes {
-            match self.need_of(intent, &note, (read, &listed)).await? {
+            match self.need_of(intent, &note, (read, &listed), counts).await? {
                 Need::Start(id) => to_start.push((note, id)),
                 Need::Wait => waiting = waiting.saturating_add(1),
                 Need::Settled => {}
@@ -116,6 +122,7 @@ impl Actor<'_> {
         intent: &Intent,
         note: &MachineNote,
         (read, listed): (&cloudstack::Account, &[Listed]),
+        counts: bool,
     ) -> Result<Need, Error> {
         let machine = match listed.iter().find(|listed| listed.machine.id.to_string() == note.vm_id) {
             Some(found) => found.machine.clone(),
@@ -130,7 +137,8 @@ impl Actor<'_> {
             },
         };
         match machine.state.as_str() {
-            "Running" => self.settle(note, "running", None).await,
+            "Running" if counts => self.settle(note, "running", None).await,
+            "Running" => Ok(Need::Wait),
             "Starting" | "Migrating" | "Stopping" if self.enforcer.clock.now().since(intent.created) < STUCK_AFTER => {
                 Ok(Need::Wait)
             }

@@ -37,7 +37,7 @@ pub struct UndoReport {
     pub of_run: Option<i64>,
     /// Accounts given back.
     pub given_back: Vec<String>,
-    /// What is under way: a later run ends it, once enforcement is not paused.
+    /// What is under way: a later run ends it where enforcement is not paused; otherwise the same is to be said again.
     pub started: Vec<String>,
     /// What could not be given back, with the reason.
     pub left: Vec<String>,
@@ -110,7 +110,8 @@ pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<
     let mut held: BTreeSet<AccountId> =
         holds.into_iter().filter(|hold| hold.owner == "billing").map(|hold| hold.account_id).collect();
     let open = rows::list_open_intents(&mut tx).await?;
-    held.extend(open.iter().filter(|open| DOWNWARDS.contains(&&*open.action)).map(|open| open.account_id));
+    // A restore that is under way too: paused, no run goes on with it.
+    held.extend(open.iter().map(|open| open.account_id));
     held.extend(acting::list_left_over(&mut tx).await?);
     tx.commit().await?;
     let report = with_lease(enforcer, run, &held, &format!("{author} (leave)")).await?;
@@ -166,7 +167,12 @@ async fn give_back_all(
             leave_alone(enforcer, &plan, &account, who).await?;
         }
         match done {
-            Done::Yes => report.given_back.push(name),
+            Done::Yes => {
+                if let Some(waits) = actor.limits_that_wait(&account).await? {
+                    report.left.push(format!("{name}: {waits}; while enforcement is paused, say the same again then"));
+                }
+                report.given_back.push(name);
+            }
             Done::Started(why) => report.started.push(format!("{name}: {why}")),
             Done::Left(why) | Done::No(why) => report.left.push(format!("{name}: {why}")),
         }

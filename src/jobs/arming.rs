@@ -422,7 +422,7 @@ async fn find_unmatched(app: &App, tx: &mut Tx, armed: &[ArmingRow]) -> Result<V
         paths.into_iter().filter(|path| !path.is_empty() && domains.iter().all(|domain| domain.path != *path));
     found.extend(unknown.map(|path| {
         format!(
-            "steps are armed in {path}, and CloudStack has no such domain: if it was renamed nothing is armed there"
+            "Steps are armed in {path}, and CloudStack has no such domain: if it was renamed nothing is armed there"
         )
     }));
     Ok(found)

@@ -37,6 +37,8 @@ pub struct Standing {
     pub payer: PayerId,
     /// Whether a limit or a default applies.
     pub managed: bool,
+    /// Whether a person said that no limit applies, and not only a default is lacking.
+    pub limit_removed: bool,
     /// The figures.
     pub figures: Figures,
     /// Gross charges a day on average.
@@ -135,7 +137,8 @@ pub async fn list_standings(
         };
         let first = first_day.as_ref().and_then(|first| first.get(&payer.id).copied());
         let burnt = open.map(|open| (charged.get(&payer.id).copied().unwrap_or(Money::ZERO), first, open));
-        standings.push(standing_at(payer.id, &position, burnt, epoch.map_or(0, |(id, _, _)| *id), now)?);
+        let standing = standing_at(payer.id, &position, burnt, epoch.map_or(0, |(id, _, _)| *id), now)?;
+        standings.push(Standing { limit_removed: limits.get(&payer.id) == Some(&None), ..standing });
     }
     Ok(standings)
 }
@@ -171,7 +174,8 @@ pub async fn get_standing(
         }
         None => None,
     };
-    standing_at(payer, &position, burnt, epoch.map_or(0, |(id, _)| id), now)
+    let standing = standing_at(payer, &position, burnt, epoch.map_or(0, |(id, _)| id), now)?;
+    Ok(Standing { limit_removed: own == Some(None), ..standing })
 }
 
 /// `burnt`: what the last days cost, the first of them with a charge, and the day that is still open.
@@ -194,6 +198,7 @@ fn standing_at(
     Ok(Standing {
         payer,
         managed: position.limit.is_some(),
+        limit_removed: false,
         figures,
         per_day,
         days_left: rules::days_left(figures.available, per_day),

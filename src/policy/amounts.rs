@@ -91,9 +91,9 @@ pub fn opens_at(policy: &Policy, facts: &Facts<'_>) -> Money {
         .unwrap_or_else(|| policy.restore_minimum.max(facts.per_day))
 }
 
-/// Whether what was taken is to be given back: enough is available, or no limit applies any more that could be used up.
+/// Whether what was taken is to be given back: enough is available, or somebody took the limit away that was used up.
 pub fn is_to_open(policy: &Policy, facts: &Facts<'_>) -> bool {
-    !facts.managed || facts.figures.available >= opens_at(policy, facts)
+    facts.limit_removed || facts.figures.available >= opens_at(policy, facts)
 }
 
 /// What to pay so that the next step does not come, or the present one is lifted; zero where none is in sight. Rounded up to
@@ -103,7 +103,7 @@ pub fn to_avoid(policy: &Policy, facts: &Facts<'_>) -> Money {
         .into_iter()
         .filter_map(|rung| policy.rule(rung))
         .any(|rule| facts.managed && rule.enabled && rule.is_reached(facts));
-    if reached || (facts.managed && facts.billing_hold.is_some()) { to_pay(policy, facts) } else { Money::ZERO }
+    if reached || (facts.billing_hold.is_some() && !facts.limit_removed) { to_pay(policy, facts) } else { Money::ZERO }
 }
 
 /// What is missing until the account opens, rounded up to what can be paid.

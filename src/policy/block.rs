@@ -54,10 +54,11 @@ impl Block {
     pub fn explain(&self) -> String {
         match self {
             Self::StaleUsage { until: Some(until) } => {
+                let until = until.display_in(chrono_tz::UTC);
                 format!("usage is only known up to {until}; is CloudStack's usage job running? (`bursar check` tells)")
             }
             Self::StaleUsage { until: None } => "no usage window has been fetched yet; run `bursar sync`".to_owned(),
-            Self::ClockJumped => "the clock jumped since the last run; waiting for one quiet run".to_owned(),
+            Self::ClockJumped => "the clock jumped since the last run, or differs from CloudStack's; waiting for one quiet run (do both take their time by NTP?)".to_owned(),
             Self::QuotaPluginEnforces => {
                 "CloudStack's quota plugin enforces too; turn quota.enable.enforcement off first".to_owned()
             }
@@ -78,7 +79,7 @@ impl Block {
                     .to_owned()
             }
             Self::EventsUnreadable { why } => {
-                format!("CloudStack's events can not be read ({why}), so nobody knows who else locked an account")
+                format!("CloudStack's events can not be read ({why}), so nobody would know whose a lock is when it is to be lifted")
             }
             Self::Paused => "enforcement is paused (`bursar enforce resume` goes on)".to_owned(),
         }

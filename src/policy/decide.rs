@@ -142,7 +142,7 @@ impl<'a> Ladder<'a> {
             if facts.other_hold {
                 return self.keep(hold.rung, Reason::OtherHold);
             }
-            let reason = if facts.managed { Reason::EnoughAgain } else { Reason::NotManaged };
+            let reason = if facts.limit_removed { Reason::NotManaged } else { Reason::EnoughAgain };
             return Decision {
                 outcome: Outcome::Restore,
                 sentence: sentences::restored(facts, hold.rung),

@@ -127,6 +127,8 @@ pub struct Facts<'a> {
     pub protected: Option<&'a str>,
     /// Whether a limit or a default applies.
     pub managed: bool,
+    /// Whether a person said that no limit applies. A default that is lacking, perhaps by an oversight, opens nobody.
+    pub limit_removed: bool,
     /// Whether its domain is in scope.
     pub in_scope: bool,
     /// The payer's figures.

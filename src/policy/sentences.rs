@@ -134,10 +134,10 @@ pub fn overdue(policy: &Policy, facts: &Facts<'_>, days: u64) -> String {
 /// What was taken is being given back.
 pub fn restored(facts: &Facts<'_>, rung: Rung) -> String {
     let now = facts.now.display_in(facts.zone);
-    let why = if facts.managed {
-        format!("{} are available", facts.currency.format(facts.figures.available))
-    } else {
+    let why = if facts.limit_removed {
         "no credit limit applies to it any more".to_owned()
+    } else {
+        format!("{} are available", facts.currency.format(facts.figures.available))
     };
     match rung {
         Rung::Restrict => format!("Your account is no longer restricted since {now}: {why}."),
@@ -175,7 +175,8 @@ pub fn standing(policy: &Policy, facts: &Facts<'_>, reason: Reason) -> String {
             format!("This account was {} by the cloud's administrators, not for billing.", facts.state)
         }
         Reason::OtherHold => {
-            let why = if facts.managed { "Enough is available again" } else { "No credit limit applies any more" };
+            let why =
+                if facts.limit_removed { "No credit limit applies any more" } else { "Enough is available again" };
             format!("{why}, but the cloud's administrators keep this account closed; please ask them.")
         }
         Reason::EnabledByOthers => {

@@ -370,7 +370,8 @@ impl Watch {
             standing.restoring = Some(0);
             return violations;
         }
-        let Some(cycles) = standing.restoring.as_mut().filter(|_| found.may_act) else { return violations };
+        // A call that was sent before somebody suspended it may arrive afterwards: it begins no restore that has to end.
+        let Some(cycles) = standing.restoring.as_mut().filter(|_| free) else { return violations };
         *cycles += 1;
         let ran = standing.ran.as_ref().map(|ran| ran.intersection(&found.existing).copied().collect::<BTreeSet<_>>());
         let machines_back = standing.meddled || ran.as_ref().is_none_or(|ran| *ran == found.running);

@@ -1,4 +1,4 @@
-//! After a restored backup nothing is enforced, neither way, until somebody has looked.
+//! After a restored backup nothing is taken and nothing given back until somebody has looked.
 
 use std::path::Path;
 

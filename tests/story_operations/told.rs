@@ -90,7 +90,12 @@ async fn what_holds_everybody_back_is_shown_and_told_once_and_what_waits_for_a_p
         let run = async |arguments: &[&str]| bursar(&cloud.env, arguments).await;
         cloud.switch(switches::UNCONFIRMED, "a backup was restored").await;
         let ran = run(&["enforce"]).await;
-        assert!(ran.code == 1 && ran.out.contains("Nothing was done, neither way"), "{}{}", ran.out, ran.err);
+        assert!(
+            ran.code == 1 && ran.out.contains("Nothing was taken and nothing given back"),
+            "{}{}",
+            ran.out,
+            ran.err
+        );
         assert_eq!(run(&["enforce", "--dry-run"]).await.code, 0);
         cloud.switch(switches::UNCONFIRMED, "").await;
         cloud.arm(&["lock"]).await;

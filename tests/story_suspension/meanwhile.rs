@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bursar::{
     enforcement::{EnforceReport, switches},
-    standin::{Fault, FaultKind, Gate, Power, State},
+    standin::{Fault, FaultKind, Gate, Power, State, Stubbornness},
 };
 
 use super::{HOUR, Story, story};
@@ -179,6 +179,32 @@ async fn an_account_that_an_administrator_locks_while_it_is_restricted_is_restri
         story.enabled_by_admin().await;
         assert_eq!(story.limits(story.bob.project), before);
         story.is_all_back(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_machine_that_a_late_stop_hits_while_others_start_is_started_too() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        let obeys = |how| story.cloud.standin.with(|world| world.set_stubbornness(story.bob.first, how));
+        obeys(Stubbornness::KeepsRunning);
+        story.cloud.enforce().await;
+        assert_eq!((story.power(story.bob.first), story.rung().await.as_deref()), (Power::Running, Some("stop")));
+        obeys(Stubbornness::Obedient);
+        story.cloud.pay("bob", "500").await;
+        let gate = story.delay("startVirtualMachine");
+        let stops_late = async || {
+            story.cloud.standin.with(|world| {
+                let now = world.now();
+                world.stop_vm(story.bob.first, now);
+            });
+        };
+        let report = story.enforce_while(&gate, stops_late).await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert_eq!(story.started(), [story.bob.second, story.bob.first].map(|machine| machine.to_string()));
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
     })
     .await;
 }

@@ -617,11 +617,14 @@ fn who_has_no_limit_any_more_is_opened_unless_somebody_else_wants_it_closed() {
     for rung in [Rung::Restrict, Rung::Lock, Rung::Stop] {
         let held = World::over_since("0 12:00").held(rung, "3 00:00");
         assert_ne!(held.decide_at("4 00:00").outcome, Outcome::Restore);
+        // A default that is lacking, as in a process with another configuration, opens nobody.
         let unmanaged = World { managed: false, ..held };
-        let decision = unmanaged.decide_at("4 00:00");
+        assert_ne!(unmanaged.decide_at("4 00:00").outcome, Outcome::Restore);
+        let removed = World { limit_removed: true, ..unmanaged };
+        let decision = removed.decide_at("4 00:00");
         assert_eq!((decision.outcome, decision.reason), (Outcome::Restore, Reason::NotManaged));
         assert!(decision.sentence.ends_with("no credit limit applies to it any more."), "{}", decision.sentence);
-        let others = World { other_hold: true, ..unmanaged };
+        let others = World { other_hold: true, ..removed };
         let decision = others.decide_at("4 00:00");
         assert_eq!((decision.outcome, decision.reason), (Outcome::Keep, Reason::OtherHold));
         assert!(decision.sentence.starts_with("No credit limit applies any more"), "{}", decision.sentence);

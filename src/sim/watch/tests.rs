@@ -224,6 +224,20 @@ fn limits_that_are_not_put_back_are_seen() {
 }
 
 #[test]
+fn a_restore_that_begins_by_a_late_call_behind_a_lock_by_hand_need_not_end() {
+    let mut watch = watch();
+    let limits = |max| [(ann(), [(0, max)].into_iter().collect())].into_iter().collect();
+    let restrict = Taken { limits: limits(20), lowered: [0].into_iter().collect(), ..step(Step::Restrict) };
+    assert_eq!(watch.taken(ann(), &restrict, &fair(), ONE), []);
+    watch.by_hand(ann(), ByHand::Suspends, State::Enabled, at(100));
+    let late = Taken { sent: at(99), at: at(101), limits: limits(3), ..step(Step::Lift) };
+    assert_eq!(watch.taken(ann(), &late, &fair(), ONE), []);
+    for _ in 0..CYCLES_TO_RESTORE {
+        assert_eq!(watch.quiet(ann(), &Found { limits: limits(3), state: State::Locked, ..found() }), []);
+    }
+}
+
+#[test]
 fn more_machines_in_a_day_than_the_fuse_allows_are_seen() {
     let of = |machines| Taken { machines, ..step(Step::Lock) };
     assert_eq!(watch().taken(ann(), &of(3), &fair(), ONE), []);

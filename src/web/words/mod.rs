@@ -102,7 +102,7 @@ words! {
     DAYS_SHORT = "Days left";
     WHY = "Why";
     NOT_MANAGED = "not managed";
-    LIMIT_HINT = "0 is prepaid, empty is not managed";
+    LIMIT_HINT = "0 is prepaid; empty is not managed, and gives back what was suspended";
     REASON = "Reason";
     SET_LIMIT = "Set limit";
     ADD_PAYMENT = "Add payment";
@@ -132,7 +132,7 @@ words! {
     RUNG_RESTRICT = "nothing new can be made";
     RUNG_LOCK = "locked: nobody signs in, machines run on";
     RUNG_STOP = "disabled: machines stopped";
-    NOTHING_IS_DONE = "Nothing is done, neither way.";
+    NOTHING_IS_DONE = "Nothing is taken, and nothing is given back.";
     LOOK_AT_DIFFERENCES = "\"bursar enforce differences\" shows what to look at, \"bursar enforce confirm\" goes on.";
     PAUSED = "Enforcement is paused.";
     PAUSED_WHAT = "Nothing is taken and nothing is given back.";

@@ -81,6 +81,7 @@ words! {
     STATE_BY_ADMIN = "The administrator of your cloud suspended this account. Please contact them.";
     WHAT_OPENS = "To open it again, pay at least";
     WHAT_OPENS_NOTHING = "Enough is available: it opens by itself within minutes.";
+    NO_LIMIT_ANY_MORE = "No credit limit applies to it any more: it opens by itself within minutes.";
     WHAT_OPENS_ADMIN = "Paying alone does not reopen it: the administrator of your cloud has suspended it too.";
     NEEDED = "Needed to open it again";
     BEHIND = "What it is made of";
