@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
+    calls,
     plan::{PlannedAccount, protection},
     run::{Enforcer, Error},
     tell,
@@ -12,7 +13,7 @@ use crate::{
     ids::{AccountId, CloudId, DecisionId, RunId},
     policy::Rung,
     store::{
-        StoreError, Tx,
+        StoreError, Tx, acting,
         cloud::{self, Account},
         enforcement::{self as rows, HoldRow, IntentRow, NewDecision},
         runs::{self, AuditLine},
@@ -359,7 +360,8 @@ impl<'a> Actor<'a> {
         Ok(())
     }
 
-    /// Writes what was done into the audit trail.
+    /// Writes what was done into the audit trail: who ordered it or which rule of the ladder, what was read before and after, and the
+    /// calls with their jobs in CloudStack and their answers.
     pub(super) async fn audit(
         &self,
         tx: &mut Tx,
@@ -368,7 +370,12 @@ impl<'a> Actor<'a> {
         (before, after): (Option<&str>, Option<&str>),
         answer: &str,
     ) -> Result<(), Error> {
-        let actor = intent.cause.clone().unwrap_or_else(|| format!("run {}", self.run));
+        let actor = match &intent.cause {
+            Some(cause) => cause.clone(),
+            None => format!("run {}: {}", self.run, rows::get_decision(tx, intent.decision).await?.reason),
+        };
+        let calls = calls::in_words(&acting::list_calls(tx, &intent.id).await?);
+        let answer = if calls.is_empty() { answer.to_owned() } else { format!("{answer}. CloudStack: {calls}") };
         let line = AuditLine {
             at_ms: self.enforcer.clock.now().as_ms(),
             actor,
@@ -377,7 +384,7 @@ impl<'a> Actor<'a> {
             before_state: before.map(str::to_owned),
             after_state: after.map(str::to_owned),
             request_id: Some(intent.id.clone()),
-            answer: Some(answer.to_owned()),
+            answer: Some(answer),
         };
         runs::write_audit(tx, &line).await?;
         Ok(())

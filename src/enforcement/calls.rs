@@ -3,7 +3,7 @@
 //! Promises: no call goes out before its row is committed under the fence; the same row always asks for the same job; a call whose
 //! answer was lost is looked up by its job, and made again only once it is certain that the first can not arrive any more.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use uuid::Uuid;
 
@@ -359,7 +359,54 @@ impl Actor<'_> {
     }
 }
 
+/// Calls in words: each kind once, with its job where it is alone, and with what CloudStack said where it did not do it.
+pub(super) fn in_words(calls: &[CallRow]) -> String {
+    let mut kinds: BTreeMap<(&str, &str), Vec<&CallRow>> = BTreeMap::new();
+    for call in calls {
+        kinds.entry((&call.command, &call.state)).or_default().push(call);
+    }
+    let words = kinds.into_iter().map(|((command, state), calls)| {
+        let which = match calls.as_slice() {
+            // These two are done when they answer: there is no job.
+            [only] if matches!(command, "enableAccount" | "updateResourceLimit") => {
+                format!("{command} {}", only.target)
+            }
+            [only] => format!("{command} {} (job {})", only.target, only.job_id),
+            several => format!("{} {command}", several.len()),
+        };
+        let said = calls.iter().find_map(|call| call.answer.as_deref()).filter(|said| !said.is_empty());
+        said.map_or_else(|| format!("{which} {state}"), |said| format!("{which} {state}: {said}"))
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
 /// Whether a call whose job CloudStack does not know may still be on its way.
 pub(super) fn may_still_arrive(claimed: Timestamp, now: Timestamp) -> bool {
     now < claimed.plus(REQUEST_LIVES_FOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_told_with_their_jobs_and_what_cloudstack_said() {
+        let call = |command: &str, state: &str, answer: &str| CallRow {
+            id: 1,
+            intent_id: "i".to_owned(),
+            number: 1,
+            command: command.to_owned(),
+            target: "bob".to_owned(),
+            job_id: "j".to_owned(),
+            state: state.to_owned(),
+            answer: Some(answer.to_owned()),
+            claimed_ms: 0,
+        };
+        let limits = [call("updateResourceLimit", "done", ""), call("updateResourceLimit", "done", "")];
+        assert_eq!(in_words(&limits), "2 updateResourceLimit done");
+        let lock = [call("disableAccount", "failed", "it is busy"), call("disableAccount", "done", "")];
+        assert_eq!(in_words(&lock), "disableAccount bob (job j) done; disableAccount bob (job j) failed: it is busy");
+        assert_eq!(in_words(&[call("enableAccount", "done", "")]), "enableAccount bob done");
+        assert_eq!(in_words(&[]), "");
+    }
 }

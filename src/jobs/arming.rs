@@ -147,7 +147,12 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
              same accounts"
                 .to_owned(),
         ),
-        Ok(false) | Err(cloudstack::Error::NotAllowed { .. }) => {}
+        Ok(false) => {}
+        Err(cloudstack::Error::NotAllowed { .. }) => found.push(
+            "the enforcer's role does not allow listConfigurations, so nobody knows whether the quota plugin enforces too; give it a \
+             rule, or run `bursar init` again"
+                .to_owned(),
+        ),
         Err(error) => return Err(error.into()),
     }
     found.extend(missing_rights(&client, wanted).await?);

@@ -112,7 +112,7 @@ pub const METRICS: [Metric; 16] = [
         Kind::Counter,
         Unit::Count,
         "outcome",
-        "Decisions taken: keep, warn, lock, restore or wait. Many of wait mean that data is missing.",
+        "Decisions taken: keep, warn, wait, restrict, lock, stop, restore, propose-deletion. Many of wait mean that data is missing.",
     ),
     metric(INTENTS, Kind::Counter, Unit::Count, "outcome", "Actions that came to an end, by how they did."),
     metric(INTENTS_OPEN, Kind::Gauge, Unit::Count, "", "Actions begun whose outcome is not known yet."),
