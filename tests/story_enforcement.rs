@@ -129,6 +129,33 @@ async fn nothing_is_done_until_armed_and_a_rehearsed_warning_warns_nobody() {
 }
 
 #[tokio::test]
+async fn the_stored_decision_of_a_lock_holds_the_figures_that_led_to_it() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        let figures = cloud.standing("bob").await.figures;
+        assert!(figures.used > figures.total && figures.available.is_negative(), "three amounts: {figures:?}");
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        let bob = cloud.account("bob").await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let decisions = rows::list_decisions(&mut tx, bob.id, 50).await.unwrap();
+        let intents = rows::list_intents(&mut tx, Some(bob.id), 50).await.unwrap();
+        drop(tx);
+        let lock = decisions.iter().find(|decision| decision.outcome == "lock").unwrap();
+        assert_eq!(intents.iter().map(|intent| intent.decision_id).collect::<Vec<_>>(), [lock.id]);
+        let stored: serde_json::Value = serde_json::from_str(&lock.figures).unwrap();
+        for (key, amount) in [("total", figures.total), ("used", figures.used), ("available", figures.available)] {
+            assert_eq!(stored[key], amount.to_string(), "{key} on {}: {stored}", cloud.database.kind);
+        }
+        assert_eq!(stored["total"], "0.05");
+        // The decision that warned of it holds those of its own day.
+        let warned = decisions.iter().find(|decision| decision.outcome == "warn").unwrap();
+        let then: serde_json::Value = serde_json::from_str(&warned.figures).unwrap();
+        assert_ne!(then["used"], stored["used"], "on {}", cloud.database.kind);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_dry_run_of_an_armed_cloud_tells_what_the_run_would_do() {
     on_each_database(|database| async {
         let cloud = due(database, &["bob"]).await;

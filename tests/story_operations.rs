@@ -19,7 +19,7 @@ use bursar::{
     },
     standin::{AccountKind, Fault, FaultKind, Gate, Power, RoleKind, State, World},
     store::{
-        corrections::{self, CORRECTION, NewItem, ReviewCharge},
+        corrections::{self, CORRECTION, NewItem, PRICE_CHANGE, ReviewCharge},
         enforcement as rows,
         operations::{self as plan_rows, PlanLineRow, PlanRow},
         runs,
@@ -491,8 +491,8 @@ async fn a_new_version_of_cloudstack_holds_steps_down_until_somebody_has_looked(
     .await;
 }
 
-/// A correction of bob's charges that waits for a person: from this net to that, in billionths.
-async fn open_correction(cloud: &Cloud, (old, new): (i64, i64)) {
+/// A charge of bob's that waits for a person in an item of this kind: from this net to that, in billionths.
+async fn open_charge(cloud: &Cloud, kind: &'static str, (old, new): (i64, i64)) {
     let account = cloud.account("bob").await.id.get();
     let run = newest_run(cloud).await;
     let mut tx = cloud.app.store.begin().await.unwrap();
@@ -508,31 +508,39 @@ async fn open_correction(cloud: &Cloud, (old, new): (i64, i64)) {
         new_terms_id: None,
         state: "open".to_owned(),
     };
-    let key = format!("story/{old}/{new}");
-    let item = NewItem { key: &key, kind: CORRECTION, reason: "story", run };
-    corrections::open_item(&mut tx, &item, &[charge], cloud.clock.now()).await.unwrap();
+    let key = format!("story/{kind}/{old}/{new}");
+    let item = NewItem { key: &key, kind, reason: "story", run };
+    corrections::open_item(&mut tx, &item, &[charge], cloud.clock.now()).await.unwrap().unwrap();
     tx.commit().await.unwrap();
+}
+
+/// What waits in items of this kind holds bob where too much may be charged to him, and nobody otherwise.
+async fn only_what_may_be_too_much_holds_its_payer(database: Database, kind: &'static str) {
+    let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
+    for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+        cloud.reconfigure(key, value).await;
+    }
+    let_locks_come_due(&cloud, &["ann", "bob"]).await;
+    open_charge(&cloud, kind, (9_000_000_000, 1_000_000_000)).await;
+    let report = cloud.enforce().await;
+    let (outcome, reason, why) = decided(&report, "ROOT/bob");
+    assert_eq!((outcome, reason), ("wait", "held-back"), "{report:?}");
+    assert!(why.contains("1 corrections that would change what was charged"), "{why}");
+    assert_eq!(report.locked, ["ROOT/ann"], "nobody else waits for it");
+    run_sql(&cloud, "update review_charge set state = 'released'").await;
+    // What would charge more than it does now holds up nobody.
+    open_charge(&cloud, kind, (1_000_000_000, 9_000_000_000)).await;
+    assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
 }
 
 #[tokio::test]
 async fn a_correction_that_waits_holds_its_payer_only_where_too_much_may_be_charged() {
-    on_each_database(|database| async {
-        let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
-        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
-            cloud.reconfigure(key, value).await;
-        }
-        let_locks_come_due(&cloud, &["ann", "bob"]).await;
-        open_correction(&cloud, (9_000_000_000, 1_000_000_000)).await;
-        let report = cloud.enforce().await;
-        let (outcome, _, why) = decided(&report, "ROOT/bob");
-        assert!(outcome == "wait" && why.contains("corrections"), "{report:?}");
-        assert_eq!(report.locked, ["ROOT/ann"], "nobody else waits for it");
-        run_sql(&cloud, "update review_charge set state = 'released'").await;
-        // What would charge more than it does now holds up nobody.
-        open_correction(&cloud, (1_000_000_000, 9_000_000_000)).await;
-        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
-    })
-    .await;
+    on_each_database(|database| only_what_may_be_too_much_holds_its_payer(database, CORRECTION)).await;
+}
+
+#[tokio::test]
+async fn a_change_of_past_prices_that_waits_holds_its_payer_only_where_too_much_may_be_charged() {
+    on_each_database(|database| only_what_may_be_too_much_holds_its_payer(database, PRICE_CHANGE)).await;
 }
 
 #[tokio::test]

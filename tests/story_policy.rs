@@ -107,6 +107,14 @@ async fn move_to(cloud: &Cloud, at: Timestamp) -> EnforceReport {
     cloud.enforce().await
 }
 
+/// The decisions about an account as they are stored, oldest first: outcome, reason and when.
+async fn stored(cloud: &Cloud, name: &str) -> Vec<(String, String, Timestamp)> {
+    let account = cloud.account(name).await;
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let decisions = rows::list_decisions(&mut tx, account.id, 100).await.unwrap();
+    decisions.into_iter().rev().map(|row| (row.outcome, row.reason, Timestamp::from_ms(row.decided_ms))).collect()
+}
+
 #[tokio::test]
 async fn class_and_a_value_of_its_own_decide_for_a_payer() {
     on_each_database(async |database| {
@@ -141,6 +149,67 @@ async fn class_and_a_value_of_its_own_decide_for_a_payer() {
         assert_eq!(word(&report, "ROOT/bob"), ("keep", "lock-is-due"));
         assert_eq!(word(&report, "ROOT/carol"), ("keep", "lock-is-due"), "the date that was named holds");
         cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_that_holds_until_a_date_decides_nothing_from_that_date_on() {
+    on_each_database(async |database| {
+        let cloud = cloud(database, &["alice", "bob", "carol"]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        let tomorrow = cloud.clock.now().plus(DAY);
+        set(&cloud, "bob", "lock_after_days", "30", Some(tomorrow.plus(SECOND))).await;
+        set(&cloud, "carol", "lock_after_days", "30", Some(tomorrow)).await;
+        move_to(&cloud, tomorrow.minus(HOUR)).await;
+        for name in ["alice", "bob", "carol"] {
+            assert_eq!(warning(&cloud, name).await, None, "{name} is warned of nothing before the value ends");
+            cloud.limit(name, "0.05").await;
+        }
+        // They are over the limit from the instant on at which carol's value ends; bob's ends a second later.
+        move_to(&cloud, tomorrow).await;
+        let (by_default, by_own) = (tomorrow.plus(DAY * 3), tomorrow.plus(DAY * 30));
+        assert_ne!(by_default, by_own);
+        for (name, named) in [("alice", by_default), ("bob", by_own), ("carol", by_default)] {
+            assert_eq!(warning(&cloud, name).await.unwrap().2, named, "{name} on {}", cloud.database.kind);
+        }
+        let report = move_to(&cloud, by_default).await;
+        assert_eq!(report.locked, ["ROOT/alice", "ROOT/carol"], "on {}: {report:?}", cloud.database.kind);
+        assert_eq!(word(&report, "ROOT/bob"), ("keep", "lock-is-due"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unchanged_decision_is_stored_once_a_day_and_a_changed_one_at_once() {
+    on_each_database(async |database| {
+        let cloud = cloud(database, &["bob"]).await;
+        cloud.pass(HOUR);
+        cloud.catch_up().await;
+        cloud.limit("bob", "1000").await;
+        let (first, second) = (cloud.clock.now(), cloud.clock.now().plus(DAY));
+        let kept = |at| ("keep".to_owned(), "within-limit".to_owned(), at);
+        // Five runs, each with other figures.
+        cloud.enforce().await;
+        for hours in 1..5 {
+            move_to(&cloud, first.plus(HOUR * hours)).await;
+        }
+        assert_eq!(stored(&cloud, "bob").await, [kept(first)], "on {}", cloud.database.kind);
+        move_to(&cloud, second.minus(SECOND)).await;
+        assert_eq!(stored(&cloud, "bob").await, [kept(first)], "on {}", cloud.database.kind);
+        for _ in 0..2 {
+            move_to(&cloud, second).await;
+            assert_eq!(stored(&cloud, "bob").await, [kept(first), kept(second)], "on {}", cloud.database.kind);
+        }
+        // What is decided changes: each change is a row of its own, in the run that finds it.
+        cloud.limit("bob", "0.05").await;
+        for _ in 0..3 {
+            cloud.enforce().await;
+        }
+        let changed = |outcome: &str| (outcome.to_owned(), "lock-is-due".to_owned(), second);
+        let wanted = [kept(first), kept(second), changed("warn"), changed("keep")];
+        assert_eq!(stored(&cloud, "bob").await, wanted, "on {}", cloud.database.kind);
     })
     .await;
 }

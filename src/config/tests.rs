@@ -670,6 +670,15 @@ fn the_ladder_of_the_defaults_is_the_one_that_is_documented() {
 }
 
 #[test]
+fn what_enforcement_may_do_at_once_and_waits_for_by_default_is_as_designed() {
+    let config = Config::load(&Sources::none()).unwrap();
+    assert_eq!((config.fuse.accounts, config.fuse.running_vms), (5, 50));
+    assert_eq!(config.enforcement.usage_grace, Duration::from_hours(2), "beyond two ranges of the usage job");
+    assert_eq!(config.enforcement.quarantine_percent, Decimal::from(5));
+    assert!(!config.enforcement.restrict_backups, "snapshots and backups stay possible under a restriction");
+}
+
+#[test]
 fn a_class_differs_in_the_keys_of_its_section() {
     let config = load(
         "[policy]\nstop_after_days = 20\n[class.gold]\nlock_after_days = 14\nquiet_days = [\"sat\", \"sun\"]\n\

@@ -164,7 +164,8 @@ impl World {
             lifted: self.lifted,
             noticed: &self.noticed,
             warned: &self.warned,
-            exemption: self.exemption.as_ref(),
+            // As the store gives it: one that has ended holds no longer.
+            exemption: self.exemption.as_ref().filter(|exemption| self.now < exemption.until),
             armed: self.armed,
             blocks: &self.blocks,
         }

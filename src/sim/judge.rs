@@ -51,7 +51,7 @@ impl Life {
             credit: BTreeMap::new(),
             doubt: BTreeMap::new(),
             managed: BTreeSet::new(),
-            may_act: self.armed && !self.paused,
+            may_act: self.armed && !self.paused && !self.plugin_enforces,
             within: false,
         };
         for tenant in &self.tenants {

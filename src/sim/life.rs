@@ -104,6 +104,8 @@ pub(super) struct Life {
     pub(super) moments: Vec<Moment>,
     pub(super) armed: bool,
     pub(super) paused: bool,
+    /// The quota plugin enforces too, for a tick.
+    pub(super) plugin_enforces: bool,
     /// The fuse held back the last run: an administrator may let the next one through.
     pub(super) fuse_held: bool,
     /// What an administrator approved: runs may begin what is beyond the fuse for a while.
@@ -142,6 +144,7 @@ pub(super) async fn live(seed: u64, folder: &Path) -> Result<(Vec<Violation>, Ve
         moments: Vec::new(),
         armed: false,
         paused: false,
+        plugin_enforces: false,
         fuse_held: false,
         let_through: Vec::new(),
         lingering: BTreeMap::new(),
@@ -394,15 +397,16 @@ impl Life {
         self.cloud.tell(format!("bursar's clock is off by {} s", self.clock.off_ms() / 1_000));
     }
 
-    fn usage_job_runs(&self, quiet: bool) {
+    fn usage_job_runs(&mut self, quiet: bool) {
         let (stuck, fails, runs) = (self.dice.chance(60), self.dice.chance(30), self.dice.chance(800));
-        let enforces = self.dice.chance(40);
+        let enforces = self.dice.chance(40) && !quiet;
+        self.plugin_enforces = enforces;
         // What was reported is reported once more, as it was or anew from some instant on.
         let (again, anew) = (self.lot.late && self.dice.chance(60), self.lot.late && self.dice.chance(40));
         let back = Duration::from_secs(self.dice.between(1, 172_800));
         self.cloud.standin.with(|world| {
             world.set_usage_job_stuck(stuck && !quiet);
-            world.set_configuration("quota.enable.enforcement", if enforces && !quiet { "true" } else { "false" });
+            world.set_configuration("quota.enable.enforcement", if enforces { "true" } else { "false" });
             if fails && !quiet {
                 world.fail_next_usage_run();
             }

@@ -408,7 +408,7 @@ fn judge_down(step: Step, sent: Timestamp, truth: &Truth, broken: &mut impl FnMu
         broken("untouched", format!("{step:?} of an account that is not managed"));
     }
     if !truth.may_act {
-        broken("armed", format!("{step:?} while enforcement is not armed or paused"));
+        broken("armed", format!("{step:?} while enforcement is not armed, or paused, or the quota plugin enforces"));
     }
     if truth.available > truth.doubt.saturating_add(ROUNDING) {
         broken("below-threshold", format!("{step:?} though {} is available", truth.available));

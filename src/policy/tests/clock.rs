@@ -1,9 +1,11 @@
 //! One table: for each way of standing the instants, and what is decided at them, to the second before and at each boundary.
 
+use std::collections::BTreeMap;
+
 use chrono::Weekday;
 
 use super::*;
-use crate::policy::{Outcome, Reason};
+use crate::policy::{Ladders, Outcome, PolicyPatch, Reason};
 
 /// A name, a way of standing, and what is decided at each instant.
 type Row = (&'static str, World, Vec<(&'static str, Outcome, Reason)>);
@@ -35,6 +37,59 @@ fn enabled_again(mut world: World) -> World {
 
 fn warned_of_stop() -> World {
     locked_with_default("0 12:00").warned(Rung::Stop, Some("3 12:10"), "10 12:00")
+}
+
+/// Keys of the policy with their values.
+type Values<'a> = &'a [(&'a str, &'a str)];
+
+fn patch(values: Values<'_>) -> PolicyPatch {
+    let mut patch = PolicyPatch::default();
+    for (key, value) in values {
+        patch.set(key, value).unwrap();
+    }
+    patch
+}
+
+/// The policy of a payer whose class has these values over the default, and who has these of its own over the class.
+fn of_payer(mut world: World, class: Values<'_>, own: Values<'_>) -> World {
+    let ladders = Ladders::new(world.policy.clone(), &BTreeMap::from([("gold".to_owned(), patch(class))]));
+    world.policy = ladders.of(Some("gold"), Some(&patch(own))).into_owned();
+    world
+}
+
+/// Locked where 20 less than nothing is available, and by nothing else; over since day 0 12:00.
+fn locks_by_amount(used: &str) -> World {
+    with(World::over_since("0 12:00"), |w| {
+        w.used = eur(used);
+        (w.policy.restrict.enabled, w.policy.stop.enabled) = (false, false);
+        (w.policy.lock.percent, w.policy.lock.available) = (None, Some(eur("-20")));
+    })
+}
+
+/// Warned of a stop on day 10 12:00, which comes where 20 less than nothing is available.
+fn stops_by_amount(used: &str) -> World {
+    with(warned_of_stop(), |w| {
+        w.used = eur(used);
+        (w.policy.stop.percent, w.policy.stop.available) = (None, Some(eur("-20")));
+    })
+}
+
+/// Locked where two days are left at 5 a day, and by nothing else; that was reached on day 0 12:00.
+fn locks_by_days_left(used: &str) -> World {
+    with(World::over_since("0 12:00"), |w| {
+        w.used = eur(used);
+        (w.policy.restrict.enabled, w.policy.stop.enabled) = (false, false);
+        (w.policy.lock.percent, w.policy.lock.days_left) = (None, Some(2));
+    })
+}
+
+/// Warned of a stop on day 10 12:00, which comes where two days are left at 5 a day. It is not opened with 20 or less.
+fn stops_by_days_left(used: &str) -> World {
+    with(warned_of_stop(), |w| {
+        w.used = eur(used);
+        w.policy.lock.available = Some(eur("20"));
+        (w.policy.stop.percent, w.policy.stop.days_left) = (None, Some(2));
+    })
 }
 
 #[expect(clippy::too_many_lines, reason = "one table")]
@@ -220,14 +275,38 @@ fn table() -> Vec<Row> {
         ),
         // Other thresholds.
         (
-            "locked by an amount",
-            with(World::over_since("0 12:00"), |w| {
-                w.used = eur("119.999999");
-                w.policy.restrict.enabled = false;
-                (w.policy.lock.percent, w.policy.lock.available) = (None, Some(eur("-20")));
-                w.policy.stop.enabled = false;
+            "restricted by an amount",
+            with(World::used("90"), |w| w.policy.restrict.available = Some(eur("10"))),
+            vec![("0 12:00", Restrict, RestrictDateReached)],
+        ),
+        (
+            "a millionth short of the amount that restricts",
+            with(World::used("89.999999"), |w| {
+                w.policy.restrict.available = Some(eur("10"));
+                w.noticed.extend(["used-80", "days-left-2"].map(str::to_owned));
             }),
+            vec![("0 12:00", Keep, WithinLimit)],
+        ),
+        (
+            "a millionth short of the amount that locks",
+            locks_by_amount("119.999999"),
             vec![("0 12:00", Warn, StepsAreOff)],
+        ),
+        ("warned of a lock by an amount", locks_by_amount("120"), vec![("0 12:00", Warn, LockIsDue)]),
+        (
+            "locked by an amount",
+            locks_by_amount("120").warned(Rung::Lock, Some("0 12:10"), "3 12:00"),
+            vec![("3 11:59:59", Keep, LockIsDue), ("3 12:00:00", Lock, LockDateReached)],
+        ),
+        (
+            "a millionth short of the amount that stops",
+            stops_by_amount("119.999999"),
+            vec![("10 12:00:00", Keep, StillOver)],
+        ),
+        (
+            "stopped by an amount",
+            stops_by_amount("120"),
+            vec![("10 11:59:59", Keep, StopIsDue), ("10 12:00:00", Stop, StopDateReached)],
         ),
         (
             "restricted by days left",
@@ -242,6 +321,19 @@ fn table() -> Vec<Row> {
                 w.noticed.insert("days-left-7".to_owned());
             }),
             vec![("0 12:00", Keep, WithinLimit)],
+        ),
+        ("more days are left than the two that lock", locks_by_days_left("85"), vec![("3 12:00", Warn, Threshold)]),
+        ("warned of a lock by days left", locks_by_days_left("85.000001"), vec![("0 12:00", Warn, LockIsDue)]),
+        (
+            "locked by days left",
+            locks_by_days_left("85.000001").warned(Rung::Lock, Some("0 12:10"), "3 12:00"),
+            vec![("3 11:59:59", Keep, LockIsDue), ("3 12:00:00", Lock, LockDateReached)],
+        ),
+        ("more days are left than the two that stop", stops_by_days_left("85"), vec![("10 12:00:00", Keep, StillOver)]),
+        (
+            "stopped by days left",
+            stops_by_days_left("85.000001"),
+            vec![("10 11:59:59", Keep, StopIsDue), ("10 12:00:00", Stop, StopDateReached)],
         ),
         (
             "no step is among the steps",
@@ -258,6 +350,122 @@ fn table() -> Vec<Row> {
             "no credit counts as used up with the first charge",
             with(World::used("0.01"), |w| w.limit = Some(Money::ZERO)),
             vec![("0 12:00", Restrict, RestrictDateReached)],
+        ),
+        // Values of a class, and of the payer alone.
+        (
+            "a class has more days until the lock, whatever the warning named",
+            of_payer(warned_of_lock(), &[("lock_after_days", "5")], &[]),
+            vec![
+                ("3 12:00:00", Keep, LockIsDue),
+                ("5 11:59:59", Keep, LockIsDue),
+                ("5 12:00:00", Lock, LockDateReached),
+            ],
+        ),
+        (
+            "a value of its own goes before that of the class",
+            of_payer(warned_of_lock(), &[("lock_after_days", "6")], &[("lock_after_days", "4")]),
+            vec![
+                ("3 12:00:00", Keep, LockIsDue),
+                ("4 11:59:59", Keep, LockIsDue),
+                ("4 12:00:00", Lock, LockDateReached),
+            ],
+        ),
+        (
+            "fewer days of its own, and two days after the warning nevertheless",
+            of_payer(
+                World::over_since("0 12:00").held(Rung::Restrict, "0 12:00").warned(
+                    Rung::Lock,
+                    Some("0 12:10"),
+                    "1 12:00",
+                ),
+                &[],
+                &[("lock_after_days", "1")],
+            ),
+            vec![("2 12:09:59", Keep, LockIsDue), ("2 12:10:00", Lock, LockDateReached)],
+        ),
+        (
+            "a class whose warnings have to arrive earlier",
+            of_payer(warned_of_lock(), &[("warning_hours", "96")], &[]),
+            vec![
+                ("3 12:00:00", Keep, LockIsDue),
+                ("4 12:09:59", Keep, LockIsDue),
+                ("4 12:10:00", Lock, LockDateReached),
+            ],
+        ),
+        (
+            "more days of its own until the stop",
+            of_payer(warned_of_stop(), &[], &[("stop_after_days", "12")]),
+            vec![
+                ("10 12:00:00", Keep, StopIsDue),
+                ("12 11:59:59", Keep, StopIsDue),
+                ("12 12:00:00", Stop, StopDateReached),
+            ],
+        ),
+        (
+            "a class that is never locked by itself is warned of the stop",
+            of_payer(World::over_since("0 12:00").held(Rung::Restrict, "0 12:00"), &[("lock_enabled", "false")], &[]),
+            vec![("0 12:10", Warn, StopIsDue)],
+        ),
+        (
+            "a millionth short of the percentage of its class",
+            of_payer(
+                with(World::over_since("0 12:00").held(Rung::Restrict, "0 12:00"), |w| w.used = eur("119.999999")),
+                &[("lock_percent", "120"), ("stop_enabled", "false")],
+                &[],
+            ),
+            vec![("0 12:10", Keep, StillOver)],
+        ),
+        (
+            "the percentage of its class is reached",
+            of_payer(
+                with(World::over_since("0 12:00").held(Rung::Restrict, "0 12:00"), |w| w.used = eur("120")),
+                &[("lock_percent", "120"), ("stop_enabled", "false")],
+                &[],
+            ),
+            vec![("0 12:10", Warn, LockIsDue)],
+        ),
+        (
+            "a millionth short of the one notice that its class gets",
+            of_payer(World::used("59.999999"), &[("notify_percent", "60")], &[]),
+            vec![("0 12:00", Keep, WithinLimit)],
+        ),
+        (
+            "the one notice that its class gets",
+            of_payer(World::used("60"), &[("notify_percent", "60")], &[]),
+            vec![("0 12:00", Warn, Threshold)],
+        ),
+        (
+            "quiet hours of its own",
+            of_payer(warned_of_lock(), &[], &[("quiet_hours", "20:00-07:00")]),
+            vec![("3 19:59:59", Lock, LockDateReached), ("3 20:00:00", Wait, QuietHours)],
+        ),
+        (
+            "a class without a respite",
+            of_payer(
+                with(World::over_since("0 12:00"), |w| w.lifted = Some(at("4 12:00"))),
+                &[("respite_hours", "0")],
+                &[],
+            ),
+            vec![("4 12:00:00", Restrict, RestrictDateReached)],
+        ),
+        (
+            "a millionth short of what opens it alone",
+            of_payer(
+                with(locked_with_default("0 12:00"), |w| w.used = eur("80.000001")),
+                &[],
+                &[("restore_minimum", "20")],
+            ),
+            vec![("4 12:00", Keep, StillOver)],
+        ),
+        (
+            "what opens it alone",
+            of_payer(with(locked_with_default("0 12:00"), |w| w.used = eur("80")), &[], &[("restore_minimum", "20")]),
+            vec![("4 12:00", Restore, EnoughAgain)],
+        ),
+        (
+            "enabled by others, to be locked again by a value of its own",
+            of_payer(with(locked_as_warned(), |w| w.state = "enabled"), &[], &[("on_drift", "suspend")]),
+            vec![("4 12:00", Lock, SuspendedAgain)],
         ),
         // What holds back.
         (
@@ -294,7 +502,40 @@ fn table() -> Vec<Row> {
             }),
             vec![("0 12:10", Keep, Exempt)],
         ),
-        ("after the exemption", warned_of_lock(), vec![("5 00:00:00", Lock, LockDateReached)]),
+        (
+            "exempt until a date, and locked from it on",
+            with(warned_of_lock(), |w| w.exemption = Some(exemption("5 00:00", false))),
+            vec![
+                ("3 11:59:59", Keep, LockIsDue),
+                ("3 12:00:00", Wait, Exempt),
+                ("4 23:59:59", Wait, Exempt),
+                ("5 00:00:00", Lock, LockDateReached),
+            ],
+        ),
+        (
+            "exempt before the first step until a date, and restricted from it on",
+            with(World::over_since("0 12:00"), |w| w.exemption = Some(exemption("5 00:00", false))),
+            vec![("4 23:59:59", Wait, Exempt), ("5 00:00:00", Restrict, RestrictDateReached)],
+        ),
+        (
+            "exempt from notices too until a date, and warned from it on",
+            with(World::over_since("0 12:00").held(Rung::Restrict, "0 12:00"), |w| {
+                w.exemption = Some(exemption("5 00:00", true));
+            }),
+            vec![("4 23:59:59", Keep, Exempt), ("5 00:00:00", Warn, LockIsDue)],
+        ),
+        (
+            "exempt, and the warning named the end of it",
+            with(
+                World::over_since("0 12:00").held(Rung::Restrict, "0 12:00").warned(
+                    Rung::Lock,
+                    Some("0 12:10"),
+                    "9 00:00",
+                ),
+                |w| w.exemption = Some(exemption("9 00:00", false)),
+            ),
+            vec![("8 23:59:59", Keep, LockIsDue), ("9 00:00:00", Lock, LockDateReached)],
+        ),
         (
             "quiet hours, across midnight",
             with(warned_of_lock(), |w| w.policy.quiet.hours = Some((20 * 60, 7 * 60))),
