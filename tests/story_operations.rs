@@ -1,5 +1,6 @@
 //! Enforcement as administrators run it: arming, guards, the fuse and its plans, undo, leaving, holds, restored backups.
 
+mod audited;
 mod begun;
 mod desk;
 mod others;

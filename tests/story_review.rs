@@ -1,5 +1,7 @@
 //! What waits for a person: each kind, each verdict, and that fetching again changes nothing of it.
 
+mod opened;
+
 use std::time::Duration;
 
 use bursar::{

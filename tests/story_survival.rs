@@ -315,11 +315,29 @@ fn demo(folder: &Path) -> Command {
     command
 }
 
-fn summary(output: &Output) -> serde_json::Value {
+/// What the demo in this folder told at its end: the books agree, and its mails are files in the folder that it names.
+fn summary(output: &Output, folder: &Path) -> serde_json::Value {
     assert!(output.status.success(), "{}", said(output));
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["findings"], serde_json::json!([]));
-    summary["tenants"].clone()
+    let mail = folder.join("mail");
+    assert_eq!(summary["mail"]["folder"], serde_json::json!(mail.display().to_string()));
+    let files = mails_in(&mail);
+    assert!(files.contains(&"000000-test.eml".to_owned()) && files.len() > 1, "{files:?}");
+    for file in &files {
+        let text = std::fs::read_to_string(mail.join(file)).unwrap();
+        assert!(text.contains("\nSubject: ") || text.starts_with("Subject: "), "{file}: {text}");
+    }
+    summary
+}
+
+/// The names of the mails that are files in a folder, in their order.
+fn mails_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".eml"));
+    names.sort_unstable();
+    names
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -334,7 +352,12 @@ async fn a_demo_that_was_killed_goes_on_and_ends_the_same() {
         })
         .collect();
     let begun = Instant::now();
-    let undisturbed = summary(&run(demo(folders[0].path())).await);
+    let undisturbed = summary(&run(demo(folders[0].path())).await, folders[0].path());
+    // Each mail that was told of went out and is a file; the test mail is past the outbox.
+    let told = undisturbed["events"].as_array().unwrap();
+    let told = told.iter().filter(|event| event.as_str().unwrap().starts_with("Mail to ")).count();
+    assert_eq!(undisturbed["mail"]["states"], serde_json::json!({ "sent": told }));
+    assert_eq!(mails_in(&folders[0].path().join("mail")).len(), told + 1);
     let took = u64::try_from(begun.elapsed().as_millis()).unwrap();
     let random = SeededRandom::new(7);
     for _ in 0..2 {
@@ -344,7 +367,11 @@ async fn a_demo_that_was_killed_goes_on_and_ends_the_same() {
         tokio::time::sleep(Duration::from_millis(u64::from(u32::from_le_bytes(bytes)) % took * 4 / 10)).await;
         child.kill();
     }
-    assert_eq!(summary(&run(demo(folders[1].path())).await), undisturbed);
+    let disturbed = summary(&run(demo(folders[1].path())).await, folders[1].path());
+    assert_eq!(disturbed["tenants"], undisturbed["tenants"]);
+    let states = disturbed["mail"]["states"].as_object().unwrap();
+    assert!(states["sent"].as_u64().unwrap() > 0, "{states:?}");
+    assert!(!states.contains_key("dead"), "{states:?}");
 }
 
 /// One clear sentence for people, without a backtrace or a panic.

@@ -1,5 +1,6 @@
 //! What a suspension takes and what a restore gives back: limits, machines, projects, row by row, whatever goes wrong on the way.
 
+mod lasting;
 mod meanwhile;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -44,10 +44,16 @@ pub(super) async fn sim(context: &Context, args: SimArgs) -> anyhow::Result<Exit
         })
     })
     .await??;
-    let broken = report.failures.iter().any(|failure| !failure.violations.is_empty());
+    let ended = exit_code(&report);
     let shown = Shown { report, seconds: begun.elapsed().as_secs() };
     context.show(&shown, words)?;
-    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(ended)
+}
+
+/// A simulation fails where an invariant was broken. A whole story that was asked for is no failure by itself.
+fn exit_code(report: &Report) -> ExitCode {
+    let broken = report.failures.iter().any(|failure| !failure.violations.is_empty());
+    if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn words(shown: &Shown) -> String {
@@ -59,6 +65,9 @@ fn words(shown: &Shown) -> String {
         }
         for violation in &failure.violations {
             let _ = writeln!(text, "seed {}, tick {}: {violation}", failure.seed, failure.tick);
+        }
+        if !failure.violations.is_empty() {
+            let _ = writeln!(text, "`bursar sim --seed {}` plays it again", failure.seed);
         }
     }
     let told = &report.told;
@@ -77,4 +86,52 @@ fn words(shown: &Shown) -> String {
         report.seeds, told.jobs, told.deaths, told.deaths_after_write, told.freezes, told.steps, told.compared
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{Failure, Violation};
+
+    /// Three lives, one of which is told, with these invariants broken.
+    fn lived(violations: Vec<Violation>) -> Shown {
+        let story = vec!["tick 11: bob pays 50.00".to_owned(), "tick 12: enforce".to_owned()];
+        let failures = vec![Failure { seed: 4_711, tick: 12, violations, story }];
+        Shown { report: Report { seeds: 3, failures, ..Report::default() }, seconds: 2 }
+    }
+
+    fn left_locked() -> Violation {
+        Violation { invariant: "set-free", account: "bob".to_owned(), detail: "locked though he has paid".to_owned() }
+    }
+
+    /// The exit code as a text, which can be compared.
+    fn ends(report: &Report) -> String {
+        format!("{:?}", exit_code(report))
+    }
+
+    #[test]
+    fn a_failed_life_is_told_with_its_story_what_was_broken_and_the_command_that_plays_it_again() {
+        let text = words(&lived(vec![left_locked()]));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..2], ["tick 11: bob pays 50.00", "tick 12: enforce"]);
+        assert!(lines[2].starts_with("seed 4711, tick 12: set-free (bob): locked though he has paid"), "{text}");
+        assert_eq!(lines[3], "`bursar sim --seed 4711` plays it again");
+        assert!(text.contains("3 lives in 2 s") && text.ends_with("1 failed"), "{text}");
+    }
+
+    #[test]
+    fn a_life_that_was_only_told_is_no_failed_one() {
+        let text = words(&lived(Vec::new()));
+        assert!(text.contains("tick 12: enforce") && text.ends_with("0 failed"), "{text}");
+        assert!(!text.contains("seed 4711"), "{text}");
+    }
+
+    #[test]
+    fn the_exit_status_is_a_failure_where_an_invariant_was_broken_and_only_there() {
+        let success = format!("{:?}", ExitCode::SUCCESS);
+        assert_ne!(success, format!("{:?}", ExitCode::FAILURE));
+        assert_eq!(ends(&lived(vec![left_locked()]).report), format!("{:?}", ExitCode::FAILURE));
+        assert_eq!(ends(&lived(Vec::new()).report), success);
+        assert_eq!(ends(&Report { seeds: 3, ..Report::default() }), success);
+    }
 }

@@ -5,6 +5,7 @@ use crate::{
     ids::RunId,
     secrets::token_hash,
     store::{
+        enforcement as holds, notify,
         operations::{self as rows, NewPlan, PlanLineRow},
         people, policy, runs,
     },
@@ -161,4 +162,75 @@ async fn the_page_tells_what_holds_everybody_back_and_counts_people_and_not_appr
         assert!(text.contains(wanted), "{wanted} is missing in {text}");
     }
     assert!(!text.contains("a banner of its own"), "{text}");
+}
+
+#[tokio::test]
+async fn the_page_lists_an_account_that_somebody_enabled_while_it_is_held_for_its_credit() {
+    let place = Place::open().await;
+    place.cloud.answer(200, users(&[admin()]));
+    let (cookies, text) = place.sign_in("/admin/enforcement").await;
+    let (agree, odd) = ("CloudStack and this database agree", "<strong>ROOT/alice</strong> is enabled in CloudStack");
+    assert!(text.contains(agree) && !text.contains(odd), "{text}");
+    // On which step the hold stands, in which state the account is, and whether that is odd.
+    for (rung, state, is_odd) in [
+        ("restrict", "enabled", false),
+        ("lock", "locked", false),
+        ("lock", "enabled", true),
+        ("stop", "disabled", false),
+        ("stop", "enabled", true),
+    ] {
+        let mut tx = place.app.store.begin().await.unwrap();
+        holds::place_hold(&mut tx, place.alice, "billing", rung, "used up", None, "bursar", NOW).await.unwrap();
+        cloud::put_account_state(&mut tx, place.alice, state, NOW).await.unwrap();
+        tx.commit().await.unwrap();
+        let text = place.open_page("/admin/enforcement", &cookies).await.text().await.unwrap();
+        assert_eq!((text.contains(odd), text.contains(agree)), (is_odd, !is_odd), "{rung}, {state}: {text}");
+        let mut tx = place.app.store.begin().await.unwrap();
+        assert!(holds::lift_hold(&mut tx, place.alice, "billing", "test", NOW).await.unwrap());
+        tx.commit().await.unwrap();
+    }
+    // Somebody else's hold on an account that is enabled is a wish for later, and not odd.
+    let mut tx = place.app.store.begin().await.unwrap();
+    holds::place_hold(&mut tx, place.alice, "abuse", "lock", "spam", None, "admin", NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    let text = place.open_page("/admin/enforcement", &cookies).await.text().await.unwrap();
+    assert!(text.contains(agree) && !text.contains(odd), "{text}");
+}
+
+impl Place {
+    /// An account has been given a notice, or a rehearsed one, and nobody can be written to.
+    async fn put_unaddressed(&self, account: AccountId, rehearsed: bool) -> i64 {
+        let mut tx = self.app.store.begin().await.unwrap();
+        let payer = cloud::get_account(&mut tx, account).await.unwrap().payer_id;
+        let (event, sentence) = ("warning-lock-1", "Your account is to be locked.");
+        let given = holds::insert_notice(&mut tx, payer, account, 0, event, sentence, None, rehearsed, NOW).await;
+        assert!(given.unwrap());
+        let notice = holds::list_notices(&mut tx, Some(account), 1).await.unwrap()[0].id;
+        assert!(notify::put_notice_unaddressed(&mut tx, notice, NOW).await.unwrap());
+        tx.commit().await.unwrap();
+        notice
+    }
+}
+
+#[tokio::test]
+async fn the_page_lists_accounts_of_which_nobody_can_be_warned_until_somebody_can() {
+    let place = Place::open().await;
+    place.cloud.answer(200, users(&[admin()]));
+    let (cookies, text) = place.sign_in("/admin/enforcement").await;
+    let (reached, waits) = ("Everybody who had to be warned can be reached.", "there is nobody to warn: it waits");
+    assert!(text.contains(reached) && !text.contains(waits), "{text}");
+    // What is only rehearsed warns nobody.
+    place.put_unaddressed(place.root, true).await;
+    let text = place.open_page("/admin/enforcement", &cookies).await.text().await.unwrap();
+    assert!(text.contains(reached), "{text}");
+    let notice = place.put_unaddressed(place.alice, false).await;
+    let text = place.open_page("/admin/enforcement", &cookies).await.text().await.unwrap();
+    assert!(text.contains(waits) && text.contains("<li><strong>ROOT/alice</strong></li>"), "{text}");
+    assert!(!text.contains("<li><strong>ROOT/admin</strong></li>") && !text.contains(reached), "{text}");
+    // An address was found, and the mail is made.
+    let mut tx = place.app.store.begin().await.unwrap();
+    notify::put_notice_queued(&mut tx, notice, NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    let text = place.open_page("/admin/enforcement", &cookies).await.text().await.unwrap();
+    assert!(text.contains(reached) && !text.contains("<li><strong>ROOT/alice</strong></li>"), "{text}");
 }
