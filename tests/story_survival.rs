@@ -335,7 +335,7 @@ fn summary(output: &Output, folder: &Path) -> serde_json::Value {
 fn mails_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
-    names.retain(|name| name.ends_with(".eml"));
+    names.retain(|name| Path::new(name).extension().is_some_and(|ending| ending == "eml"));
     names.sort_unstable();
     names
 }

@@ -11,8 +11,8 @@ use crate::{
     ledger::standing::{self, Standing},
     money::Money,
     policy::{
-        self, ArmedRungs, Arming, BillingHold, Block, Decision, Exemption, Facts, Outcome, Policy, PolicyPatch,
-        Reached, Rung, Warning, Warnings, notices,
+        self, ArmedRungs, Arming, BillingHold, Block, CreditLimit, Decision, Exemption, Facts, Outcome, Policy,
+        PolicyPatch, Reached, Rung, Warning, Warnings, notices,
     },
     store::{
         Tx,
@@ -259,8 +259,11 @@ fn plan_account(
         zone: policy.zone.unwrap_or(settings.zone),
         state: &account.state,
         protected: protection(&account, &settings.protected),
-        managed: standing.managed,
-        limit_removed: standing.limit_removed,
+        credit_limit: match (standing.managed, standing.limit_removed) {
+            (true, _) => CreditLimit::Applies,
+            (false, true) => CreditLimit::Removed,
+            (false, false) => CreditLimit::Lacking,
+        },
         in_scope: settings.scope.includes(&account.domain_path, &account.domain_id),
         figures: standing.figures,
         per_day: standing.per_day,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     decision::Rung,
-    facts::Facts,
+    facts::{CreditLimit, Facts},
     rules::{Policy, Rule},
 };
 use crate::{
@@ -93,7 +93,7 @@ pub fn opens_at(policy: &Policy, facts: &Facts<'_>) -> Money {
 
 /// Whether what was taken is to be given back: enough is available, or somebody took the limit away that was used up.
 pub fn is_to_open(policy: &Policy, facts: &Facts<'_>) -> bool {
-    facts.limit_removed || facts.figures.available >= opens_at(policy, facts)
+    facts.credit_limit == CreditLimit::Removed || facts.figures.available >= opens_at(policy, facts)
 }
 
 /// What to pay so that the next step does not come, or the present one is lifted; zero where none is in sight. Rounded up to
@@ -102,8 +102,12 @@ pub fn to_avoid(policy: &Policy, facts: &Facts<'_>) -> Money {
     let reached = Rung::ACTING
         .into_iter()
         .filter_map(|rung| policy.rule(rung))
-        .any(|rule| facts.managed && rule.enabled && rule.is_reached(facts));
-    if reached || (facts.billing_hold.is_some() && !facts.limit_removed) { to_pay(policy, facts) } else { Money::ZERO }
+        .any(|rule| facts.is_managed() && rule.enabled && rule.is_reached(facts));
+    if reached || (facts.billing_hold.is_some() && facts.credit_limit != CreditLimit::Removed) {
+        to_pay(policy, facts)
+    } else {
+        Money::ZERO
+    }
 }
 
 /// What is missing until the account opens, rounded up to what can be paid.

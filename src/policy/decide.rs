@@ -9,7 +9,7 @@ use super::{
     amounts::{self, percent_is_used},
     block::Block,
     decision::{Decision, NextStep, NoticeWanted, Outcome, Reason, Rung},
-    facts::{BillingHold, Facts, Reached, Warning},
+    facts::{BillingHold, CreditLimit, Facts, Reached, Warning},
     notices,
     rules::{OnDrift, Policy},
     sentences,
@@ -36,7 +36,7 @@ fn reached(policy: &Policy, facts: &Facts<'_>) -> Reached {
     let clock_is_wrong = facts.blocks.contains(&Block::ClockJumped);
     let mut reached = Reached::default();
     // Without a limit nobody is over it: the days begin with the limit at the earliest.
-    if !facts.managed {
+    if !facts.is_managed() {
         return reached;
     }
     for rung in Rung::ACTING {
@@ -93,7 +93,7 @@ impl<'a> Ladder<'a> {
         if !facts.in_scope {
             return self.keep(Rung::None, Reason::OutOfScope);
         }
-        if !facts.managed {
+        if !facts.is_managed() {
             return self.keep(Rung::None, Reason::NotManaged);
         }
         if facts.state != "enabled" || facts.other_hold {
@@ -110,7 +110,7 @@ impl<'a> Ladder<'a> {
         let notices = self.threshold_notices();
         let counts_not_yet = |rung| {
             let is_reached = self.policy.rule(rung).is_some_and(|rule| rule.enabled && rule.is_reached(self.facts));
-            self.facts.managed && is_reached && self.reached.get(rung).is_none()
+            self.facts.is_managed() && is_reached && self.reached.get(rung).is_none()
         };
         if Rung::ACTING.into_iter().any(counts_not_yet) {
             return Decision {
@@ -142,7 +142,8 @@ impl<'a> Ladder<'a> {
             if facts.other_hold {
                 return self.keep(hold.rung, Reason::OtherHold);
             }
-            let reason = if facts.limit_removed { Reason::NotManaged } else { Reason::EnoughAgain };
+            let reason =
+                if facts.credit_limit == CreditLimit::Removed { Reason::NotManaged } else { Reason::EnoughAgain };
             return Decision {
                 outcome: Outcome::Restore,
                 sentence: sentences::restored(facts, hold.rung),
@@ -193,7 +194,7 @@ impl<'a> Ladder<'a> {
 
     fn may_go_down(&self) -> bool {
         let facts = self.facts;
-        facts.protected.is_none() && facts.in_scope && facts.managed && !facts.other_hold
+        facts.protected.is_none() && facts.in_scope && facts.is_managed() && !facts.other_hold
     }
 
     /// The lowest rung above the present one that is among the steps and whose rule is reached.

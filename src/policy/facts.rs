@@ -112,6 +112,17 @@ pub struct Exemption {
     pub reason: String,
 }
 
+/// Whether a credit limit applies to a payer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreditLimit {
+    /// One of its own, or the default.
+    Applies,
+    /// None of its own, and there is no default, perhaps by an oversight: nothing is taken, and nothing given back for it.
+    Lacking,
+    /// A person said that none applies: nothing is due any more.
+    Removed,
+}
+
 /// What is known of an account and its payer at an instant.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
@@ -126,9 +137,7 @@ pub struct Facts<'a> {
     /// Why the account is never touched, if so.
     pub protected: Option<&'a str>,
     /// Whether a limit or a default applies.
-    pub managed: bool,
-    /// Whether a person said that no limit applies. A default that is lacking, perhaps by an oversight, opens nobody.
-    pub limit_removed: bool,
+    pub credit_limit: CreditLimit,
     /// Whether its domain is in scope.
     pub in_scope: bool,
     /// The payer's figures.
@@ -155,4 +164,11 @@ pub struct Facts<'a> {
     pub armed: ArmedRungs,
     /// Why nobody, or not this payer, may be taken a step down.
     pub blocks: &'a [Block],
+}
+
+impl Facts<'_> {
+    /// Whether a limit or a default applies: nobody else is ever taken a step down.
+    pub fn is_managed(&self) -> bool {
+        self.credit_limit == CreditLimit::Applies
+    }
 }

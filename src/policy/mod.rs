@@ -27,7 +27,7 @@ pub use block::Block;
 pub use decide::{WARNING_COUNTS_FOR, decide};
 pub use decision::{Decision, NextStep, NoticeWanted, Outcome, Reason, Rung};
 pub use effective::Ladders;
-pub use facts::{BillingHold, Exemption, Facts, Reached, Warning, Warnings};
+pub use facts::{BillingHold, CreditLimit, Exemption, Facts, Reached, Warning, Warnings};
 pub use patch::{PatchError, PolicyPatch};
 pub use quiet::Quiet;
 pub use rules::{OnDrift, Policy, Rule};

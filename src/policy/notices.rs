@@ -58,7 +58,7 @@ const REMIND_EVERY: Duration = Duration::from_hours(7 * 24);
 /// reminder for each week that the account has been over its credit. Who gets them is decided when mails are made
 /// ([`super::topics`]).
 pub fn personal(policy: &Policy, facts: &Facts<'_>, own: &[BTreeSet<u32>]) -> Vec<NoticeWanted> {
-    if !facts.managed
+    if !facts.is_managed()
         || !facts.in_scope
         || facts.protected.is_some()
         || facts.exemption.is_some_and(|exemption| exemption.no_notices)

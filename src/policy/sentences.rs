@@ -5,7 +5,7 @@
 use super::{
     amounts::{opens_at, round_up, to_pay, to_pay_before},
     decision::{Reason, Rung},
-    facts::Facts,
+    facts::{CreditLimit, Facts},
     rules::Policy,
 };
 use crate::time::Timestamp;
@@ -134,7 +134,7 @@ pub fn overdue(policy: &Policy, facts: &Facts<'_>, days: u64) -> String {
 /// What was taken is being given back.
 pub fn restored(facts: &Facts<'_>, rung: Rung) -> String {
     let now = facts.now.display_in(facts.zone);
-    let why = if facts.limit_removed {
+    let why = if facts.credit_limit == CreditLimit::Removed {
         "no credit limit applies to it any more".to_owned()
     } else {
         format!("{} are available", facts.currency.format(facts.figures.available))
@@ -175,8 +175,11 @@ pub fn standing(policy: &Policy, facts: &Facts<'_>, reason: Reason) -> String {
             format!("This account was {} by the cloud's administrators, not for billing.", facts.state)
         }
         Reason::OtherHold => {
-            let why =
-                if facts.limit_removed { "No credit limit applies any more" } else { "Enough is available again" };
+            let why = if facts.credit_limit == CreditLimit::Removed {
+                "No credit limit applies any more"
+            } else {
+                "Enough is available again"
+            };
             format!("{why}, but the cloud's administrators keep this account closed; please ask them.")
         }
         Reason::EnabledByOthers => {

@@ -9,8 +9,8 @@ mod year;
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    ArmedRungs, BillingHold, Block, Decision, Exemption, Facts, OnDrift, Policy, Quiet, Reached, Rule, Rung, Warning,
-    Warnings, decide, notices::warning_event,
+    ArmedRungs, BillingHold, Block, CreditLimit, Decision, Exemption, Facts, OnDrift, Policy, Quiet, Reached, Rule,
+    Rung, Warning, Warnings, decide, notices::warning_event,
 };
 use crate::{
     ledger::rules::{Figures, Position, days_left},
@@ -65,8 +65,7 @@ struct World {
     zone: chrono_tz::Tz,
     state: &'static str,
     protected: Option<&'static str>,
-    managed: bool,
-    limit_removed: bool,
+    credit_limit: CreditLimit,
     in_scope: bool,
     limit: Option<Money>,
     used: Money,
@@ -92,8 +91,7 @@ impl World {
             zone: chrono_tz::UTC,
             state: "enabled",
             protected: None,
-            managed: true,
-            limit_removed: false,
+            credit_limit: CreditLimit::Applies,
             in_scope: true,
             limit: Some(eur("100")),
             used: eur(used),
@@ -152,8 +150,7 @@ impl World {
             zone: self.zone,
             state: self.state,
             protected: self.protected,
-            managed: self.managed,
-            limit_removed: self.limit_removed,
+            credit_limit: self.credit_limit,
             in_scope: self.in_scope,
             figures,
             per_day: self.per_day,

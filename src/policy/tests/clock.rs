@@ -602,7 +602,7 @@ fn table() -> Vec<Row> {
         ),
         (
             "not managed",
-            with(World::over_since("0 12:00"), |w| w.managed = false),
+            with(World::over_since("0 12:00"), |w| w.credit_limit = CreditLimit::Lacking),
             vec![("99 12:00", Keep, NotManaged)],
         ),
         (
@@ -846,7 +846,7 @@ fn a_count_goes_on_until_enough_is_available_to_be_free_again() {
     assert_eq!(free.decide_at("2 00:00").reached, Reached::default());
     let off = with(over.clone(), |w| w.policy.stop.enabled = false);
     assert_eq!((off.decide().reached.lock, off.decide().reached.stop), (since, None));
-    let unmanaged = World { managed: false, ..over.clone() };
+    let unmanaged = World { credit_limit: CreditLimit::Lacking, ..over.clone() };
     assert_eq!(unmanaged.decide().reached, Reached::default());
     assert_eq!(over.decide_at("0 11:00").reached.lock, since, "a clock that goes back shortens nothing");
     assert_eq!(World::used("104.20").decide_at("1 02:03:04").reached.stop, Some(at("1 02:03:04")));
@@ -854,14 +854,13 @@ fn a_count_goes_on_until_enough_is_available_to_be_free_again() {
 
 #[test]
 fn who_has_no_limit_any_more_is_opened_unless_somebody_else_wants_it_closed() {
-    use crate::policy::{Outcome, Reason};
     for rung in [Rung::Restrict, Rung::Lock, Rung::Stop] {
         let held = World::over_since("0 12:00").held(rung, "3 00:00");
         assert_ne!(held.decide_at("4 00:00").outcome, Outcome::Restore);
         // A default that is lacking, as in a process with another configuration, opens nobody.
-        let unmanaged = World { managed: false, ..held };
+        let unmanaged = World { credit_limit: CreditLimit::Lacking, ..held };
         assert_ne!(unmanaged.decide_at("4 00:00").outcome, Outcome::Restore);
-        let removed = World { limit_removed: true, ..unmanaged };
+        let removed = World { credit_limit: CreditLimit::Removed, ..unmanaged };
         let decision = removed.decide_at("4 00:00");
         assert_eq!((decision.outcome, decision.reason), (Outcome::Restore, Reason::NotManaged));
         assert!(decision.sentence.ends_with("no credit limit applies to it any more."), "{}", decision.sentence);

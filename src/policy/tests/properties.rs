@@ -77,7 +77,7 @@ fn world() -> impl Strategy<Value = World> {
                 now,
                 used: Money::from_micros(used * 1_000_000),
                 per_day: Money::from_micros(per_day * 1_000_000),
-                managed: managed || used % 3 == 0,
+                credit_limit: if managed || used % 3 == 0 { CreditLimit::Applies } else { CreditLimit::Lacking },
                 other_hold,
                 in_scope,
                 state,
@@ -125,7 +125,7 @@ proptest! {
             prop_assert!(world.blocks.is_empty() && world.exemption.is_none(), "blocked or exempt");
             prop_assert!(!world.policy.quiet.is_quiet(world.now, world.zone), "quiet hours");
             prop_assert!(world.lifted.is_none_or(|lifted| lifted.plus(world.policy.respite) <= world.now), "respite");
-            prop_assert!(world.managed && world.in_scope && !world.other_hold, "not to be touched");
+            prop_assert!(world.credit_limit == CreditLimit::Applies && world.in_scope && !world.other_hold, "not to be touched");
             if rung >= Rung::Lock {
                 let arrived = [Rung::Lock, Rung::Stop].into_iter().any(|step| {
                     world.warned.get(step).is_some_and(|warning| {
