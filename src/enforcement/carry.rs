@@ -44,9 +44,14 @@ pub(super) async fn step(
     let done = actor.bear(stepped).await?.unwrap_or_else(Done::No);
     let mut tx = enforcer.store.begin().await?;
     let open = rows::list_open_intents(&mut tx).await?.iter().any(|intent| intent.account_id == account);
+    // What another process ended meanwhile came about all the same where a hold stands for it.
+    let is_held = rows::list_holds(&mut tx, Some(account))
+        .await?
+        .iter()
+        .any(|hold| hold.owner == "billing" && Rung::parse(&hold.rung).is_some_and(|held| held >= rung));
     // What has no known end counts as done.
     if !open {
-        let state = if matches!(done, Done::Yes | Done::Started(_)) { "done" } else { "not" };
+        let state = if is_held || matches!(done, Done::Yes | Done::Started(_)) { "done" } else { "not" };
         operations::end_fuse_use(&mut tx, run, account, state).await?;
     }
     tx.commit().await?;

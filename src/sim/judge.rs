@@ -38,6 +38,7 @@ pub(super) struct Moment {
     doubt: BTreeMap<CloudId, i64>,
     managed: BTreeSet<CloudId>,
     may_act: bool,
+    plugin_enforces: bool,
     /// Noted in the middle of a run.
     within: bool,
 }
@@ -51,7 +52,8 @@ impl Life {
             credit: BTreeMap::new(),
             doubt: BTreeMap::new(),
             managed: BTreeSet::new(),
-            may_act: self.armed && !self.paused && !self.plugin_enforces,
+            may_act: self.armed && !self.paused,
+            plugin_enforces: self.plugin_enforces,
             within: false,
         };
         for tenant in &self.tenants {
@@ -166,6 +168,7 @@ impl Life {
             managed: moment.is_some_and(|moment| moment.managed.contains(&tenant.id)),
             untouchable: tenant.kind == Kind::Untouchable,
             may_act: moment.is_some_and(|moment| moment.may_act),
+            guard: moment.filter(|moment| moment.plugin_enforces).map(|_| "the quota plugin enforces"),
             warned,
             warning_before: Duration::from_hours(self.lot.warning_hours),
         }

@@ -49,6 +49,9 @@ pub struct Truth {
     pub untouchable: bool,
     /// Whether bursar may act at all: armed and not paused.
     pub may_act: bool,
+    /// What guard held, if one did: no step is begun then. Projects and machines of an account that is disabled already may be
+    /// followed up.
+    pub guard: Option<&'static str>,
     /// When the newest warning of this step arrived.
     pub warned: Option<Timestamp>,
     /// What must lie between a warning and the step.
@@ -279,6 +282,9 @@ impl Watch {
         let by_hand = standing.by_hand.is_some_and(|since| since < taken.sent);
         if step.is_down() {
             judge_down(step, taken.sent, truth, &mut broken);
+            if let Some(guard) = truth.guard.filter(|_| step != Step::Stop || taken.target == account) {
+                broken("armed", format!("{step:?} while {guard}"));
+            }
             for kind in taken.lowered.iter().filter(|kind| NEVER_LOWERED.contains(kind)) {
                 broken("limits", format!("limit {kind} was lowered, and is none of those that may be"));
             }
@@ -408,7 +414,7 @@ fn judge_down(step: Step, sent: Timestamp, truth: &Truth, broken: &mut impl FnMu
         broken("untouched", format!("{step:?} of an account that is not managed"));
     }
     if !truth.may_act {
-        broken("armed", format!("{step:?} while enforcement is not armed, or paused, or the quota plugin enforces"));
+        broken("armed", format!("{step:?} while enforcement is not armed or paused"));
     }
     if truth.available > truth.doubt.saturating_add(ROUNDING) {
         broken("below-threshold", format!("{step:?} though {} is available", truth.available));

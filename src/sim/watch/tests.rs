@@ -31,6 +31,7 @@ fn fair() -> Truth {
         managed: true,
         untouchable: false,
         may_act: true,
+        guard: None,
         warned: Some(at(40)),
         warning_before: 2 * DAY,
     }
@@ -111,6 +112,8 @@ fn acts_on_the_protected_the_unmanaged_and_without_arms_are_seen() {
     let truth = Truth { managed: false, ..fair() };
     assert_eq!(names(&watch().taken(ann(), &step(Step::Stop), &truth, ONE)), ["untouched"]);
     let truth = Truth { may_act: false, ..fair() };
+    assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, ONE)), ["armed"]);
+    let truth = Truth { guard: Some("the quota plugin enforces"), ..fair() };
     assert_eq!(names(&watch().taken(ann(), &step(Step::Lock), &truth, ONE)), ["armed"]);
 }
 
