@@ -5,6 +5,8 @@ use std::time::Duration;
 use bursar::{
     enforcement::{EnforceReport, switches},
     standin::{Fault, FaultKind, Gate, Power, State, Stubbornness},
+    store::{enforcement as rows, operations},
+    time::Clock as _,
 };
 
 use super::{HOUR, Story, story};
@@ -205,6 +207,36 @@ async fn a_machine_that_a_late_stop_hits_while_others_start_is_started_too() {
         assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
         assert_eq!(story.started(), [story.bob.second, story.bob.first].map(|machine| machine.to_string()));
         story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restriction_that_another_process_ended_meanwhile_counts_for_the_fuse() {
+    on_each_database(|database| async {
+        let story = story(database, true, |_| {}).await;
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        story.cloud.limit("bob", "0.05").await;
+        story.cloud.pass(HOUR);
+        story.cloud.catch_up().await;
+        let bob = story.cloud.account("bob").await;
+        let gate = story.delay("updateResourceLimit");
+        let ended_elsewhere = async || {
+            let now = story.cloud.clock.now();
+            let mut tx = story.cloud.app.store.begin().await.unwrap();
+            let open = rows::list_open_intents(&mut tx).await.unwrap();
+            assert!(rows::end_intent(&mut tx, &open[0].id, "done", None, "restricted in part", now).await.unwrap());
+            rows::raise_hold(&mut tx, bob.id, "restrict", "restricted in part", &open[0].id, now).await.unwrap();
+            tx.commit().await.unwrap();
+            // And this one breaks off before the limits of the project.
+            story.fault("listResourceLimits", FaultKind::InvalidJson);
+        };
+        let report = story.enforce_while(&gate, ended_elsewhere).await;
+        assert!(report.failed.iter().any(|line| line.contains("can not be read")), "{report:?}");
+        let mut tx = story.cloud.app.store.read().await.unwrap();
+        let counted = operations::list_fuse_uses(&mut tx, story.cloud.clock.now().minus(HOUR)).await.unwrap();
+        assert_eq!(counted.iter().map(|(account, _)| *account).collect::<Vec<_>>(), [bob.id]);
     })
     .await;
 }
