@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Machine,
-    act::{Actor, Done},
+    act::{Actor, Done, INTENTS_LOOKED_AT},
     plan::PlannedAccount,
     plans,
     run::{EnforceReport, Enforcer, Error},
@@ -14,7 +14,7 @@ use crate::{
     ids::{AccountId, DecisionId, RunId},
     policy::{Outcome, Rung},
     store::{
-        enforcement as rows,
+        enforcement::{self as rows, IntentRow},
         operations::{self, PlanLineRow, PlanRow},
         runs,
     },
@@ -38,20 +38,25 @@ pub(super) async fn step(
     let account = planned.account.id;
     let mut tx = enforcer.store.begin().await?;
     let machines = i64::try_from(machines).unwrap_or(i64::MAX);
-    operations::begin_fuse_use(&mut tx, run, account, rung.word(), machines, enforcer.clock.now()).await?;
+    let begun = enforcer.clock.now();
+    operations::begin_fuse_use(&mut tx, run, account, rung.word(), machines, begun).await?;
+    let open_before = rows::list_open_intents(&mut tx).await?.into_iter().find(|intent| intent.account_id == account);
     tx.commit().await?;
     let stepped = Box::pin(actor.step_down(planned, decision, rung)).await;
     let done = actor.bear(stepped).await?.unwrap_or_else(Done::No);
     let mut tx = enforcer.store.begin().await?;
     let open = rows::list_open_intents(&mut tx).await?.iter().any(|intent| intent.account_id == account);
-    // What another process ended meanwhile came about all the same where a hold stands for it.
-    let is_held = rows::list_holds(&mut tx, Some(account))
+    // What another process ended meanwhile came about all the same, also where it was given back since.
+    let is_of_it = |intent: &IntentRow| {
+        intent.created_ms >= begun.as_ms() || open_before.as_ref().is_some_and(|open| open.id == intent.id)
+    };
+    let came_about = rows::list_intents(&mut tx, Some(account), INTENTS_LOOKED_AT)
         .await?
         .iter()
-        .any(|hold| hold.owner == "billing" && Rung::parse(&hold.rung).is_some_and(|held| held >= rung));
+        .any(|intent| intent.action == rung.word() && intent.state == "done" && is_of_it(intent));
     // What has no known end counts as done.
     if !open {
-        let state = if is_held || matches!(done, Done::Yes | Done::Started(_)) { "done" } else { "not" };
+        let state = if came_about || matches!(done, Done::Yes | Done::Started(_)) { "done" } else { "not" };
         operations::end_fuse_use(&mut tx, run, account, state).await?;
     }
     tx.commit().await?;

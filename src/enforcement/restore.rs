@@ -70,6 +70,33 @@ impl Actor<'_> {
         Box::pin(self.open_again(account, decision, Some(who))).await
     }
 
+    /// Goes on with a restore whose enabling was lost, given up, and arrived all the same: bursar opened the account, nobody else did,
+    /// and everything that goes with it comes back. None: it was not so.
+    pub(super) async fn opened_late(&self, account: &Account) -> Result<Option<Done>, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
+        let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
+        let newest = intents.iter().find(|intent| intent.state != "open");
+        let calls = match newest {
+            Some(intent) if intent.action == "restore" => acting::list_calls(&mut tx, &intent.id).await?,
+            _ => Vec::new(),
+        };
+        tx.commit().await?;
+        let was_lost = calls.iter().any(|call| call.command == "enableAccount" && call.state == "lost");
+        let (Some(own), Some(restore), [_]) = (&self.own_name, newest.filter(|_| was_lost), holds.as_slice()) else {
+            return Ok(None);
+        };
+        let since = Timestamp::from_ms(restore.created_ms).minus(EVENT_TOLERANCE);
+        // Newest first.
+        let enabled_by = self.suspenders("ACCOUNT.ENABLE", &account.cloud_id, since).await?.unwrap_or_default();
+        if enabled_by.first() != Some(own) {
+            return Ok(None);
+        }
+        let sentence = "Your account was opened again.".to_owned();
+        let decision = self.decide_by_hand(account, "opened-late", sentence).await?;
+        Ok(Some(Box::pin(self.open_again(account, decision, None)).await?))
+    }
+
     async fn open_again(&self, account: &Account, decision: DecisionId, who: Option<&str>) -> Result<Done, Error> {
         let mut tx = self.enforcer.store.read().await?;
         let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
@@ -258,11 +285,14 @@ impl Actor<'_> {
     }
 
     /// Looks at the account once more before a call about it: somebody may have suspended it since this run last looked, and then
-    /// nothing further is done to it. None: it is enabled, or gone.
+    /// nothing further is done to it. None: it is enabled.
     pub(super) async fn suspended_meanwhile(&self, account: &Account) -> Result<Option<String>, Error> {
         let read = self.read_back(account).await?;
-        let suspended = read.filter(|read| read.state != AccountState::Enabled);
-        Ok(suspended.map(|read| format!("somebody else has {} it meanwhile", read.state.as_str())))
+        Ok(match read {
+            None => Some("it is no longer in CloudStack".to_owned()),
+            Some(read) if read.state == AccountState::Enabled => None,
+            Some(read) => Some(format!("somebody else has {} it meanwhile", read.state.as_str())),
+        })
     }
 
     /// The same before a limit is set. An account's own limits CloudStack guards itself: it finds only enabled accounts by their name

@@ -1,6 +1,6 @@
 //! One run of enforcement: recover, gather, decide, store, and act within the fuse.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cloudstack::{self, Client},
-    ids::{DecisionId, RunId},
+    ids::{AccountId, DecisionId, RunId},
     ledger::standing,
     money::{Currency, Money},
     policy::{Arming, Ladders, Outcome, Reason, Rung},
@@ -331,8 +331,9 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let Some(mut actor) = actor else { return Ok(()) };
     actor.carries_out_decisions_of(now, anew);
     follow_up(&actor, &decisions, report).await?;
-    give_back(&actor, &decisions, report).await?;
-    let due = steps_down(&decisions, false);
+    let opened = give_back(&actor, &decisions, report).await?;
+    let mut due = steps_down(&decisions, false);
+    due.retain(|(planned, _, _)| !opened.contains(&planned.account.id));
     go_down(enforcer, &actor, &plan, &due, (run, now), report).await
 }
 
@@ -386,12 +387,13 @@ async fn restore(
     Ok(())
 }
 
-/// Opening an account never waits for the fuse, and comes first.
+/// Opening an account never waits for the fuse, and comes first. Gives the accounts that bursar's own late call had opened: what was
+/// decided about them took them for opened by somebody else.
 async fn give_back(
     actor: &Actor<'_>,
     decisions: &[(&plan::PlannedAccount, DecisionId)],
     report: &mut EnforceReport,
-) -> Result<(), Error> {
+) -> Result<BTreeSet<AccountId>, Error> {
     for (planned, decision) in decisions.iter().filter(|(planned, _)| planned.decision.outcome == Outcome::Restore) {
         restore(actor, (*planned, *decision), report).await?;
     }
@@ -412,7 +414,16 @@ async fn give_back(
             restore(actor, (*planned, *decision), report).await?;
         }
     }
-    Ok(())
+    let is_open = |planned: &plan::PlannedAccount| planned.rung >= Rung::Lock && planned.account.state == "enabled";
+    let mut opened = BTreeSet::new();
+    for (planned, _) in decisions.iter().filter(|(planned, _)| is_open(planned) && !planned.is_to_open) {
+        let late = Box::pin(actor.opened_late(&planned.account)).await;
+        if let Some(done) = actor.bear(late).await?.unwrap_or_else(|why| Some(Done::No(why))) {
+            report.note("", &planned.account.full_name(), &done);
+            opened.insert(planned.account.id);
+        }
+    }
+    Ok(opened)
 }
 
 /// Steps downwards: what was begun, then those of an approved plan and no others, else what is due as far as the fuse holds.

@@ -92,7 +92,11 @@ impl Life {
                 for taken in steps(&tenant, &effect) {
                     self.told.steps += 1;
                     *self.told.by_step.entry(taken.step).or_default() += 1;
-                    let truth = self.truth(&tenant, &taken).await?;
+                    let mut truth = self.truth(&tenant, &taken).await?;
+                    // Who has not paid enough to be opened stays stopped, with the projects that are followed up.
+                    if taken.step == Step::Stop && taken.target != tenant.id {
+                        truth.available = truth.available.saturating_sub(self.opens_at(&tenant, truth.doubt).max(0));
+                    }
                     let taken = Taken { decision: self.decision_of(&effect).await?, ..taken };
                     self.cloud.tell(format!("{} takes {} {:?}", effect.command, tenant.name, taken.step));
                     let fuse = self.cloud.standin.with(|world| self.lot.fuse(setup::counted_accounts(world)));
@@ -143,7 +147,7 @@ impl Life {
                     let moved = Moved { machine: *machine, started, sent: effect.sent, owner };
                     let truth = self.truth_at(&tenant, effect.sent, None);
                     // Who has not paid enough to be opened stays stopped, with all that is followed up.
-                    let asked = self.opens_at(&tenant, truth.doubt);
+                    let asked = self.opens_at(&tenant, truth.doubt).max(0);
                     let truth = Truth { available: truth.available.saturating_sub(asked), ..truth };
                     found.extend(self.watch.moved(tenant.id, &moved, &truth));
                 }

@@ -227,7 +227,9 @@ async fn a_restriction_that_another_process_ended_meanwhile_counts_for_the_fuse(
             let mut tx = story.cloud.app.store.begin().await.unwrap();
             let open = rows::list_open_intents(&mut tx).await.unwrap();
             assert!(rows::end_intent(&mut tx, &open[0].id, "done", None, "restricted in part", now).await.unwrap());
+            // And gave it back, since bob has paid.
             rows::raise_hold(&mut tx, bob.id, "restrict", "restricted in part", &open[0].id, now).await.unwrap();
+            assert!(rows::lift_hold(&mut tx, bob.id, "billing", "bursar", now).await.unwrap());
             tx.commit().await.unwrap();
             // And this one breaks off before the limits of the project.
             story.fault("listResourceLimits", FaultKind::InvalidJson);
