@@ -248,7 +248,8 @@ pub enum Noted {
     Machine,
 }
 
-/// Sets the state of what was noted; `settled` where nothing is left to do.
+/// Sets the state of what was noted; `settled` where nothing is left to do. What is settled stays so: a process that stood still while
+/// another one gave back must not make it due again.
 pub async fn put_state(
     tx: &mut Tx,
     (kind, id): (Noted, i64),
@@ -258,13 +259,16 @@ pub async fn put_state(
 ) -> Result<(), StoreError> {
     let sql = match kind {
         Noted::Limit => {
-            "update limit_change set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4"
+            "update limit_change set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 \
+             where id = $4 and settled_ms is null"
         }
         Noted::Project => {
-            "update project_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4"
+            "update project_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 \
+             where id = $4 and settled_ms is null"
         }
         Noted::Machine => {
-            "update machine_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 where id = $4"
+            "update machine_note set state = $1, outcome = coalesce($2, outcome), settled_ms = $3 \
+             where id = $4 and settled_ms is null"
         }
     };
     exec!(tx, sql, state, outcome, settled, id)?;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use bursar::{
     enforcement::{EnforceReport, switches},
     standin::{Fault, FaultKind, Gate, Power, State, Stubbornness},
-    store::{enforcement as rows, operations},
+    store::{
+        acting::{self, Noted},
+        enforcement as rows, operations,
+    },
     time::Clock as _,
 };
 
@@ -239,6 +242,32 @@ async fn a_restriction_that_another_process_ended_meanwhile_counts_for_the_fuse(
         let mut tx = story.cloud.app.store.read().await.unwrap();
         let counted = operations::list_fuse_uses(&mut tx, story.cloud.clock.now().minus(HOUR)).await.unwrap();
         assert_eq!(counted.iter().map(|(account, _)| *account).collect::<Vec<_>>(), [bob.id]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_not_due_again_by_a_process_that_stood_still_meanwhile() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, true).await;
+        let mut tx = story.cloud.app.store.read().await.unwrap();
+        let limits = acting::list_limit_changes(&mut tx, None).await.unwrap().into_iter();
+        let projects = acting::list_project_notes(&mut tx, None).await.unwrap().into_iter();
+        let machines = acting::list_machine_notes(&mut tx, None).await.unwrap().into_iter();
+        let noted: Vec<(Noted, i64)> = limits
+            .map(|limit| (Noted::Limit, limit.id))
+            .chain(projects.map(|project| (Noted::Project, project.id)))
+            .chain(machines.map(|machine| (Noted::Machine, machine.id)))
+            .collect();
+        tx.commit().await.unwrap();
+        story.pay().await;
+        // It writes down what it saw before.
+        let mut tx = story.cloud.app.store.begin().await.unwrap();
+        for what in noted {
+            acting::put_state(&mut tx, what, "noted", Some("still running"), None).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
     })
     .await;
 }
