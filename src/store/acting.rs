@@ -292,6 +292,11 @@ pub async fn list_left_over(tx: &mut Tx) -> Result<Vec<AccountId>, StoreError> {
 
 /// Notes a machine that runs, behind those that are noted. True where it was not noted yet.
 pub async fn note_machine(tx: &mut Tx, note: &MachineNote, now: Timestamp) -> Result<bool, StoreError> {
+    // Who stood still while another process gave everything back notes nothing any more.
+    let is_open = scalar!(tx, i64, "select count(*) from intent where id = $1 and state = 'open'", &note.intent_id)?;
+    if is_open == 0 {
+        return Ok(false);
+    }
     let inserted = exec!(
         tx,
         "insert into machine_note (account_id, project_id, vm_id, name, position, intent_id, state, starts, noted_ms) \

@@ -253,7 +253,8 @@ async fn what_is_given_back_is_not_due_again_by_a_process_that_stood_still_meanw
         let mut tx = story.cloud.app.store.read().await.unwrap();
         let limits = acting::list_limit_changes(&mut tx, None).await.unwrap().into_iter();
         let projects = acting::list_project_notes(&mut tx, None).await.unwrap().into_iter();
-        let machines = acting::list_machine_notes(&mut tx, None).await.unwrap().into_iter();
+        let stopped = acting::list_machine_notes(&mut tx, None).await.unwrap();
+        let machines = stopped.iter();
         let noted: Vec<(Noted, i64)> = limits
             .map(|limit| (Noted::Limit, limit.id))
             .chain(projects.map(|project| (Noted::Project, project.id)))
@@ -265,6 +266,9 @@ async fn what_is_given_back_is_not_due_again_by_a_process_that_stood_still_meanw
         let mut tx = story.cloud.app.store.begin().await.unwrap();
         for what in noted {
             acting::put_state(&mut tx, what, "noted", Some("still running"), None).await.unwrap();
+        }
+        for machine in &stopped {
+            assert!(!acting::note_machine(&mut tx, machine, story.cloud.clock.now()).await.unwrap());
         }
         tx.commit().await.unwrap();
         story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
