@@ -284,9 +284,9 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Looks at the account once more before a call about it: somebody may have suspended it since this run last looked, and then
+    /// Looks at the account once more before a call about it: somebody may have suspended or removed it since this run last looked, and then
     /// nothing further is done to it. None: it is enabled.
-    pub(super) async fn suspended_meanwhile(&self, account: &Account) -> Result<Option<String>, Error> {
+    pub(super) async fn closed_meanwhile(&self, account: &Account) -> Result<Option<String>, Error> {
         let read = self.read_back(account).await?;
         Ok(match read {
             None => Some("it is no longer in CloudStack".to_owned()),
@@ -304,7 +304,7 @@ impl Actor<'_> {
     ) -> Result<Option<String>, Error> {
         match owner {
             cloudstack::LimitOwner::Account { .. } => Ok(None),
-            cloudstack::LimitOwner::Project(_) => self.suspended_meanwhile(account).await,
+            cloudstack::LimitOwner::Project(_) => self.closed_meanwhile(account).await,
         }
     }
 
@@ -446,7 +446,7 @@ impl Actor<'_> {
                     self.put_project(&note, "left", "somebody else suspended it too; it stays", true).await?;
                 }
                 Some(_) => {
-                    if let Some(why) = self.suspended_meanwhile(account).await? {
+                    if let Some(why) = self.closed_meanwhile(account).await? {
                         return Ok(Some(why));
                     }
                     let act = Act::ActivateProject(id);

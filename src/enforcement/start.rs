@@ -66,7 +66,7 @@ impl Actor<'_> {
             }
             for chunk in to_start.chunks(self.enforcer.settings.starts_at_once.max(1)) {
                 // A machine takes its time to start, and somebody may lock the account while the first ones do.
-                if let Some(why) = self.suspended_meanwhile(account).await? {
+                if let Some(why) = self.closed_meanwhile(account).await? {
                     return Ok(Some(why));
                 }
                 refused.extend(self.start_together(intent, chunk, patience).await?);

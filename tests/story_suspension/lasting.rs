@@ -436,16 +436,22 @@ async fn primary_storage_is_limited_to_all_volumes_together_rounded_up_to_whole_
     .await;
 }
 
+/// bob is locked and may be opened; the call that enables him was lost, and given up.
+async fn enabling_lost(database: Database) -> Story {
+    let story = locked(database).await;
+    story.cloud.pass(HOUR);
+    story.cloud.catch_up().await;
+    story.cloud.limit("bob", "500").await;
+    story.fault("enableAccount", FaultKind::CutBeforeAction);
+    let report = story.cloud.enforce().await;
+    assert_eq!((report.restored.len(), story.state()), (0, State::Locked), "{report:?}");
+    story
+}
+
 #[tokio::test]
 async fn what_bursars_own_late_call_opened_gets_everything_back_whatever_is_left_by_then() {
     on_each_database(|database| async {
-        let story = locked(database).await;
-        story.cloud.pass(HOUR);
-        story.cloud.catch_up().await;
-        story.cloud.limit("bob", "500").await;
-        story.fault("enableAccount", FaultKind::CutBeforeAction);
-        let report = story.cloud.enforce().await;
-        assert_eq!((report.restored.len(), story.state()), (0, State::Locked), "{report:?}");
+        let story = enabling_lost(database).await;
         // Given up, it arrives after all; and the limit is the old one again.
         let enforcer = story.cloud.app.client(Role::Enforcer).unwrap();
         enforcer.enable_account(story.bob.account).await.unwrap();
@@ -461,12 +467,7 @@ async fn what_bursars_own_late_call_opened_gets_everything_back_whatever_is_left
 #[tokio::test]
 async fn what_an_administrator_opened_behind_a_lost_call_of_bursars_is_not_taken_for_its_own() {
     on_each_database(|database| async {
-        let story = locked(database).await;
-        story.cloud.pass(HOUR);
-        story.cloud.catch_up().await;
-        story.cloud.limit("bob", "500").await;
-        story.fault("enableAccount", FaultKind::CutBeforeAction);
-        story.cloud.enforce().await;
+        let story = enabling_lost(database).await;
         story.cloud.standin.with(|world| world.enable_by_admin(story.bob.account));
         story.cloud.limit("bob", "0.05").await;
         story.cloud.catch_up().await;
