@@ -641,12 +641,23 @@ async fn a_stale_holder_claims_nothing_after_a_new_fence() {
         let old = runs::seize_lease(&mut tx, "enforcer", "the old one", HOUR, now).await.unwrap();
         let new = runs::seize_lease(&mut tx, "enforcer", "the new one", HOUR, now).await.unwrap();
         assert!(new > old);
-        assert!(!runs::holds_lease(&mut tx, "enforcer", "the old one", old, now).await.unwrap());
-        assert!(!runs::holds_lease(&mut tx, "enforcer", "the new one", old, now).await.unwrap());
-        assert!(runs::holds_lease(&mut tx, "enforcer", "the new one", new, now).await.unwrap());
+        let until = now.plus(HOUR);
+        assert!(!runs::keep_lease(&mut tx, "enforcer", ("the old one", old), until).await.unwrap());
+        assert!(!runs::keep_lease(&mut tx, "enforcer", ("the new one", old), until).await.unwrap());
+        assert!(runs::keep_lease(&mut tx, "enforcer", ("the new one", new), until).await.unwrap());
         // Neither does dropping a lease that somebody else took over end it.
-        runs::drop_lease(&mut tx, "enforcer", "the old one").await.unwrap();
-        assert!(runs::holds_lease(&mut tx, "enforcer", "the new one", new, now).await.unwrap());
+        for (holder, fence) in [("the old one", old), ("the new one", old), ("the old one", new)] {
+            runs::drop_lease(&mut tx, "enforcer", holder, fence).await.unwrap();
+        }
+        let taken = runs::take_lease(&mut tx, "enforcer", "a third one", HOUR, now).await.unwrap();
+        assert_eq!(taken, None, "it is held");
+        // Who takes it a second time writes nothing any more under the first.
+        let again = runs::take_lease(&mut tx, "enforcer", "the new one", HOUR, until).await.unwrap().unwrap();
+        assert!(again > new);
+        assert!(!runs::keep_lease(&mut tx, "enforcer", ("the new one", new), until).await.unwrap());
+        // Given back, it is for anybody to take; who gave it back may still write until somebody does.
+        runs::drop_lease(&mut tx, "enforcer", "the new one", again).await.unwrap();
+        assert!(runs::take_lease(&mut tx, "enforcer", "a third one", HOUR, now).await.unwrap().is_some());
         tx.commit().await.unwrap();
     })
     .await;

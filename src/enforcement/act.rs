@@ -140,6 +140,11 @@ impl<'a> Actor<'a> {
         })
     }
 
+    /// Begins a transaction that writes; see [`Enforcer::write`].
+    pub(super) async fn write(&self) -> Result<Tx, Error> {
+        self.enforcer.write(self.fence).await
+    }
+
     /// From now on a person's order is carried out, also while enforcement is paused.
     pub(super) const fn acts_by_order(&mut self) {
         self.by_order = true;
@@ -271,7 +276,7 @@ impl<'a> Actor<'a> {
     pub(super) async fn read_back(&self, account: &Account) -> Result<Option<cloudstack::Account>, Error> {
         let read = self.client.get_account(cloud_id(account)?).await?;
         if let Some(read) = &read {
-            let mut tx = self.enforcer.store.begin().await?;
+            let mut tx = self.write().await?;
             cloud::put_account_state(&mut tx, account.id, read.state.as_str(), self.enforcer.clock.now()).await?;
             tx.commit().await?;
         }
@@ -290,7 +295,7 @@ impl<'a> Actor<'a> {
     ) -> Result<Option<Intent>, Error> {
         let id = self.enforcer.random.uuid().to_string();
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         let decision = match self.anew.get(&decision) {
             Some(anew) => rows::insert_decision(&mut tx, anew, now).await?,
             None => decision,
@@ -315,7 +320,7 @@ impl<'a> Actor<'a> {
     /// tenant is told.
     pub(super) async fn finish(&self, intent: &Intent, account: &Account, end: End<'_>) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         let state = if end.worked { "done" } else { "failed" };
         if !rows::end_intent(&mut tx, &intent.id, state, end.state_after, end.outcome, now).await? {
             return Ok(());
@@ -408,7 +413,7 @@ impl<'a> Actor<'a> {
             figures: "{}".to_owned(),
             dry_run: false,
         };
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         let id = rows::insert_decision(&mut tx, &new, self.enforcer.clock.now()).await?;
         tx.commit().await?;
         Ok(id)

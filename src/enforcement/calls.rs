@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     act::{Actor, DECISION_IS_OLD},
-    run::{Error, LEASE},
+    run::Error,
     switches,
 };
 use crate::{
@@ -27,7 +27,7 @@ const SENT_WITHIN: Duration = Duration::from_mins(1);
 /// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
 const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
 const PAUSED_MEANWHILE: &str = "enforcement was paused meanwhile";
-const ENFORCED_ELSEWHERE: &str = "another process enforces now";
+const HAS_ENDED: &str = "its action has ended";
 /// The namespace of job ids: a UUID of bursar's own.
 const JOB_NAMESPACE: Uuid =
     Uuid::from_bytes([0x62, 0x75, 0x72, 0x73, 0x61, 0x72, 0x4a, 0x6f, 0x80, 0x62, 0x73, 0x2d, 0x76, 0x31, 0x00, 0x01]);
@@ -296,7 +296,7 @@ impl Actor<'_> {
     /// Writes the row of a call under the fence. Not while enforcement is paused, nor where it begins a step downwards on a decision
     /// that has grown old while CloudStack was asked.
     async fn claim(&self, intent: &str, act: &Act, before: Option<&str>, now: Timestamp) -> Result<Claim, Error> {
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         if !self.by_order && runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1") {
             return Ok(Claim::Not(CallEnd::Unknown(PAUSED_MEANWHILE.to_owned())));
         }
@@ -316,19 +316,15 @@ impl Actor<'_> {
             fence: self.fence,
             before,
         };
-        let until = now.plus(self.enforcer.settings.lease);
-        if !rows::claim_call(&mut tx, &call, (LEASE, self.enforcer.holder, until), now).await? {
-            return Ok(Claim::Not(CallEnd::Unknown(ENFORCED_ELSEWHERE.to_owned())));
-        }
-        let Some(row) = rows::list_calls(&mut tx, intent).await?.last().map(|call| call.id) else {
-            return Ok(Claim::Not(CallEnd::Unknown(ENFORCED_ELSEWHERE.to_owned())));
+        let Some(row) = rows::claim_call(&mut tx, &call, now).await? else {
+            return Ok(Claim::Not(CallEnd::Unknown(HAS_ENDED.to_owned())));
         };
         tx.commit().await?;
         Ok(Claim::Made(row, job))
     }
 
     pub(super) async fn close_call(&self, row: i64, state: &str, answer: &str) -> Result<(), Error> {
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         rows::end_call(&mut tx, row, state, answer, self.enforcer.clock.now()).await?;
         tx.commit().await?;
         Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Machine,
-    act::{Actor, Done, INTENTS_LOOKED_AT},
+    act::{Actor, Done},
     plan::PlannedAccount,
     plans,
     run::{EnforceReport, Enforcer, Error},
@@ -14,7 +14,7 @@ use crate::{
     ids::{AccountId, DecisionId, RunId},
     policy::{Outcome, Rung},
     store::{
-        enforcement::{self as rows, IntentRow},
+        enforcement as rows,
         operations::{self, PlanLineRow, PlanRow},
         runs,
     },
@@ -36,27 +36,17 @@ pub(super) async fn step(
     run: RunId,
 ) -> Result<Done, Error> {
     let account = planned.account.id;
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = actor.write().await?;
     let machines = i64::try_from(machines).unwrap_or(i64::MAX);
-    let begun = enforcer.clock.now();
-    operations::begin_fuse_use(&mut tx, run, account, rung.word(), machines, begun).await?;
-    let open_before = rows::list_open_intents(&mut tx).await?.into_iter().find(|intent| intent.account_id == account);
+    operations::begin_fuse_use(&mut tx, run, account, rung.word(), machines, enforcer.clock.now()).await?;
     tx.commit().await?;
     let stepped = Box::pin(actor.step_down(planned, decision, rung)).await;
     let done = actor.bear(stepped).await?.unwrap_or_else(Done::No);
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = actor.write().await?;
     let open = rows::list_open_intents(&mut tx).await?.iter().any(|intent| intent.account_id == account);
-    // What another process ended meanwhile came about all the same, also where it was given back since.
-    let is_of_it = |intent: &IntentRow| {
-        intent.created_ms >= begun.as_ms() || open_before.as_ref().is_some_and(|open| open.id == intent.id)
-    };
-    let came_about = rows::list_intents(&mut tx, Some(account), INTENTS_LOOKED_AT)
-        .await?
-        .iter()
-        .any(|intent| intent.action == rung.word() && intent.state == "done" && is_of_it(intent));
-    // What has no known end counts as done.
+    // What has no known end counts as done, and where another process took over, this line is not reached.
     if !open {
-        let state = if came_about || matches!(done, Done::Yes | Done::Started(_)) { "done" } else { "not" };
+        let state = if matches!(done, Done::Yes | Done::Started(_)) { "done" } else { "not" };
         operations::end_fuse_use(&mut tx, run, account, state).await?;
     }
     tx.commit().await?;
@@ -119,12 +109,12 @@ pub(super) async fn approved(
                 ("skipped", why)
             }
         };
-        let mut tx = enforcer.store.begin().await?;
+        let mut tx = actor.write().await?;
         operations::end_plan_line(&mut tx, plan.id, line.account_id, state, &answer).await?;
         tx.commit().await?;
     }
     let now = enforcer.clock.now();
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = actor.write().await?;
     if !operations::end_plan(&mut tx, plan.id, "done", &format!("run {run}"), Some(run), now).await? {
         // Dropped behind its last line.
         return Ok(());
@@ -195,9 +185,9 @@ fn why_not(rung: &str, decided: Option<&PlannedAccount>) -> String {
 }
 
 /// What blew the fuse becomes a plan that waits for an approval; an older plan of the fuse has no object where it holds.
-pub(super) async fn fuse_no_longer_blown(enforcer: &Enforcer<'_>) -> Result<(), Error> {
-    let now = enforcer.clock.now();
-    let mut tx = enforcer.store.begin().await?;
+pub(super) async fn fuse_no_longer_blown(actor: &Actor<'_>) -> Result<(), Error> {
+    let now = actor.enforcer.clock.now();
+    let mut tx = actor.write().await?;
     plans::expire(&mut tx, now).await?;
     for plan in operations::list_open_plans(&mut tx).await? {
         if plan.cause == "fuse" && plan.state == "waiting" {

@@ -8,6 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use rust_decimal::Decimal;
 
 use super::{
+    act::Actor,
     marker,
     run::{Enforcer, Error},
     switches,
@@ -266,17 +267,14 @@ async fn note_unreadable(tx: &mut Tx, why: &str, now: Timestamp) -> Result<(), S
 }
 
 /// Looks for acts that the database does not know, and holds up enforcement where there are any. True: go on.
-pub(super) async fn own_acts_are_known(
-    enforcer: &Enforcer<'_>,
-    client: &Client,
-    own: Option<&OwnUser>,
-) -> Result<bool, Error> {
+pub(super) async fn own_acts_are_known(actor: &Actor<'_>) -> Result<bool, Error> {
+    let (enforcer, own) = (actor.enforcer, actor.own.as_ref());
     let now = enforcer.clock.now();
     let unknown = match own {
-        Some(own) => unknown_acts(enforcer, client, own, now).await?,
+        Some(own) => unknown_acts(enforcer, actor.client, own, now).await?,
         None => None,
     };
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = actor.write().await?;
     let (Some(own), Some(unknown)) = (own, unknown) else {
         let why = if own.is_some() { "the role does not allow listEvents" } else { "bursar's own user is not shown" };
         note_unreadable(&mut tx, why, now).await?;

@@ -139,7 +139,7 @@ impl Actor<'_> {
     /// Notes that somebody else wants the account suspended.
     pub(super) async fn note_hold_of_others(&self, account: AccountId) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         place_hold(&mut tx, account, format!("run {}", self.run), now).await?;
         tx.commit().await?;
         Ok(())
@@ -162,7 +162,7 @@ impl Actor<'_> {
         self.note_lost_events(looked_last, now).await?;
         let Some(oldest) = ours.iter().map(|(_, hold)| hold.placed_ms).min() else {
             // Nothing to look for; that it was looked is what counts.
-            let mut tx = self.enforcer.store.begin().await?;
+            let mut tx = self.write().await?;
             runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &now.as_ms().to_string(), now).await?;
             tx.commit().await?;
             return Ok(());
@@ -171,7 +171,7 @@ impl Actor<'_> {
         let since = looked_last.map_or(oldest, |looked| looked.max(oldest)).minus(EVENT_TOLERANCE);
         // Where the events can not be read, nothing is restored anyway.
         let Some((suspensions, read_at)) = self.events("ACCOUNT.DISABLE", None, since).await? else { return Ok(()) };
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         for (cloud_id, hold) in &ours {
             if by_others(&suspensions, cloud_id, own, Timestamp::from_ms(hold.placed_ms)) {
                 place_hold(&mut tx, hold.account_id, format!("run {}", self.run), now).await?;
@@ -199,7 +199,7 @@ impl Actor<'_> {
         };
         // Zero keeps them for ever.
         if kept_days > 0 && now.since(looked) > Duration::from_hours(kept_days.saturating_mul(24)) {
-            let mut tx = self.enforcer.store.begin().await?;
+            let mut tx = self.write().await?;
             runs::put_setting(&mut tx, switches::EVENTS_LOST, &now.as_ms().to_string(), now).await?;
             tx.commit().await?;
         }
@@ -235,7 +235,7 @@ impl Actor<'_> {
             let read = self.read_back(&account).await?;
             if read.is_some_and(|read| read.state == AccountState::Enabled) {
                 let now = self.enforcer.clock.now();
-                let mut tx = self.enforcer.store.begin().await?;
+                let mut tx = self.write().await?;
                 if rows::lift_hold(&mut tx, account.id, "admin", "bursar", now).await? {
                     let by = format!("run {}", self.run);
                     audit(&mut tx, account.id, (by, "hold.lift"), "somebody enabled it in CloudStack", now).await?;

@@ -30,7 +30,7 @@ pub async fn recover(actor: &Actor<'_>) -> Result<Vec<String>, Error> {
     tx.commit().await?;
     let mut sentences = Vec::new();
     for row in open {
-        let mut tx = store.begin().await?;
+        let mut tx = actor.write().await?;
         let account = cloud::get_account(&mut tx, row.account_id).await?;
         let name = account.full_name();
         // A restore whose hold is lifted has begun, though it has sent nothing yet: nobody would decide on the rest again.
@@ -135,7 +135,7 @@ async fn is_held_by_others(actor: &Actor<'_>, account: &Account) -> Result<bool,
 
 /// What is still to be done to an account that goes down counts for the fuse of the day on which it is done.
 async fn count_again(actor: &Actor<'_>, intent: &IntentRow) -> Result<(), Error> {
-    let mut tx = actor.enforcer.store.begin().await?;
+    let mut tx = actor.write().await?;
     let machines = acting::list_machine_notes(&mut tx, Some(intent.account_id)).await?.len();
     let (machines, now) = (i64::try_from(machines).unwrap_or(i64::MAX), actor.enforcer.clock.now());
     operations::begin_fuse_use(&mut tx, actor.run, intent.account_id, &intent.action, machines, now).await?;

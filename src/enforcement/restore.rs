@@ -275,7 +275,7 @@ impl Actor<'_> {
     async fn free(&self, intent: &Intent, account: &Account) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
         let by = intent.cause.as_deref().unwrap_or("bursar");
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         if rows::lift_hold(&mut tx, account.id, "billing", by, now).await? {
             self.tell_tenant(&mut tx, intent, account, "restored").await?;
             self.audit(&mut tx, intent, account, (Some(&intent.state_before), Some("enabled")), "opened again").await?;
@@ -509,7 +509,7 @@ impl Actor<'_> {
     /// Settles everything that is noted about an account.
     async fn settle_all(&self, account: &Account, state: &str, outcome: &str) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         for change in acting::list_limit_changes(&mut tx, Some(account.id)).await? {
             acting::put_state(&mut tx, (Noted::Limit, change.id), state, Some(outcome), Some(now)).await?;
         }
@@ -550,7 +550,7 @@ impl Actor<'_> {
     /// Somebody enabled the account and enough is available: bursar's hold has no object any more.
     pub async fn drop_hold(&self, account: &Account) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         if rows::lift_hold(&mut tx, account.id, "billing", "bursar", now).await? {
             let line = AuditLine {
                 at_ms: now.as_ms(),

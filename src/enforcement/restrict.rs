@@ -145,7 +145,7 @@ impl Actor<'_> {
             }
         }
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         for change in &wanted {
             acting::note_limit(&mut tx, change, now).await?;
         }
@@ -270,7 +270,7 @@ impl Actor<'_> {
         settled: bool,
     ) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         acting::put_state(&mut tx, (Noted::Limit, change.id), state, outcome, settled.then_some(now)).await?;
         tx.commit().await?;
         Ok(())

@@ -97,6 +97,12 @@ pub enum Error {
         "another process is enforcing at this moment; nothing was done. It ends by itself, or its lease runs out within minutes"
     )]
     AnotherEnforcer,
+    /// Another process has taken over while this one stood still.
+    #[error(
+        "another process has taken over enforcement, since this one stood still for longer than its lease lasts; what was begun \
+         is gone on with there"
+    )]
+    TakenOver,
     /// The run ended in the middle.
     #[error("{error}")]
     CutShort {
@@ -113,7 +119,7 @@ impl Error {
         match self {
             Self::CloudStack(error) => Some(error),
             Self::CutShort { error, .. } => error.cloudstack(),
-            Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer => None,
+            Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::TakenOver => None,
         }
     }
 
@@ -121,7 +127,7 @@ impl Error {
     pub fn report(&self) -> Option<&EnforceReport> {
         match self {
             Self::CutShort { report, .. } => Some(report),
-            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer => None,
+            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::TakenOver => None,
         }
     }
 }
@@ -217,12 +223,30 @@ pub struct Enforcer<'a> {
     pub settings: &'a EnforceSettings,
 }
 
+impl Enforcer<'_> {
+    /// Begins a transaction that writes, and prolongs the lease for it. What a process writes after it stood still would rest on what it
+    /// saw before, while another one went on, gave back, and took again: so it writes nothing any more, as if it had died there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TakenOver`] where the lease was taken since `fence`, however long ago.
+    pub(super) async fn write(&self, fence: i64) -> Result<Tx, Error> {
+        let mut tx = self.store.begin().await?;
+        let until = self.clock.now().plus(self.settings.lease);
+        if runs::keep_lease(&mut tx, LEASE, (self.holder, fence), until).await? {
+            Ok(tx)
+        } else {
+            Err(Error::TakenOver)
+        }
+    }
+}
+
 /// Runs enforcement once.
 pub async fn enforce(enforcer: &Enforcer<'_>, run: RunId) -> Result<EnforceReport, Error> {
     let mut report = EnforceReport::default();
     let fence = take_lease(enforcer).await?;
     let result = with_lease(enforcer, run, fence, &mut report).await;
-    drop_lease(enforcer).await?;
+    drop_lease(enforcer, fence).await?;
     match result {
         Ok(()) => Ok(report),
         Err(error) if report.decisions.is_empty() && report.recovered.is_empty() => Err(error),
@@ -244,9 +268,9 @@ pub(super) async fn take_lease(enforcer: &Enforcer<'_>) -> Result<i64, Error> {
     fence.ok_or(Error::AnotherEnforcer)
 }
 
-pub(super) async fn drop_lease(enforcer: &Enforcer<'_>) -> Result<(), Error> {
+pub(super) async fn drop_lease(enforcer: &Enforcer<'_>, fence: i64) -> Result<(), Error> {
     let mut tx = enforcer.store.begin().await?;
-    runs::drop_lease(&mut tx, LEASE, enforcer.holder).await?;
+    runs::drop_lease(&mut tx, LEASE, enforcer.holder, fence).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -297,7 +321,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let mut actor = None;
     if let (true, None, Some(client)) = (acts, &switches.unconfirmed, enforcer.client) {
         let made = Actor::new(enforcer, client, run, fence).await?;
-        if guards::own_acts_are_known(enforcer, client, made.own.as_ref()).await? {
+        if guards::own_acts_are_known(&made).await? {
             report.recovered = recover::recover(&made).await?;
             made.note_locks_by_others().await?;
             let forgotten = made.forget_locks_that_ended().await;
@@ -318,7 +342,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     // A rehearsal of an armed cloud counts the warnings that were really given: it tells what the run would do.
     let plan = plan::plan(&mut tx, settings, &blocks, &switches.arming, now).await?;
     tx.commit().await?;
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = enforcer.write(fence).await?;
     // A ledger that may lack payments warns nobody in earnest.
     let rehearsal = settings.dry_run || switches.unconfirmed.is_some();
     let record::Stored { decisions, anew } = record::store_plan(&mut tx, &plan, run, rehearsal, now, report).await?;
@@ -435,7 +459,7 @@ async fn go_down(
     (run, planned_at): (RunId, Timestamp),
     report: &mut EnforceReport,
 ) -> Result<(), Error> {
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = actor.write().await?;
     plans::expire(&mut tx, planned_at).await?;
     let approved = plans::find_approved(&mut tx).await?;
     let recent = operations::list_fuse_uses(&mut tx, planned_at.minus(FUSE_WINDOW)).await?;
@@ -463,14 +487,14 @@ async fn go_down(
         return carry::approved(enforcer, actor, &approved, (&due, &plan.accounts), (run, planned_at), report).await;
     }
     if due.is_empty() {
-        return carry::fuse_no_longer_blown(enforcer).await;
+        return carry::fuse_no_longer_blown(actor).await;
     }
     let wanted: Vec<_> = due.iter().map(|(planned, rung, _)| (*planned, *rung)).collect();
     let plans::Built { lines, steps, mut figures, unread } = plans::build(enforcer, Some(actor), &wanted).await?;
     figures.weighed = fuse::weigh(enforcer.settings.fuse, plan.account_count, &steps, &recent);
     if let Some(why) = figures.blown() {
         tracing::warn!(reason = %why, "the fuse held back every step downwards of this run");
-        let mut tx = enforcer.store.begin().await?;
+        let mut tx = actor.write().await?;
         let wanted = plans::Wanted { cause: "fuse", author: "the fuse", why: &why, figures };
         let id = plans::store(&mut tx, enforcer.settings, wanted, &lines, (run, planned_at)).await?;
         tx.commit().await?;
@@ -480,7 +504,7 @@ async fn go_down(
         ));
         return Ok(());
     }
-    carry::fuse_no_longer_blown(enforcer).await?;
+    carry::fuse_no_longer_blown(actor).await?;
     for ((planned, rung, decision), step) in due.iter().zip(&steps) {
         // How many machines it would add is not known: the next run looks again.
         if let Some((_, why)) = unread.iter().find(|(account, _)| *account == planned.account.id) {
@@ -512,7 +536,7 @@ async fn make_plan(
     };
     let plans::Built { lines, steps, mut figures, .. } = plans::build(enforcer, looker.as_ref(), &wanted).await?;
     let now = enforcer.clock.now();
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = enforcer.write(fence).await?;
     let recent = operations::list_fuse_uses(&mut tx, now.minus(FUSE_WINDOW)).await?;
     figures.weighed = fuse::weigh(enforcer.settings.fuse, plan.account_count, &steps, &recent);
     let why = figures.blown().unwrap_or_else(|| "asked for".to_owned());

@@ -162,7 +162,7 @@ impl Actor<'_> {
 
     async fn settle(&self, note: &MachineNote, state: &str, outcome: Option<&str>) -> Result<Need, Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         acting::put_state(&mut tx, (Noted::Machine, note.id), state, outcome, Some(now)).await?;
         tx.commit().await?;
         Ok(Need::Settled)
@@ -179,7 +179,7 @@ impl Actor<'_> {
         let ends = self.perform_together(&intent.id, &acts, "Stopped", patience).await?;
         let mut refused = Vec::new();
         for ((note, _), end) in chunk.iter().zip(ends) {
-            let mut tx = self.enforcer.store.begin().await?;
+            let mut tx = self.write().await?;
             // Only what CloudStack answered is a try: a machine is not given up because answers were lost, or looked for again.
             if matches!(end, CallEnd::Ended(_) | CallEnd::Refused(_)) {
                 acting::count_start(&mut tx, note.id).await?;

@@ -112,7 +112,7 @@ impl Actor<'_> {
         let ids: Vec<String> = projects.iter().map(|project| project.id.to_string()).collect();
         let listed = self.list_machines(read, &ids).await?;
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         for project in &projects {
             let note = ProjectNote {
                 id: 0,
@@ -183,7 +183,7 @@ impl Actor<'_> {
     /// From here on the account is stopped by us, whatever comes: a restore knows it from the hold.
     async fn own_the_stop(&self, intent: &Intent, account: &Account) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         rows::raise_hold(&mut tx, account.id, "stop", "disabled for billing", &intent.id, now).await?;
         tx.commit().await?;
         Ok(())
@@ -262,7 +262,7 @@ impl Actor<'_> {
         settled: bool,
     ) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         let words = Some(outcome).filter(|outcome| !outcome.is_empty());
         acting::put_state(&mut tx, (Noted::Project, note.id), state, words, settled.then_some(now)).await?;
         tx.commit().await?;
@@ -310,7 +310,7 @@ impl Actor<'_> {
         let listed = self.list_machines(read, &suspended.into_iter().collect::<Vec<_>>()).await?;
         let now = self.enforcer.clock.now();
         let mut running = Vec::new();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         let mut position = acting::count_machine_notes(&mut tx, account.id).await?;
         for found in listed {
             let noted = notes.iter().find(|note| note.vm_id == found.machine.id.to_string());
@@ -348,7 +348,7 @@ impl Actor<'_> {
         why: &str,
     ) -> Result<Done, Error> {
         let now = self.enforcer.clock.now();
-        let mut tx = self.enforcer.store.begin().await?;
+        let mut tx = self.write().await?;
         let own = |id: &str| id == intent.id;
         for note in acting::list_machine_notes(&mut tx, Some(account.id)).await? {
             if own(&note.intent_id) {

@@ -127,7 +127,7 @@ async fn with_lease(
 ) -> Result<UndoReport, Error> {
     let fence = run::take_lease(enforcer).await?;
     let result = give_back_all(enforcer, run, fence, accounts, who).await;
-    run::drop_lease(enforcer).await?;
+    run::drop_lease(enforcer, fence).await?;
     result
 }
 
@@ -164,7 +164,7 @@ async fn give_back_all(
         let given = Box::pin(give_back(&actor, &account, who, &mut report.recovered)).await;
         let done = actor.bear(given).await?.unwrap_or_else(Done::No);
         if matches!(done, Done::Yes | Done::Started(_)) {
-            leave_alone(enforcer, &plan, &account, who).await?;
+            leave_alone(&actor, &plan, &account, who).await?;
         }
         match done {
             Done::Yes => {
@@ -200,11 +200,11 @@ async fn give_back(
 }
 
 /// The next runs do not take again at once what a person has just given back.
-async fn leave_alone(enforcer: &Enforcer<'_>, plan: &Plan, account: &Account, who: &str) -> Result<(), Error> {
-    let now = enforcer.clock.now();
+async fn leave_alone(actor: &Actor<'_>, plan: &Plan, account: &Account, who: &str) -> Result<(), Error> {
+    let now = actor.enforcer.clock.now();
     let planned = plan.accounts.iter().find(|planned| planned.account.id == account.id);
     let respite = planned.map_or(LEFT_ALONE_FOR, |planned| planned.policy.respite.max(LEFT_ALONE_FOR));
-    let mut tx = enforcer.store.begin().await?;
+    let mut tx = actor.write().await?;
     let (payer, until) = (account.payer_id, now.plus(respite));
     policy_rows::insert_exemption(&mut tx, payer, Some(account.id), until, false, who, "given back", now).await?;
     let line = AuditLine {

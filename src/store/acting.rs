@@ -114,30 +114,14 @@ pub struct ProjectNote {
     pub outcome: Option<String>,
 }
 
-/// Claims a call: writes its row only while the lease is held under the fence, and prolongs the lease for it. False where
-/// somebody else holds the lease now: then the call must not be made.
-pub async fn claim_call(
-    tx: &mut Tx,
-    call: &NewCall<'_>,
-    lease: (&str, &str, Timestamp),
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let (name, holder, until) = lease;
-    let held = exec!(
+/// Claims a call under an open intent, in a transaction that holds the lease, and gives its row. None where the intent has ended: then
+/// the call must not be made, and the transaction not be committed.
+pub async fn claim_call(tx: &mut Tx, call: &NewCall<'_>, now: Timestamp) -> Result<Option<i64>, StoreError> {
+    let row = scalar!(
         tx,
-        "update lease set expires_ms = $1 where name = $2 and holder = $3 and fence = $4",
-        until,
-        name,
-        holder,
-        call.fence
-    )?;
-    if held != 1 {
-        return Ok(false);
-    }
-    exec!(
-        tx,
+        i64,
         "insert into intent_call (intent_id, number, command, target, job_id, fence, state, before_state, claimed_ms) \
-         values ($1, $2, $3, $4, $5, $6, 'open', $7, $8)",
+         values ($1, $2, $3, $4, $5, $6, 'open', $7, $8) returning id",
         call.intent,
         call.number,
         call.command,
@@ -157,7 +141,7 @@ pub async fn claim_call(
         now,
         call.intent
     )?;
-    Ok(claimed == 1)
+    Ok((claimed == 1).then_some(row))
 }
 
 /// Whether an open intent takes its account a step down.

@@ -171,7 +171,8 @@ pub async fn list_audit(tx: &mut Tx, subject: Option<&str>, limit: i64) -> Resul
     )
 }
 
-/// Takes or renews a lease; gives the fence, or None while another holder has it. One that lasts longer than any that is taken
+/// Takes a lease; gives the fence, or None while another holder has it. Whoever took it before writes nothing under it any more, be it
+/// the same holder. One that lasts longer than any that is taken
 /// now could was taken under a clock that was wrong, and stops nobody.
 pub async fn take_lease(
     tx: &mut Tx,
@@ -185,8 +186,7 @@ pub async fn take_lease(
         (i64,),
         "insert into lease (name, holder, fence, expires_ms) values ($1, $2, 1, $3) \
          on conflict (name) do update set \
-           fence = case when lease.holder = excluded.holder then lease.fence else lease.fence + 1 end, \
-           holder = excluded.holder, expires_ms = excluded.expires_ms \
+           fence = lease.fence + 1, holder = excluded.holder, expires_ms = excluded.expires_ms \
          where lease.holder = excluded.holder or lease.expires_ms <= $4 or lease.expires_ms > $5 \
          returning fence",
         name,
@@ -198,29 +198,27 @@ pub async fn take_lease(
     Ok(taken.map(|(fence,)| fence))
 }
 
-/// Whether the holder still has the lease under this fence.
-pub async fn holds_lease(
+/// Prolongs a lease for the holder, where nobody has taken it since `fence`; until the transaction ends nobody else can take it.
+/// False: somebody has. That it has run out does not matter as long as nobody else wanted it.
+pub async fn keep_lease(
     tx: &mut Tx,
     name: &str,
-    holder: &str,
-    fence: i64,
-    now: Timestamp,
+    (holder, fence): (&str, i64),
+    until: Timestamp,
 ) -> Result<bool, StoreError> {
-    let found = maybe!(
+    Ok(exec!(
         tx,
-        (i64,),
-        "select fence from lease where name = $1 and holder = $2 and fence = $3 and expires_ms > $4",
+        "update lease set expires_ms = $1 where name = $2 and holder = $3 and fence = $4",
+        until,
         name,
         holder,
-        fence,
-        now
-    )?;
-    Ok(found.is_some())
+        fence
+    )? == 1)
 }
 
 /// Gives a lease back before it ends: whatever the clocks say, nobody waits for it. The fence stays, so that it never goes down.
-pub async fn drop_lease(tx: &mut Tx, name: &str, holder: &str) -> Result<(), StoreError> {
-    exec!(tx, "update lease set expires_ms = 0 where name = $1 and holder = $2", name, holder)?;
+pub async fn drop_lease(tx: &mut Tx, name: &str, holder: &str, fence: i64) -> Result<(), StoreError> {
+    exec!(tx, "update lease set expires_ms = 0 where name = $1 and holder = $2 and fence = $3", name, holder, fence)?;
     Ok(())
 }
 
