@@ -204,7 +204,7 @@ impl<'a> Actor<'a> {
             && let Some(hold) = &hold
             && self.is_no_longer_ours(account, hold).await?
         {
-            self.note_hold_of_others(account.id).await?;
+            self.note_hold_of_others(hold).await?;
             return Ok(Done::Left("somebody else locked it, in CloudStack".to_owned()));
         }
         let patience = self.enforcer.settings.intent_deadline;

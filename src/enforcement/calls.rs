@@ -16,8 +16,9 @@ use crate::{
     cloudstack::{self, JobState, LimitOwner},
     ids::CloudId,
     store::{
+        Tx,
         acting::{self as rows, CallRow, NewCall},
-        runs,
+        enforcement, runs,
     },
     time::Timestamp,
 };
@@ -26,6 +27,10 @@ use crate::{
 const SENT_WITHIN: Duration = Duration::from_mins(1);
 /// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
 const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
+/// Whether somebody else suspended an account is looked at so long before it is opened at most.
+const LOOK_LASTS: Duration = Duration::from_mins(5);
+/// What is said of an older look.
+const LOOK_IS_OLD: &str = "bursar stood still after it had looked who suspended it; the next run looks again";
 const PAUSED_MEANWHILE: &str = "enforcement was paused meanwhile";
 const HAS_ENDED: &str = "its action has ended";
 /// The namespace of job ids: a UUID of bursar's own.
@@ -294,7 +299,7 @@ impl Actor<'_> {
     }
 
     /// Writes the row of a call under the fence. Not while enforcement is paused, nor where it begins a step downwards on a decision
-    /// that has grown old while CloudStack was asked.
+    /// that has grown old while CloudStack was asked, nor where it opens an account that somebody else wants suspended by now.
     async fn claim(&self, intent: &str, act: &Act, before: Option<&str>, now: Timestamp) -> Result<Claim, Error> {
         let mut tx = self.write().await?;
         if !self.by_order && runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1") {
@@ -304,6 +309,11 @@ impl Actor<'_> {
             i64::try_from(rows::list_calls(&mut tx, intent).await?.len()).unwrap_or(i64::MAX).saturating_add(1);
         if number == 1 && self.is_out_of_date(now) && rows::leads_down(&mut tx, intent).await? {
             return Ok(Claim::Not(CallEnd::NotNow(DECISION_IS_OLD.to_owned())));
+        }
+        if matches!(act, Act::Enable(_))
+            && let Some(why) = closed_to_us(&mut tx, intent, now).await?
+        {
+            return Ok(Claim::Not(CallEnd::NotNow(why.to_owned())));
         }
         let job = job_id(intent, number);
         let (target, job_text) = (act.target(), job.to_string());
@@ -353,6 +363,16 @@ impl Actor<'_> {
         }
         Ok(end)
     }
+}
+
+/// Why an account is not to be enabled after all: whose it is to open was looked at before the intent was written.
+async fn closed_to_us(tx: &mut Tx, intent: &str, now: Timestamp) -> Result<Option<&'static str>, Error> {
+    let Some((account, written)) = rows::find_intent(tx, intent).await? else { return Ok(Some(HAS_ENDED)) };
+    if now < written || now.since(written) > LOOK_LASTS {
+        return Ok(Some(LOOK_IS_OLD));
+    }
+    let holds = enforcement::list_holds(tx, Some(account)).await?;
+    Ok(holds.iter().any(|hold| hold.owner != "billing").then_some("somebody else wants it suspended too"))
 }
 
 /// Calls in words: each kind once, with its job where it is alone, and with what CloudStack said where it did not do it.

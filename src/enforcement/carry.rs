@@ -98,6 +98,12 @@ pub(super) async fn approved(
         let (state, answer) = match one(enforcer, actor, line, (due, decided), run).await? {
             Ok(done) => {
                 report.note(line.rung.as_str(), &full_name, &done);
+                // That is perhaps why it did not come about, and it is no reason to use the line up.
+                let is_cut_short = is_paused(enforcer).await? || actor.is_out_of_date(enforcer.clock.now());
+                if is_cut_short && matches!(done, Done::No(_) | Done::Started(_)) {
+                    report.failed.push(format!("plan {}: the rest is left for the next run", plan.id));
+                    return Ok(());
+                }
                 match done {
                     Done::Yes => ("done", "done".to_owned()),
                     Done::Started(why) => ("started", why),

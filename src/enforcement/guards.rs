@@ -193,26 +193,31 @@ pub(super) async fn unknown_acts(
 ) -> Result<Option<Vec<UnknownAct>>, Error> {
     let mut tx = enforcer.store.read().await?;
     let looked = runs::find_setting(&mut tx, switches::OWN_ACTS_UNTIL).await?.and_then(|text| text.parse().ok());
+    tx.commit().await?;
     let since = looked.map_or_else(|| now.minus(FIRST_LOOK), Timestamp::from_ms);
+    let mut events = Vec::new();
+    for act in ACTS {
+        let Some(found) = own_events(client, act, own, since).await? else { return Ok(None) };
+        events.extend(found.into_iter().map(|(cloud_id, at)| (act, cloud_id, at)));
+    }
+    // Behind the events: what another process did between the two looks has its intent by now.
+    let mut tx = enforcer.store.read().await?;
     let intents = rows::list_intent_spans(&mut tx, since.minus(EXPLAINED_WITHIN)).await?;
     let accounts: HashMap<String, Account> =
         cloud::list_accounts(&mut tx).await?.into_iter().map(|account| (account.cloud_id.clone(), account)).collect();
     tx.commit().await?;
     let mut unknown = Vec::new();
-    for act in ACTS {
-        let Some(events) = own_events(client, act, own, since).await? else { return Ok(None) };
-        for (cloud_id, at) in events {
-            let account = accounts.get(&cloud_id);
-            if account.is_some_and(|account| explained(&intents, account.id, at)) {
-                continue;
-            }
-            let name = account.map_or(cloud_id, Account::full_name);
-            // One act writes several events.
-            if !unknown.iter().any(|known: &UnknownAct| {
-                known.account == name && known.act == act && known.at.since(at) < EXPLAINED_WITHIN
-            }) {
-                unknown.push(UnknownAct { account: name, act: act.to_owned(), at });
-            }
+    for (act, cloud_id, at) in events {
+        let account = accounts.get(&cloud_id);
+        if account.is_some_and(|account| explained(&intents, account.id, at)) {
+            continue;
+        }
+        let name = account.map_or(cloud_id, Account::full_name);
+        // One act writes several events.
+        if !unknown.iter().any(|known: &UnknownAct| {
+            known.account == name && known.act == act && known.at.since(at) < EXPLAINED_WITHIN
+        }) {
+            unknown.push(UnknownAct { account: name, act: act.to_owned(), at });
         }
     }
     Ok(Some(unknown))

@@ -118,11 +118,13 @@ fn read(data_dir: &Path) -> Result<Option<Marker>, String> {
 
 /// Looks before a run starts. A restored backup is noted in the database, where every replica sees it.
 pub async fn look(store: &Store, data_dir: &Path, now: Timestamp) -> Result<Fit, StoreError> {
+    // The file first: what another process adds to both in between makes the database the newer one.
+    let marker = read(data_dir);
     let mut tx = store.read().await?;
     let known = rows::newest_run(&mut tx).await?;
     let own = Own::read(&mut tx).await?;
     tx.commit().await?;
-    let fit = compare(read(data_dir), &own, known);
+    let fit = compare(marker, &own, known);
     match &fit {
         Fit::Well => {}
         Fit::NoMarker if own.instance.is_none() => {}

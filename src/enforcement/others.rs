@@ -45,8 +45,13 @@ struct Event {
     at: Option<Timestamp>,
 }
 
-/// Notes that an administrator wants an account locked too, whatever was paid.
-async fn place_hold(tx: &mut Tx, account: AccountId, by: String, now: Timestamp) -> Result<(), StoreError> {
+/// Notes that an administrator wants an account locked too, whatever was paid. Not where bursar's own hold was lifted since the look: what
+/// was seen then was seen beside it.
+async fn place_hold(tx: &mut Tx, beside: &HoldRow, by: String, now: Timestamp) -> Result<(), StoreError> {
+    let account = beside.account_id;
+    if !rows::list_holds(tx, Some(account)).await?.iter().any(|hold| hold.id == beside.id) {
+        return Ok(());
+    }
     let reason = "an administrator locked or disabled it in CloudStack";
     if rows::place_hold(tx, account, "admin", "lock", reason, None, OUTSIDE, now).await? {
         audit(tx, account, (by, "hold.place"), reason, now).await?;
@@ -136,11 +141,11 @@ impl Actor<'_> {
         }
     }
 
-    /// Notes that somebody else wants the account suspended.
-    pub(super) async fn note_hold_of_others(&self, account: AccountId) -> Result<(), Error> {
+    /// Notes that somebody else wants an account suspended beside bursar.
+    pub(super) async fn note_hold_of_others(&self, beside: &HoldRow) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
         let mut tx = self.write().await?;
-        place_hold(&mut tx, account, format!("run {}", self.run), now).await?;
+        place_hold(&mut tx, beside, format!("run {}", self.run), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -174,7 +179,7 @@ impl Actor<'_> {
         let mut tx = self.write().await?;
         for (cloud_id, hold) in &ours {
             if by_others(&suspensions, cloud_id, own, Timestamp::from_ms(hold.placed_ms)) {
-                place_hold(&mut tx, hold.account_id, format!("run {}", self.run), now).await?;
+                place_hold(&mut tx, hold, format!("run {}", self.run), now).await?;
             }
         }
         // Events go by CloudStack's clock: where ours is ahead of it, the next look would begin behind what comes until then.
@@ -225,18 +230,17 @@ impl Actor<'_> {
         let mut tx = self.enforcer.store.read().await?;
         let holds = rows::list_holds(&mut tx, None).await?;
         let mut held = Vec::new();
-        for hold in holds.iter().filter(|hold| hold.owner == "admin" && hold.placed_by == OUTSIDE) {
-            if holds.iter().any(|other| other.account_id == hold.account_id && other.owner == "billing") {
-                held.push(cloud::get_account(&mut tx, hold.account_id).await?);
-            }
+        for hold in holds.into_iter().filter(|hold| hold.owner == "admin" && hold.placed_by == OUTSIDE) {
+            held.push((cloud::get_account(&mut tx, hold.account_id).await?, hold));
         }
         tx.commit().await?;
-        for account in held {
+        for (account, hold) in held {
             let read = self.read_back(&account).await?;
             if read.is_some_and(|read| read.state == AccountState::Enabled) {
                 let now = self.enforcer.clock.now();
                 let mut tx = self.write().await?;
-                if rows::lift_hold(&mut tx, account.id, "admin", "bursar", now).await? {
+                // A person may have replaced it by an own one meanwhile.
+                if rows::lift_hold_of(&mut tx, hold.id, "bursar", now).await? {
                     let by = format!("run {}", self.run);
                     audit(&mut tx, account.id, (by, "hold.lift"), "somebody enabled it in CloudStack", now).await?;
                 }

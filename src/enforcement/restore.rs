@@ -181,7 +181,7 @@ impl Actor<'_> {
                     .to_owned(),
             )),
             Some(true) => {
-                self.note_hold_of_others(account.id).await?;
+                self.note_hold_of_others(hold).await?;
                 Some(Done::Left(
                     "somebody else locked it too, in CloudStack; that is not bursar's to undo: once it is enabled there, bursar brings back the rest"
                         .to_owned(),

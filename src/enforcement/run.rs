@@ -19,7 +19,7 @@ use crate::{
     ids::{AccountId, DecisionId, RunId},
     ledger::standing,
     money::{Currency, Money},
-    policy::{Arming, Ladders, Outcome, Reason, Rung},
+    policy::{Arming, Block, Ladders, Outcome, Reason, Rung},
     random::RandomSource,
     rating::tax::TaxRate,
     scope::Scope,
@@ -29,6 +29,10 @@ use crate::{
 
 /// The fuse looks back so far, beside the present run.
 const FUSE_WINDOW: Duration = Duration::from_hours(24);
+/// Guards that took longer to read are read anew.
+const GUARDS_LAST: Duration = Duration::from_mins(1);
+/// How often at most: a CloudStack that is slow all the time may not keep anybody from being opened again.
+const MOST_LOOKS: u32 = 3;
 /// The name of the lease of whoever enforces.
 pub const LEASE: &str = "enforcer";
 
@@ -334,8 +338,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
         }
     }
     report.unconfirmed.clone_from(&switches.unconfirmed);
-    let now = enforcer.clock.now();
-    let blocks = guards::gather(enforcer, report.paused, now).await?;
+    let (now, blocks) = guards_of_now(enforcer, report.paused).await?;
     report.held_back_by = blocks.iter().map(HeldBack::by).collect();
     // Read as of one instant: charges that are being posted by another process count once, as what they are or as what they become.
     let mut tx = enforcer.store.read().await?;
@@ -359,6 +362,22 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let mut due = steps_down(&decisions, false);
     due.retain(|(planned, _, _)| !opened.contains(&planned.account.id));
     go_down(enforcer, &actor, &plan, &due, (run, now), report).await
+}
+
+/// The guards, and the instant as of which they and all decisions are: not one from before this process stood still in between, since
+/// it would date warnings and how long somebody has been over.
+async fn guards_of_now(enforcer: &Enforcer<'_>, paused: bool) -> Result<(Timestamp, Vec<Block>), Error> {
+    let mut looks = 1;
+    loop {
+        let now = enforcer.clock.now();
+        let blocks = guards::gather(enforcer, paused, now).await?;
+        let ended = enforcer.clock.now();
+        let is_of_now = now <= ended && ended.since(now) <= GUARDS_LAST;
+        if is_of_now || looks == MOST_LOOKS {
+            return Ok((now, blocks));
+        }
+        looks += 1;
+    }
 }
 
 /// Notes what others did, and does nothing.

@@ -477,6 +477,8 @@ impl Life {
         }
         if self.lot.two && dice.chance(400) {
             weather.freezes_at = Some((early(4), dice.chance(500)));
+        } else if self.lot.two && dice.chance(300) {
+            weather.freezes_at_call = Some((early(6), dice.chance(500)));
         }
         (weather, points)
     }
@@ -498,6 +500,8 @@ impl Life {
             }
             if job == Job::Enforce && self.lot.two && dice.chance(300) {
                 weather.freezes_at = Some((up_to(5), dice.chance(500)));
+            } else if self.lot.two && dice.chance(150) {
+                weather.freezes_at_call = Some((up_to(6), dice.chance(500)));
             }
         }
         (weather, points)
@@ -581,17 +585,21 @@ impl Life {
         else {
             return Ok(());
         };
-        let points = CrashPoints::default();
-        let weather = Weather { takes_time: true, ..Weather::default() };
-        wire.begin(format!("{}/meanwhile/{}", self.tick, self.dice.below(1_000_000)), weather, &points);
-        match begin(&app, job, false).await {
-            Ok(said) => {
-                self.cloud.tell(format!("meanwhile {job:?}: {said}"));
-                if let Some(process) = self.processes.get(frozen).filter(|_| job == Job::Enforce) {
-                    process.wire.fence();
+        // The same job, or all that the schedule has.
+        let jobs = if self.dice.chance(300) { vec![Job::Sync, Job::Rate, Job::Enforce] } else { vec![job] };
+        for meanwhile in jobs {
+            let takes_time = meanwhile == Job::Enforce;
+            let (points, weather) = (CrashPoints::default(), Weather { takes_time, ..Weather::default() });
+            wire.begin(format!("{}/meanwhile/{}", self.tick, self.dice.below(1_000_000)), weather, &points);
+            match begin(&app, meanwhile, false).await {
+                Ok(said) => {
+                    self.cloud.tell(format!("meanwhile {meanwhile:?}: {said}"));
+                    if let Some(process) = self.processes.get(frozen).filter(|_| meanwhile == Job::Enforce) {
+                        process.wire.fence();
+                    }
                 }
+                Err(error) => self.cloud.tell(format!("meanwhile {meanwhile:?} failed: {error}")),
             }
-            Err(error) => self.cloud.tell(format!("meanwhile {job:?} failed: {error}")),
         }
         Ok(())
     }

@@ -238,6 +238,8 @@ pub struct Weather {
     pub dies_at_write: Option<(u64, bool)>,
     /// The write at which the process freezes, and whether after it.
     pub freezes_at: Option<(u64, bool)>,
+    /// The call, be it a read, at which the process freezes, and whether after it.
+    pub freezes_at_call: Option<(u64, bool)>,
     /// Whether time passes by calls and pauses. Not while several are under way: their order is nobody's choice.
     pub takes_time: bool,
 }
@@ -333,8 +335,15 @@ impl Wire {
             self.cloud.tell(format!("{} dies {} write {writes}", self.name, if after { "after" } else { "before" }));
             points.die().await;
         }
-        if is_write && weather.freezes_at == Some((*writes, after)) {
-            self.cloud.tell(format!("{} freezes {} write {writes}", self.name, if after { "after" } else { "before" }));
+        let freezes_at = if is_write && weather.freezes_at == Some((*writes, after)) {
+            Some(format!("write {writes}"))
+        } else if weather.freezes_at_call == Some((*calls, after)) {
+            Some(format!("call {calls}"))
+        } else {
+            None
+        };
+        if let Some(place) = freezes_at {
+            self.cloud.tell(format!("{} freezes {} {place}", self.name, if after { "after" } else { "before" }));
             self.frozen.notify_one();
             self.thawed.notified().await;
             self.cloud.tell(format!("{} goes on", self.name));

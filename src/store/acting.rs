@@ -144,6 +144,12 @@ pub async fn claim_call(tx: &mut Tx, call: &NewCall<'_>, now: Timestamp) -> Resu
     Ok((claimed == 1).then_some(row))
 }
 
+/// The account of an intent, and when the intent was written.
+pub async fn find_intent(tx: &mut Tx, intent: &str) -> Result<Option<(AccountId, Timestamp)>, StoreError> {
+    let found = maybe!(tx, (AccountId, i64), "select account_id, created_ms from intent where id = $1", intent)?;
+    Ok(found.map(|(account, created)| (account, Timestamp::from_ms(created))))
+}
+
 /// Whether an open intent takes its account a step down.
 pub async fn leads_down(tx: &mut Tx, intent: &str) -> Result<bool, StoreError> {
     Ok(scalar!(

@@ -29,6 +29,9 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long a writer waits for another process that holds SQLite's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+/// A process that stands still in the middle of a transaction that writes keeps its locks, the one on the lease among them: PostgreSQL takes
+/// them away within a minute, less than any lease lasts. Who reads for somebody slow may take longer.
+const POSTGRES_BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = '60s'";
 /// How long opening a connection may take before the database counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -222,7 +225,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("begin immediate").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_with(POSTGRES_BEGIN).await?),
         })
     }
 

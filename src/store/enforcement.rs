@@ -337,6 +337,17 @@ pub async fn lift_hold(
     )? == 1)
 }
 
+/// Lifts one hold, where it stands.
+pub async fn lift_hold_of(tx: &mut Tx, id: i64, lifted_by: &str, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update hold set lifted_by = $1, lifted_ms = $2 where id = $3 and lifted_ms is null",
+        lifted_by,
+        now,
+        id
+    )? == 1)
+}
+
 /// Standing holds, of one account or of all.
 pub async fn list_holds(tx: &mut Tx, account: Option<AccountId>) -> Result<Vec<HoldRow>, StoreError> {
     all!(
