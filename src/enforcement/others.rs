@@ -164,11 +164,12 @@ impl Actor<'_> {
         }
         tx.commit().await?;
         let looked_last = looked.map(Timestamp::from_ms);
-        self.note_lost_events(looked_last, now).await?;
+        self.note_lost_events(looked_last).await?;
         let Some(oldest) = ours.iter().map(|(_, hold)| hold.placed_ms).min() else {
             // Nothing to look for; that it was looked is what counts.
+            let looked = self.cloud_now().await?;
             let mut tx = self.write().await?;
-            runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &now.as_ms().to_string(), now).await?;
+            runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &looked.as_ms().to_string(), now).await?;
             tx.commit().await?;
             return Ok(());
         };
@@ -189,14 +190,22 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// The instant by CloudStack's clock, by which its events go and are forgotten: ours may have leapt.
+    async fn cloud_now(&self) -> Result<Timestamp, Error> {
+        let ahead = self.client.measure_clock_skew().await?.unwrap_or(0);
+        let (now, span) = (self.enforcer.clock.now(), Duration::from_secs(ahead.unsigned_abs()));
+        Ok(if ahead < 0 { now.minus(span) } else { now.plus(span) })
+    }
+
     /// CloudStack forgets its events after a while: where that is shorter than the time since the last look, nobody knows any more
     /// what others did in between.
-    async fn note_lost_events(&self, looked: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
+    async fn note_lost_events(&self, looked: Option<Timestamp>) -> Result<(), Error> {
         let Some(looked) = looked else { return Ok(()) };
-        // Most runs look minutes after each other: the setting is not worth a call then.
-        if now.since(looked) < Duration::from_hours(24) {
+        // Most runs look minutes after each other: that is not worth a call.
+        if self.enforcer.clock.now().since(looked) < Duration::from_hours(24) {
             return Ok(());
         }
+        let now = self.cloud_now().await?;
         let kept_days = match self.client.configuration("event.purge.delay").await {
             Ok(Some(text)) => text.trim().parse::<u64>().unwrap_or(EVENTS_KEPT_DAYS),
             Ok(None) | Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Gone { .. }) => EVENTS_KEPT_DAYS,
