@@ -17,7 +17,7 @@ use bursar::{
         explain,
     },
     store::{
-        Store, compaction, ledger, rating,
+        Store, StoreError, compaction, ledger, rating,
         review::{self as review_rows, Filter},
         usage,
     },
@@ -327,7 +327,27 @@ async fn store_row(cloud: &Cloud, hour: i64, row: UsageRow) -> ingest::Stored {
     let span = bursar::time::Period::new(start, end).unwrap();
     let spans = Spans { span, zone: Tz::UTC, advance: false };
     let downloaded = Downloaded { rows: vec![row], unreadable: 0 };
-    ingest::store_span(&cloud.app.store, downloaded, spans, RunId::new(77), cloud.clock.now()).await.unwrap()
+    let run = cloud.begin_run().await;
+    ingest::store_span(&cloud.app.store, downloaded, spans, run, cloud.clock.now()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_sums_nothing_up_any_more() {
+    on_each_database(|database| async {
+        let mut cloud = forty_days_later(database).await;
+        cloud.reconfigure("BILLING_KEEP_RECORDS_DAYS", "400").await;
+        rate(&cloud).await;
+        cloud.reconfigure("BILLING_KEEP_RECORDS_DAYS", "37").await;
+        let before = dump(&cloud.app.store).await;
+        let (old, new) = (cloud.begin_run().await, cloud.begin_run().await);
+        let (settings, now) = (cloud.app.compact_settings(), cloud.clock.now());
+        let sum_up = async |run: RunId| compact::compact_days(&cloud.app.store, settings, (run, now)).await;
+        assert!(matches!(sum_up(old).await, Err(StoreError::TakenOver)));
+        assert_eq!(dump(&cloud.app.store).await, before, "on {}", cloud.database.kind);
+        assert!(sum_up(new).await.unwrap().days > 0);
+        cloud.verify().await;
+    })
+    .await;
 }
 
 #[tokio::test]

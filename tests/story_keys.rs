@@ -17,7 +17,7 @@ use bursar::{
     access::{self, Consent, NewRequest, Rotated},
     approver::Approver,
     cloudstack::{Client, Credentials},
-    ids::{CloudId, KeyRequestId, RunId},
+    ids::{CloudId, KeyRequestId},
     jobs::{
         Role,
         keys::{self, KeysRound},
@@ -61,7 +61,8 @@ async fn cloud(database: Database, build: impl FnOnce(&mut World)) -> Cloud {
 /// Reads accounts and people from CloudStack.
 async fn meet(cloud: &Cloud) {
     let client = cloud.app.client(Role::Reader).unwrap();
-    directory::sync_directory(&client, &cloud.app.store, &cloud.clock, RunId::new(1)).await.unwrap();
+    let run = cloud.begin_run().await;
+    directory::sync_directory(&client, &cloud.app.store, &cloud.clock, run).await.unwrap();
 }
 
 async fn wish(cloud: &Cloud, account: &str, days: u32) -> NewRequest {

@@ -10,7 +10,6 @@ mod ways;
 use std::time::Duration;
 
 use bursar::{
-    ids::RunId,
     jobs::{
         Role,
         mail::{self, MailSummary},
@@ -62,7 +61,8 @@ async fn cloud_with_mail(database: Database, server: &MailServer, build: impl Fn
 /// Reads accounts and people from CloudStack.
 async fn meet(cloud: &Cloud) {
     let client = cloud.app.client(Role::Reader).unwrap();
-    directory::sync_directory(&client, &cloud.app.store, &cloud.clock, RunId::new(1)).await.unwrap();
+    let run = cloud.begin_run().await;
+    directory::sync_directory(&client, &cloud.app.store, &cloud.clock, run).await.unwrap();
 }
 
 /// Sets mail up, from now on.

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bursar::{
     cloudstack::session::SessionClient,
-    ids::{CloudId, RunId},
+    ids::CloudId,
     jobs::Role,
     lifecycle::{Condition, Readiness},
     people::directory,
@@ -63,7 +63,8 @@ impl Place {
         }
         cloud.restart().await;
         let reader = cloud.app.client(Role::Reader).unwrap();
-        directory::sync_directory(&reader, &cloud.app.store, &cloud.clock, RunId::new(1)).await.unwrap();
+        let run = cloud.begin_run().await;
+        directory::sync_directory(&reader, &cloud.app.store, &cloud.clock, run).await.unwrap();
         cloud.limit("alice", "250").await;
         let sessions = SessionClient::new(&cloud.app.client_settings().unwrap()).unwrap();
         let readiness = Readiness::new(&[Condition::Store], &[]);

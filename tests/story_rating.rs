@@ -1,15 +1,24 @@
 //! Charges over time: changed prices, graduated prices, corrections that are too large to be made by themselves, and the walk
 //! from a figure down to its records.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bursar::{
+    ids::RunId,
     jobs::work::{self, RateSummary},
-    ledger::corrections,
+    ledger::{corrections, post},
     money::Money,
     progress::Quiet,
-    rating::{changes, desk::Desk, explain},
-    store::{corrections as rows, ledger, rating},
+    rating::{
+        changes,
+        desk::{self, Desk},
+        explain, stage,
+    },
+    store::{
+        StoreError, bulk, corrections as rows, ledger,
+        rating::{self, ChargeDay},
+        usage,
+    },
     time::{Day, Timestamp},
 };
 
@@ -251,6 +260,113 @@ async fn graduated_prices_count_over_the_month_whatever_comes_late() {
         let graduated = 10 * hours_used.min(30) + (hours_used - 30).max(0);
         assert_eq!(whole, Money::from_micros(graduated * 10_000), "{hours_used} h in all");
         cloud.verify().await;
+    })
+    .await;
+}
+
+/// One run was cut off and another one has begun; then the first one goes on.
+async fn rated_after_the_run_was_cut_off(database: Database, prices: &str) {
+    let cloud = with_bob(database).await;
+    write_prices(&cloud, prices);
+    for _ in 0..26 {
+        cloud.pass(HOUR);
+    }
+    work::sync(&cloud.app, false, "test", &Quiet).await.unwrap();
+    let (book_id, book) = work::load_price_book(&cloud.app).await.unwrap();
+    let (book, bob) = (Arc::new(book), cloud.account("bob").await);
+    let (old, new) = (cloud.begin_run().await, cloud.begin_run().await);
+    let store = &cloud.app.store;
+    let mut tx = store.read().await.unwrap();
+    let settings = cloud.app.noted_rate_settings(&mut tx).await.unwrap().unwrap();
+    let listed = rating::list_days_to_rate(&mut tx, 10).await.unwrap();
+    drop(tx);
+    assert!(!listed.is_empty());
+    let rate_as = async |run: RunId| stage::rate_days(store, (book_id, &book), &settings, run, &Quiet).await;
+    let refused = rate_as(old).await.unwrap_err();
+    assert!(matches!(refused, desk::Error::Store(StoreError::TakenOver)), "{refused}");
+    let mut tx = store.read().await.unwrap();
+    assert_eq!(rating::list_charge_days(&mut tx, bob.id, day(0)).await.unwrap(), Vec::new());
+    assert_eq!(rating::list_days_to_rate(&mut tx, 10).await.unwrap(), listed, "its marks are not its to take");
+    drop(tx);
+    assert!(rate_as(new).await.unwrap().days > 0);
+
+    let post_as = async |run: RunId| {
+        let mut tx = store.read().await.unwrap();
+        let settings = cloud.app.post_settings(&mut tx, run).await.unwrap().unwrap();
+        drop(tx);
+        post::post_charges(store, &settings, &cloud.clock, &Quiet).await
+    };
+    let refused = post_as(old).await.unwrap_err();
+    assert!(matches!(refused, post::Error::Store(StoreError::TakenOver)), "{refused}");
+    assert_eq!(posted(&cloud, "bob").await, Vec::new(), "on {}", cloud.database.kind);
+    assert!(post_as(new).await.unwrap().transfers > 0);
+    assert_eq!(posted(&cloud, "bob").await.len(), 1, "one day is closed");
+    rate(&cloud, None).await;
+    cloud.verify().await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_rates_and_posts_nothing_any_more() {
+    on_each_database(|database| rated_after_the_run_was_cut_off(database, PRICES)).await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_rates_nothing_in_order_any_more() {
+    on_each_database(|database| rated_after_the_run_was_cut_off(database, STEPS)).await;
+}
+
+#[tokio::test]
+async fn what_a_day_costs_more_since_its_charge_was_read_is_posted_by_the_next_run() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        hours(&cloud, 26).await;
+        let bob = cloud.account("bob").await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let charges = rating::list_charge_days(&mut tx, bob.id, day(0)).await.unwrap();
+        let read = charges.into_iter().find(|charge| charge.usage_type == 1).unwrap();
+        // Rated meanwhile it costs 2 more; what was read is posted, and noted.
+        let more = ChargeDay { net_nanos: read.net_nanos + 2_000_000_000, ..read.clone() };
+        bulk::put_charge_days(&mut tx, &[more]).await.unwrap();
+        let (net, tax) = (read.posted_net_micros, read.posted_tax_micros);
+        rating::settle_charge_day(&mut tx, &read, net, tax, 0).await.unwrap();
+        tx.commit().await.unwrap();
+        let summary = rate(&cloud, None).await;
+        assert_eq!((summary.posted.transfers, summary.posted.corrections), (1, 1), "on {}", cloud.database.kind);
+        assert_eq!(posted(&cloud, "bob").await, [(day(0), money("4.568"))]);
+        // Rated again, it costs what its records say.
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        usage::mark_to_rate(&mut tx, bob.id, day(0)).await.unwrap();
+        tx.commit().await.unwrap();
+        rate(&cloud, None).await;
+        assert_eq!(posted(&cloud, "bob").await, [(day(0), money("2.568"))]);
+        cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_order_to_post_a_day_anew_that_came_since_its_charge_was_read_stays() {
+    on_each_database(|database| async {
+        let cloud = with_bob(database).await;
+        hours(&cloud, 26).await;
+        let bob = cloud.account("bob").await;
+        let ordered = async || {
+            let mut tx = cloud.app.store.begin().await.unwrap();
+            let charges = rating::list_charge_days(&mut tx, bob.id, day(0)).await.unwrap();
+            (tx, charges.into_iter().find(|charge| charge.usage_type == 1).unwrap())
+        };
+        let (tx, before) = ordered().await;
+        drop(tx);
+        crate::story_cli::run_sql(&cloud, "update charge_day set repost_item = 7").await;
+        for (read, left) in [(before.clone(), Some(7)), (ChargeDay { repost_item: Some(7), ..before }, None)] {
+            let (mut tx, _) = ordered().await;
+            let (net, tax) = (read.posted_net_micros, read.posted_tax_micros);
+            rating::settle_charge_day(&mut tx, &read, net, tax, 0).await.unwrap();
+            tx.commit().await.unwrap();
+            let (tx, after) = ordered().await;
+            drop(tx);
+            assert_eq!(after.repost_item, left, "on {}", cloud.database.kind);
+        }
     })
     .await;
 }

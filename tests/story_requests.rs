@@ -3,7 +3,6 @@
 use std::{collections::HashMap, time::Duration};
 
 use bursar::{
-    ids::RunId,
     jobs::{Role, deletions},
     people::{
         directory,
@@ -21,7 +20,8 @@ use crate::harness::{Cloud, NOVEMBER, on_each_database, tenant};
 
 async fn meet(cloud: &Cloud) {
     let client = cloud.app.client(Role::Reader).unwrap();
-    directory::sync_directory(&client, &cloud.app.store, &cloud.clock, RunId::new(1)).await.unwrap();
+    let run = cloud.begin_run().await;
+    directory::sync_directory(&client, &cloud.app.store, &cloud.clock, run).await.unwrap();
 }
 
 fn step(cloud: &Cloud) -> Step<'static> {

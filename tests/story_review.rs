@@ -40,7 +40,6 @@ fn minute(number: i64) -> Timestamp {
 struct Desk {
     cloud: Cloud,
     alice: String,
-    run: i64,
 }
 
 impl Desk {
@@ -54,7 +53,7 @@ impl Desk {
         cloud.pass(Duration::from_hours(1));
         work::sync(&cloud.app, false, "test", &Quiet).await.unwrap();
         let alice = cloud.account("alice").await.cloud_id;
-        Self { cloud, alice, run: 100 }
+        Self { cloud, alice }
     }
 
     /// A row of alice's in a window given in minutes.
@@ -77,11 +76,10 @@ impl Desk {
 
     /// A sync fetches a day.
     async fn fetch_day(&mut self, day: i64, rows: &[UsageRow]) -> Stored {
-        self.run += 1;
         let span = Day::from_number(NOVEMBER / 86_400 + day).period(Tz::UTC).unwrap();
         let spans = Spans { span, zone: Tz::UTC, advance: true };
         let downloaded = Downloaded { rows: rows.to_vec(), unreadable: 0 };
-        let run = RunId::new(self.run);
+        let run = self.cloud.begin_run().await;
         let now = minute(4_000);
         ingest::store_span(&self.cloud.app.store, downloaded, spans, run, now).await.unwrap()
     }

@@ -121,7 +121,8 @@ impl Place {
     /// Reads accounts and people from CloudStack.
     async fn meet(&self) {
         let client = self.cloud.app.client(Role::Reader).unwrap();
-        directory::sync_directory(&client, &self.cloud.app.store, &self.cloud.clock, RunId::new(1)).await.unwrap();
+        let run = self.cloud.begin_run().await;
+        directory::sync_directory(&client, &self.cloud.app.store, &self.cloud.clock, run).await.unwrap();
     }
 
     /// Makes and sends what mail there is.

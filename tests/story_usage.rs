@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use bursar::{
     cloudstack::{Client, Credentials},
-    ids::RunId,
     jobs::work,
     money::Money,
     progress::Quiet,
     rating::changes,
     secrets::Secret,
     standin::{Fault, FaultKind, Gate, World},
-    store::{cloud, ledger, rating, usage},
+    store::{cloud, ledger, rating, runs, usage},
     time::{Clock, Day, Timestamp},
-    usage::sync::{SyncReport, SyncSettings, sync_usage},
+    usage::sync::{SyncReport, SyncSettings, settings, sync_usage},
 };
 use chrono_tz::Tz;
 use serde_json::{Map, json};
@@ -813,7 +812,7 @@ fn patient_client(cloud: &Cloud, reads: usize) -> Client {
 
 async fn sync_with(cloud: &Cloud, client: &Client, settings: &SyncSettings) -> SyncReport {
     let clock = cloud.app.clock.as_ref();
-    sync_usage(client, &cloud.app.store, clock, settings, RunId::new(1), &Quiet).await.unwrap()
+    sync_usage(client, &cloud.app.store, clock, settings, cloud.begin_run().await, &Quiet).await.unwrap()
 }
 
 #[tokio::test]
@@ -905,7 +904,8 @@ async fn a_sync_that_is_dropped_in_the_middle_keeps_whole_spans_and_goes_on() {
         });
         let cut_off = tokio::spawn({
             let (client, app, settings) = (client.clone(), cloud.app.clone(), settings.clone());
-            async move { sync_usage(&client, &app.store, app.clock.as_ref(), &settings, RunId::new(1), &Quiet).await }
+            let run = cloud.begin_run().await;
+            async move { sync_usage(&client, &app.store, app.clock.as_ref(), &settings, run, &Quiet).await }
         });
         // What came in before the server fell silent is stored, though pages behind it are awaited.
         let mut stored = 0;
@@ -932,6 +932,84 @@ async fn a_sync_that_is_dropped_in_the_middle_keeps_whole_spans_and_goes_on() {
         cloud.verify().await;
     })
     .await;
+}
+
+/// What a sync leaves behind: who is known and still there, up to when usage is fetched and closed, and how many records there are of
+/// each standing.
+async fn left_by_a_sync(cloud: &Cloud) -> (Vec<(String, bool)>, Vec<Option<String>>, [i64; 4]) {
+    let counts = standings(cloud).await;
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let accounts = cloud::list_accounts(&mut tx).await.unwrap();
+    let mut accounts: Vec<(String, bool)> =
+        accounts.into_iter().map(|account| (account.name, account.gone_ms.is_none())).collect();
+    accounts.sort();
+    let mut noted = Vec::new();
+    for key in [settings::FETCHED_UNTIL, settings::CLOSED_UNTIL] {
+        noted.push(runs::find_setting(&mut tx, key).await.unwrap());
+    }
+    (accounts, noted, counts)
+}
+
+/// A sync stands still while a call of this command waits for its answer. Another process takes it for dead, syncs what has come
+/// meanwhile, and then the first one wakes up.
+async fn stood_still_at(database: Database, command: &str) {
+    let cloud = with_bob(database).await;
+    for _ in 0..30 {
+        cloud.pass(HOUR);
+    }
+    cloud.pass(Duration::from_mins(57));
+    let gate = Gate::default();
+    let fault = Fault::once(command, FaultKind::DelayUntil(gate.clone()));
+    cloud.standin.with(|world| world.faults().push(fault));
+    let taking_over = async {
+        while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+            tokio::task::yield_now().await;
+        }
+        cloud.standin.with(|world| {
+            tenant(world, "carol");
+        });
+        // One more hour is closed.
+        cloud.pass(Duration::from_mins(4));
+        let report = sync(&cloud, false).await;
+        assert_eq!(report.closed_until, Some(hour(31)), "{command}");
+        let left = left_by_a_sync(&cloud).await;
+        gate.open();
+        left
+    };
+    let (stale, left) = tokio::join!(work::sync(&cloud.app, false, "test", &Quiet), taking_over);
+    let told = stale.unwrap_err().to_string();
+    assert!(told.starts_with("another process has taken over this job"), "{command}: {told}");
+    assert!(left.0.contains(&("carol".to_owned(), true)), "{left:?}");
+    assert_eq!(left_by_a_sync(&cloud).await, left, "{command} on {}", cloud.database.kind);
+    let mut tx = cloud.app.store.read().await.unwrap();
+    let outcomes: Vec<String> = runs::list_runs(&mut tx, Some("sync"), 9)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|run| run.outcome.unwrap_or_default())
+        .collect();
+    assert_eq!(outcomes, ["done", "cut-off"], "newest first");
+    drop(tx);
+    // And nothing stands in the way of the next one.
+    let again = sync(&cloud, false).await;
+    assert_eq!((again.new_records, again.missing_rows), (0, 0), "{again:?}");
+    rate(&cloud).await;
+    cloud.verify().await;
+}
+
+#[tokio::test]
+async fn a_sync_that_stood_still_marks_no_account_gone_by_its_old_look() {
+    on_each_database(|database| stood_still_at(database, "listProjects")).await;
+}
+
+#[tokio::test]
+async fn a_sync_that_stood_still_does_not_take_back_how_far_usage_is_closed() {
+    on_each_database(|database| stood_still_at(database, "listConfigurations")).await;
+}
+
+#[tokio::test]
+async fn a_sync_that_stood_still_stores_no_records_any_more() {
+    on_each_database(|database| stood_still_at(database, "listUsageRecords")).await;
 }
 
 /// The last Sunday of October has 25 hours in Vienna, whichever windows the usage job reports, and the day after 24 again.

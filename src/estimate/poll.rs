@@ -12,10 +12,11 @@ use std::{
 use super::live::{Shown, Span, Thing, changes, kinds};
 use crate::{
     cloudstack::{self, Address, Client, Inventory, LiveVm, LiveVolume, Owner, ResourceTag},
-    ids::AccountId,
+    ids::{AccountId, RunId},
     store::{
         Store, StoreError, Tx, cloud,
         live::{self as rows, Absence, ListState},
+        runs,
     },
     time::{Clock, Timestamp},
 };
@@ -234,6 +235,7 @@ pub async fn poll_inventory(
     client: &Client,
     store: &Store,
     clock: &dyn Clock,
+    run: RunId,
     reach: Duration,
 ) -> Result<PollReport, StoreError> {
     let mut report = PollReport::default();
@@ -278,7 +280,7 @@ pub async fn poll_inventory(
             }
         }
         rows::put_list(&mut tx, &state).await?;
-        tx.commit().await?;
+        runs::commit_for(tx, run).await?;
         report.lists.push(ListReport {
             list,
             things: u64::try_from(state.things).unwrap_or(0),

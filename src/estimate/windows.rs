@@ -9,7 +9,7 @@ use super::{
     price::{self, Tally, Terms, TooLarge},
 };
 use crate::{
-    ids::{AccountId, PayerId},
+    ids::{AccountId, PayerId, RunId},
     rating::{
         PriceBook, Rated, TaxRate, TierUse,
         desk::{Desk, Pricing, RateSettings, Under, customer_of, list_customers},
@@ -19,7 +19,7 @@ use crate::{
         Store, StoreError, Tx,
         cloud::{self, Payer},
         live::{self as rows, EstimateWindow, ListState},
-        rating,
+        rating, runs,
     },
     time::{Day, Timestamp},
 };
@@ -124,8 +124,8 @@ pub async fn estimate_one(
 pub async fn compare(
     store: &Store,
     basis: &Basis<'_>,
-    from: Timestamp,
-    until: Timestamp,
+    (from, until): (Timestamp, Timestamp),
+    run: RunId,
     now: Timestamp,
 ) -> Result<Option<u64>, Error> {
     let mut tx = store.begin().await?;
@@ -182,7 +182,7 @@ pub async fn compare(
         compared += 1;
     }
     rows::forget_old_windows(&mut tx).await?;
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
     Ok(Some(compared))
 }
 

@@ -20,7 +20,7 @@ use crate::{
         price::{self, Line},
         windows::{self, Basis, Estimate},
     },
-    ids::{AccountId, PayerId},
+    ids::{AccountId, PayerId, RunId},
     ledger::standing::{BURN_DAYS, Standing},
     money::Money,
     rating::{PriceBook, tax::TaxRate},
@@ -50,14 +50,14 @@ pub struct LiveSummary {
 
 /// Polls the live inventory and compares the estimate of the usage that has just come. Nothing here fails a sync: it is an
 /// estimate, and money moves without it.
-pub async fn after_usage(app: &App, client: &Client) -> LiveSummary {
+pub async fn after_usage(app: &App, client: &Client, run: RunId) -> LiveSummary {
     let mut summary = LiveSummary::default();
     // First the comparison: with the inventory as it was known before this poll.
-    match compare(app).await {
+    match compare(app, run).await {
         Ok(compared) => summary.compared = compared,
         Err(error) => summary.notes.push(format!("estimates were not compared: {error}")),
     }
-    match polled(app, client).await {
+    match polled(app, client, run).await {
         Ok(report) => {
             summary.notes.extend(report.lists.iter().filter_map(|list| list.note.clone()));
             summary.poll = report;
@@ -74,7 +74,7 @@ async fn find_ms(tx: &mut Tx, key: &str) -> Result<Option<Timestamp>, JobError> 
     Ok(runs::find_setting(tx, key).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_ms))
 }
 
-async fn compare(app: &App) -> Result<u64, JobError> {
+async fn compare(app: &App, run: RunId) -> Result<u64, JobError> {
     let mut tx = app.store.read().await?;
     let from = find_ms(&mut tx, ESTIMATED_FROM).await?;
     let until = app.fetched_until(&mut tx).await?;
@@ -85,23 +85,23 @@ async fn compare(app: &App) -> Result<u64, JobError> {
     }
     let (_, book) = work::load_price_book_text(app)?;
     let pieces = Pieces::of(app, book).await?;
-    let compared = windows::compare(&app.store, &pieces.basis(app), from, until, app.clock.now()).await;
+    let compared = windows::compare(&app.store, &pieces.basis(app), (from, until), run, app.clock.now()).await;
     Ok(compared.map_err(in_words)?.unwrap_or(0))
 }
 
-async fn polled(app: &App, client: &Client) -> Result<PollReport, JobError> {
+async fn polled(app: &App, client: &Client, run: RunId) -> Result<PollReport, JobError> {
     let mut tx = app.store.read().await?;
     let range = runs::find_setting(&mut tx, settings::RANGE_MINUTES).await?;
     tx.commit().await?;
     let minutes = range.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_RANGE_MINUTES);
     let reach = Duration::from_secs(minutes.saturating_mul(2 * 60)).saturating_add(REACH_MARGIN);
-    let report = poll::poll_inventory(client, &app.store, app.clock.as_ref(), reach).await?;
+    let report = poll::poll_inventory(client, &app.store, app.clock.as_ref(), run, reach).await?;
     let mut tx = app.store.begin().await?;
     if let Some(until) = app.fetched_until(&mut tx).await? {
         crate::store::live::forget_ended(&mut tx, until).await?;
         runs::put_setting(&mut tx, ESTIMATED_FROM, &until.as_ms().to_string(), app.clock.now()).await?;
     }
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
     Ok(report)
 }
 

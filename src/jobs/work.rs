@@ -208,13 +208,22 @@ fn failed_detail(error: &JobError) -> String {
 async fn heartbeat(app: App, run: RunId) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
-        if let Ok(mut tx) = app.store.begin().await
-            && runs::touch_run(&mut tx, run, app.clock.now()).await.is_ok()
-            && let Err(error) = tx.commit().await
-        {
-            tracing::warn!(run = run.get(), %error, "a run could not show that it is alive");
+        match show_life(&app, run).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(run = run.get(), "a run was cut off, since it stood still; it writes nothing any more");
+                return;
+            }
+            Err(error) => tracing::warn!(run = run.get(), %error, "a run could not show that it is alive"),
         }
     }
+}
+
+async fn show_life(app: &App, run: RunId) -> Result<bool, StoreError> {
+    let mut tx = app.store.begin().await?;
+    let is_open = runs::touch_run(&mut tx, run, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(is_open)
 }
 
 /// Mirrors the directory and fetches usage.
@@ -227,12 +236,12 @@ pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -
         let settings = SyncSettings { tags, ..app.sync_settings(full) };
         let usage = sync::sync_usage(&client, &app.store, app.clock.as_ref(), &settings, run, progress).await?;
         // After the usage, which tells what offerings there are: the first price book comes right behind the first sync.
-        name_offerings(app, &client).await?;
+        name_offerings(app, &client, run).await?;
         let mut tx = app.store.begin().await?;
         // The first sync fixes the first billing day, where the configuration names none.
         app.rate_settings(&mut tx).await?;
-        tx.commit().await?;
-        let live = super::estimate::after_usage(app, &client).await;
+        runs::commit_for(tx, run).await?;
+        let live = super::estimate::after_usage(app, &client, run).await;
         metrics::usage_ingested(usage.new_records);
         metrics::usage_duplicates(usage.repeats);
         metrics::usage_quarantined(usage.quarantined);
@@ -245,7 +254,7 @@ pub async fn sync(app: &App, full: bool, cause: &str, progress: &dyn Progress) -
 }
 
 /// Learns what the offerings are called. A role that does not allow the lists leaves the ids.
-async fn name_offerings(app: &App, client: &cloudstack::Client) -> Result<(), JobError> {
+async fn name_offerings(app: &App, client: &cloudstack::Client, run: RunId) -> Result<(), JobError> {
     let mut names = Vec::new();
     for list in [
         client.list_service_offerings().await,
@@ -262,7 +271,7 @@ async fn name_offerings(app: &App, client: &cloudstack::Client) -> Result<(), Jo
     }
     let mut tx = app.store.begin().await?;
     usage_rows::name_resources(&mut tx, &names).await?;
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
     Ok(())
 }
 
@@ -326,9 +335,9 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
         if last_book.is_some_and(|last| last != book_id) {
             rating_rows::mark_open_days(&mut tx, book_id).await?;
         }
-        tx.commit().await?;
+        runs::commit_for(tx, run).await?;
         let clock = app.clock.as_ref();
-        let rated = stage::rate_days(&app.store, (book_id, &book), &settings, progress).await?;
+        let rated = stage::rate_days(&app.store, (book_id, &book), &settings, run, progress).await?;
         let mut tx = app.store.read().await?;
         let post_settings = app.post_settings(&mut tx, run).await?;
         tx.commit().await?;
@@ -345,6 +354,7 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
             tracing::error!(%failure, "a charge could not be posted");
         }
         let now = clock.now();
+        // Whatever else has happened meanwhile: each asks again under the lock of its payer, and books once.
         grants::open_turned_epochs(&app.store, (app.default_limit(), app.tax()?), now).await?;
         let lapsed = grants::book_expired_grants(&app.store, app.lookback(), now).await?;
         let mut tx = app.store.read().await?;
@@ -361,7 +371,7 @@ pub async fn rate(app: &App, from: Option<Day>, cause: &str, progress: &dyn Prog
             .collect();
         tx.commit().await?;
         metrics::unpriced_records(unpriced.iter().map(|row| u64::try_from(row.records).unwrap_or(0)).sum());
-        let compacted = compact::compact_days(&app.store, app.compact_settings(), now).await?;
+        let compacted = compact::compact_days(&app.store, app.compact_settings(), (run, now)).await?;
         Ok(RateSummary { rated, posted, lapsed, proposal, unpriced, compacted })
     })
     .await
@@ -413,7 +423,7 @@ async fn propose(
     if last != Some(book_id) {
         let mut tx = app.store.begin().await?;
         runs::put_setting(&mut tx, LAST_BOOK, &book_id.to_string(), app.clock.now()).await?;
-        tx.commit().await?;
+        runs::commit_for(tx, run).await?;
     }
     Ok(proposal)
 }

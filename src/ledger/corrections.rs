@@ -75,7 +75,7 @@ pub(super) async fn hold(
         let item = NewItem { key: &key, kind: CORRECTION, reason: &reason, run: settings.run };
         rows::open_item(&mut tx, &item, &held, now).await?;
     }
-    tx.commit().await?;
+    runs::commit_for(tx, settings.run).await?;
     Ok(held.len() as u64)
 }
 

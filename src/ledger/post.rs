@@ -26,6 +26,7 @@ use crate::{
         ledger::{self as rows, LedgerAccount, NewTransfer},
         payers,
         rating::{self, ChargeDay},
+        runs,
     },
     time::{Clock, Day, Timestamp},
 };
@@ -105,7 +106,7 @@ pub async fn post_charges(
             .collect();
         if charges.is_empty() {
             corrections::close_overtaken(&mut tx, clock.now()).await?;
-            tx.commit().await?;
+            runs::commit_for(tx, settings.run).await?;
             return Ok(report);
         }
         let mut desk = Desk::default();
@@ -124,7 +125,7 @@ pub async fn post_charges(
                 }
             }
         }
-        tx.commit().await?;
+        runs::commit_for(tx, settings.run).await?;
         progress.step("charges posted", report.transfers, None);
     }
 }

@@ -171,7 +171,7 @@ pub async fn sync_directory(
             cloud::mark_project_gone(&mut tx, &stored.cloud_id, now).await?;
         }
     }
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
     Ok(report)
 }
 

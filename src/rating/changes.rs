@@ -113,7 +113,7 @@ pub async fn propose(
         );
     }
     if charges.is_empty() {
-        tx.commit().await?;
+        runs::commit_for(tx, run).await?;
         return Ok(None);
     }
     let charges = number_terms(&mut tx, charges).await?;
@@ -127,7 +127,7 @@ pub async fn propose(
     }
     let item = NewItem { key: &key, kind: PRICE_CHANGE, reason: &reason, run };
     let opened = rows::open_item(&mut tx, &item, &charges, now).await?;
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
     let accounts: std::collections::HashSet<i64> = charges.iter().map(|charge| charge.account_id).collect();
     Ok(opened.map(|item| Proposal {
         item,

@@ -1,7 +1,8 @@
 //! The stage: days whose records changed are rated again, and what each day costs is stored.
 //!
-//! Each batch is one transaction: cut off anywhere, the days that were not finished are still on the list. A day that
-//! was closed before is rated with the book it was closed with: changing the past takes an approved proposal.
+//! Each batch is one transaction: cut off anywhere, the days that were not finished are still on the list. Nobody but the open run
+//! takes a day off it, so that the marks of a day only grow while it is priced. A day that was closed before is rated with the
+//! book it was closed with: changing the past takes an approved proposal.
 //!
 //! Days are priced side by side, and written by one. Where a book has tiers the order matters (what a payer used before in
 //! the month decides the price), so they are priced one after the other, and a day that uses more or less of a tier than
@@ -19,11 +20,12 @@ use super::{
     desk::{Desk, Error, PricedDay, RateSettings, Under, month_of},
 };
 use crate::{
-    ids::{AccountId, PriceBookId},
+    ids::{AccountId, PriceBookId, RunId},
     progress::Progress,
     store::{
         Store, StoreError, Tx, bulk,
         rating::{self as rows, ChargeDay, DayToRate},
+        runs,
     },
     time::Day,
 };
@@ -63,6 +65,7 @@ pub async fn rate_days(
     store: &Store,
     newest: (PriceBookId, &Arc<PriceBook>),
     settings: &RateSettings,
+    run: RunId,
     progress: &dyn Progress,
 ) -> Result<RateReport, Error> {
     let mut report = RateReport::default();
@@ -77,7 +80,7 @@ pub async fn rate_days(
         let in_order = newest.1.has_tiers() || rows::has_tier_use(&mut tx).await?;
         tx.commit().await?;
         desk.keep_book(newest.0, newest.1);
-        let days = drop_summed_up(store, &desk, days).await?;
+        let days = drop_summed_up(store, &desk, run, days).await?;
         if in_order {
             for batch in days.chunks(DAYS_PER_BATCH) {
                 let mut tx = store.begin().await?;
@@ -87,7 +90,7 @@ pub async fn rate_days(
                     write(&mut tx, &[*day], std::slice::from_ref(&priced)).await?;
                     report.add(&priced);
                 }
-                tx.commit().await?;
+                runs::commit_for(tx, run).await?;
                 progress.step("account days rated", report.days, Some(total));
             }
             continue;
@@ -102,7 +105,7 @@ pub async fn rate_days(
             let (batch, priced) = batch.map_err(|error| Error::CutOff(error.to_string()))??;
             let mut tx = store.begin().await?;
             write(&mut tx, &batch, &priced).await?;
-            tx.commit().await?;
+            runs::commit_for(tx, run).await?;
             for day in &priced {
                 report.add(day);
             }
@@ -112,7 +115,12 @@ pub async fn rate_days(
 }
 
 /// Takes days off the list whose records are summed up: priced again they would cost nothing. They keep what they cost.
-async fn drop_summed_up(store: &Store, desk: &Desk, days: Vec<DayToRate>) -> Result<Vec<DayToRate>, StoreError> {
+async fn drop_summed_up(
+    store: &Store,
+    desk: &Desk,
+    run: RunId,
+    days: Vec<DayToRate>,
+) -> Result<Vec<DayToRate>, StoreError> {
     let mut kept = Vec::with_capacity(days.len());
     let mut summed_up = Vec::new();
     for day in days {
@@ -130,7 +138,7 @@ async fn drop_summed_up(store: &Store, desk: &Desk, days: Vec<DayToRate>) -> Res
     for day in summed_up {
         rows::clear_day_to_rate(&mut tx, day).await?;
     }
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
     Ok(kept)
 }
 

@@ -74,6 +74,11 @@ pub enum StoreError {
     /// The file that the copy was to go to.
     #[error("{0}")]
     Target(String),
+    /// The run that wrote had been cut off: nothing of the transaction is kept.
+    #[error(
+        "another process has taken over this job, since this one stood still; what this one had not stored by then is done there"
+    )]
+    TakenOver,
 }
 
 impl From<sqlx::Error> for StoreError {

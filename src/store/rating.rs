@@ -448,6 +448,8 @@ pub async fn list_unsettled_of(tx: &mut Tx, payer: PayerId) -> Result<Vec<Charge
 }
 
 /// Notes that a charge was posted as far as `net` and `tax`; `transfers` more transfers were needed (none where nothing differed).
+/// `row` is what was read before: where the day costs something else by now, it stays on the list, and so does an order to post it anew
+/// that came meanwhile.
 pub async fn settle_charge_day(
     tx: &mut Tx,
     row: &ChargeDay,
@@ -457,8 +459,9 @@ pub async fn settle_charge_day(
 ) -> Result<(), StoreError> {
     let changed = exec!(
         tx,
-        "update charge_day set posted_net_micros = $1, posted_tax_micros = $2, postings = postings + $3, unsettled = 0, \
-           closed = 1, repost_item = null \
+        "update charge_day set posted_net_micros = $1, posted_tax_micros = $2, postings = postings + $3, closed = 1, \
+           unsettled = case when net_nanos = $8 and coalesce(tax_percent, '') = $9 then 0 else unsettled end, \
+           repost_item = case when repost_item = $10 then null else repost_item end \
          where account_id = $4 and day = $5 and usage_type = $6 and postings = $7",
         net_micros,
         tax_micros,
@@ -466,7 +469,10 @@ pub async fn settle_charge_day(
         row.account_id,
         row.day,
         row.usage_type,
-        row.postings
+        row.postings,
+        row.net_nanos,
+        row.tax_percent.as_deref().unwrap_or_default(),
+        row.repost_item
     )?;
     if changed == 1 {
         Ok(())

@@ -67,7 +67,8 @@ pub async fn put_setting(tx: &mut Tx, key: &str, value: &str, now: Timestamp) ->
     Ok(())
 }
 
-/// Starts a run, or tells since when another one is under way. A run that died without a word is closed as cut off.
+/// Starts a run, or tells since when another one is under way. A run that died without a word is closed as cut off; where it lives
+/// after all (it stood still, or the clocks of two replicas differ), it commits nothing any more: [`commit_for`].
 pub async fn start_run(
     tx: &mut Tx,
     job: &str,
@@ -111,9 +112,22 @@ pub async fn close_runs_of(tx: &mut Tx, holder_prefix: &str, now: Timestamp) -> 
     )
 }
 
-/// Shows a sign of life.
+/// Shows a sign of life. False: the run was cut off.
 pub async fn touch_run(tx: &mut Tx, run: RunId, now: Timestamp) -> Result<bool, StoreError> {
     Ok(exec!(tx, "update run set alive_ms = $1 where id = $2 and ended_ms is null", now, run)? == 1)
+}
+
+/// Commits what a run has written, as long as the run is open. A process may stand still, count as dead, and wake up while another one
+/// does the same job: what it writes then would rest on what it saw before. So it writes nothing any more, as if it had died there.
+///
+/// # Errors
+///
+/// [`StoreError::TakenOver`] where the run was cut off, for whatever reason; then nothing of the transaction is kept.
+pub async fn commit_for(mut tx: Tx, run: RunId) -> Result<(), StoreError> {
+    // It changes nothing: on PostgreSQL whoever wants to cut the run off now waits until all of this is there for the next one to see.
+    // Asked last, so that this is short, and signs of life are not held up by a long transaction.
+    let open = exec!(&mut tx, "update run set alive_ms = alive_ms where id = $1 and ended_ms is null", run)?;
+    if open == 1 { tx.commit().await } else { Err(StoreError::TakenOver) }
 }
 
 /// Ends a run.
@@ -411,5 +425,47 @@ mod tests {
         assert_eq!(start_run(&mut tx, "sync", "test", "other", close).await.unwrap(), Err(now));
         assert_eq!(take_lease(&mut tx, "enforcer", "other", lasts, close).await.unwrap(), None);
         tx.commit().await.unwrap();
+    }
+
+    /// Writes a setting for a run.
+    async fn put(store: &Store, key: &str, run: RunId) -> Result<(), StoreError> {
+        let mut tx = store.begin().await?;
+        put_setting(&mut tx, key, "1", Timestamp::from_ms(0)).await?;
+        commit_for(tx, run).await
+    }
+
+    #[tokio::test]
+    async fn what_was_cut_off_commits_nothing_any_more_and_shows_no_life() {
+        let (store, _folder) = store().await;
+        let now = Timestamp::from_seconds(1_793_491_200);
+        let start = async |at: Timestamp| {
+            let mut tx = store.begin().await.unwrap();
+            let run = start_run(&mut tx, "rate", "test", "somebody", at).await.unwrap();
+            tx.commit().await.unwrap();
+            run
+        };
+        let old = start(now).await.unwrap();
+        put(&store, "before", old).await.unwrap();
+        let new = start(now.plus(Duration::from_mins(4))).await.unwrap();
+        assert!(matches!(put(&store, "old", old).await, Err(StoreError::TakenOver)));
+        put(&store, "new", new).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        assert!(!touch_run(&mut tx, old, now).await.unwrap() && touch_run(&mut tx, new, now).await.unwrap());
+        // The old one closes its record in vain, and the new one its own.
+        for run in [old, new] {
+            end_run(&mut tx, run, "done", "{}", now).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert!(matches!(put(&store, "ended", new).await, Err(StoreError::TakenOver)));
+        assert!(matches!(put(&store, "unknown", RunId::new(77)).await, Err(StoreError::TakenOver)));
+        let mut tx = store.read().await.unwrap();
+        let mut kept = Vec::new();
+        for key in ["before", "old", "new", "ended", "unknown"] {
+            kept.push(find_setting(&mut tx, key).await.unwrap().is_some());
+        }
+        assert_eq!(kept, [true, false, true, false, false]);
+        let outcomes: Vec<_> =
+            list_runs(&mut tx, Some("rate"), 9).await.unwrap().into_iter().map(|run| run.outcome.unwrap()).collect();
+        assert_eq!(outcomes, ["done", "cut-off"], "newest first");
     }
 }

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono_tz::Tz;
 
 use crate::{
-    ids::AccountId,
+    ids::{AccountId, RunId},
     store::{
         Store, StoreError, Tx,
         bulk::{self, NewSum},
         compaction::{self as rows, Next, OldRecord},
-        rating,
+        rating, runs,
     },
     time::{Day, Period, Timestamp},
 };
@@ -64,7 +64,7 @@ pub struct CompactReport {
 pub async fn compact_days(
     store: &Store,
     settings: CompactSettings,
-    now: Timestamp,
+    (run, now): (RunId, Timestamp),
 ) -> Result<CompactReport, StoreError> {
     let mut report = CompactReport::default();
     let Some(today) = Day::of(now, settings.zone) else { return Ok(report) };
@@ -101,7 +101,7 @@ pub async fn compact_days(
                 Outcome::Nothing => {}
             }
         }
-        tx.commit().await?;
+        runs::commit_for(tx, run).await?;
         done += usize::from(report.days > before);
     }
     if let Some(first) = report.held.first() {

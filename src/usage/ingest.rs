@@ -171,7 +171,7 @@ impl SpanReader {
             let end = spans.span.end().as_ms().to_string();
             runs::put_setting(&mut tx, super::sync::settings::FETCHED_UNTIL, &end, now).await?;
         }
-        tx.commit().await?;
+        runs::commit_for(tx, run).await?;
         Ok(stored)
     }
 }

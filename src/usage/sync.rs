@@ -164,14 +164,14 @@ pub async fn sync_usage(
     ] {
         runs::put_setting(&mut tx, key, &value, now).await?;
     }
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
 
     fetch.spans(fetch.days(from, fetch.window.closed_until)?, true, &mut report).await?;
     fetch.late(first_fetched, lookback, &mut report).await?;
     let mut tx = store.begin().await?;
     let window = &fetch.window;
     review_watch::note_usage_job(&mut tx, window.closed_until, window.range_minutes, run, clock.now()).await?;
-    tx.commit().await?;
+    runs::commit_for(tx, run).await?;
     Ok(report)
 }
 

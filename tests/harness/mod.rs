@@ -8,12 +8,12 @@ use std::{collections::BTreeMap, ffi::OsString, future::Future, sync::Arc, time:
 
 use bursar::{
     config::{Config, Sources},
-    ids::CloudId,
+    ids::{CloudId, RunId},
     jobs::{App, work},
     progress::Quiet,
     random::{RandomSource, SeededRandom, SystemRandom},
     standin::{AccountKind, Options, RoleKind, StandIn, World},
-    store::cloud,
+    store::{cloud, runs},
     time::{Clock, ManualClock, Timestamp},
 };
 
@@ -224,6 +224,15 @@ impl Cloud {
         self.clock.advance(span);
         let now = self.clock.now();
         self.standin.with(|world| world.run_usage_job(now));
+    }
+
+    /// Begins a run under which a story calls a part of a job itself; the one that it began before ends.
+    pub async fn begin_run(&self) -> RunId {
+        let mut tx = self.app.store.begin().await.unwrap();
+        runs::close_runs_of(&mut tx, "story", self.clock.now()).await.unwrap();
+        let run = runs::start_run(&mut tx, "story", "test", "story", self.clock.now()).await.unwrap().unwrap();
+        tx.commit().await.unwrap();
+        run
     }
 
     /// Sync, rate, enforce: one round of the schedule.

@@ -68,10 +68,11 @@ async fn records_charges_and_sums_take_no_more_room_than_documented() {
     on_each_database(|database| async {
         let mut cloud = with_tenants(database).await;
         let empty = bytes(&cloud).await;
+        let run = cloud.begin_run().await;
         for number in 0..days {
             let spans = Spans { span: day(number).period(Tz::UTC).unwrap(), zone: Tz::UTC, advance: true };
             let downloaded = Downloaded { rows: rows(number), unreadable: 0 };
-            ingest::store_span(&cloud.app.store, downloaded, spans, RunId::new(1), at(number * 24)).await.unwrap();
+            ingest::store_span(&cloud.app.store, downloaded, spans, run, at(number * 24)).await.unwrap();
         }
         let records = story_cli::count(&cloud, "usage_record").await;
         let stored = bytes(&cloud).await;

@@ -228,7 +228,8 @@ async fn a_profile_is_forgotten_a_while_after_its_user_has_gone() {
         let kept = async || {
             let reader = place.cloud.app.client(Role::Reader).unwrap();
             let store = &place.cloud.app.store;
-            directory::sync_directory(&reader, store, &place.cloud.clock, RunId::new(2)).await.unwrap();
+            let run = place.cloud.begin_run().await;
+            directory::sync_directory(&reader, store, &place.cloud.clock, run).await.unwrap();
             let mut tx = store.read().await.unwrap();
             profiles::find_profile(&mut tx, &place.alice.to_string()).await.unwrap().company
         };

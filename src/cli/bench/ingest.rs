@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     cloudstack::UsageRow,
-    ids::RunId,
     time::{Clock as _, Period},
     usage::ingest::{self, Downloaded, Spans},
 };
@@ -39,7 +38,7 @@ pub(super) async fn fill(place: &Place, shape: Shape) -> anyhow::Result<Duration
         let spans = Spans { span, zone: Tz::UTC, advance: true };
         let downloaded = Downloaded { rows, unreadable: 0 };
         let begun = Instant::now();
-        ingest::store_span(place.store(), downloaded, spans, RunId::new(1), place.clock.now()).await?;
+        ingest::store_span(place.store(), downloaded, spans, place.run, place.clock.now()).await?;
         elapsed += begun.elapsed();
     }
     Ok(elapsed)

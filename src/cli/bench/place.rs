@@ -6,10 +6,11 @@ use anyhow::Context as _;
 
 use crate::{
     config::{Config, Sources},
+    ids::RunId,
     jobs::{App, lock::DataLock},
     random::{RandomSource as _, SystemRandom},
-    store::Store,
-    time::{ManualClock, Timestamp},
+    store::{Store, runs},
+    time::{Clock as _, ManualClock, Timestamp},
 };
 
 /// The first hour of every measure: 1 November 2026, UTC.
@@ -19,6 +20,8 @@ pub(super) const BEGIN_SECONDS: i64 = 1_793_491_200;
 pub(super) struct Place {
     pub(super) app: App,
     pub(super) clock: ManualClock,
+    /// Under which everything is written.
+    pub(super) run: RunId,
 }
 
 impl Place {
@@ -94,7 +97,11 @@ async fn on_database<T>(
     let config = Config::load(&Sources::new(None, vars).with_fallback(None))?;
     let clock = ManualClock::new(Timestamp::from_seconds(BEGIN_SECONDS));
     let app = App::open(config, Arc::new(clock.clone()), Arc::new(SystemRandom)).await?;
-    let place = Place { app, clock };
+    let mut tx = app.store.begin().await?;
+    let run = runs::start_run(&mut tx, "bench", "command", &app.holder, clock.now()).await?;
+    tx.commit().await?;
+    let run = run.map_err(|since| anyhow::anyhow!("another measure is under way since {since}"))?;
+    let place = Place { app, clock, run };
     let done = work(&place).await;
     place.app.store.close().await;
     done

@@ -17,7 +17,7 @@ use super::{
     rows::{self, DAY_HOURS, Shape},
 };
 use crate::{
-    ids::{AccountId, PriceBookId, RunId},
+    ids::{AccountId, PriceBookId},
     ledger::post::{self, PostSettings},
     progress::Quiet,
     rating::{PriceBook, desk::RateSettings, stage, tax::TaxRate},
@@ -97,14 +97,14 @@ async fn stage_pass(place: &Place, (id, book): &Book) -> anyhow::Result<Duration
         tax: TaxRate::ZERO,
     };
     let begun = Instant::now();
-    stage::rate_days(place.store(), (*id, book), &settings, &Quiet).await?;
+    stage::rate_days(place.store(), (*id, book), &settings, place.run, &Quiet).await?;
     Ok(begun.elapsed())
 }
 
 async fn post(place: &Place, shape: Shape) -> anyhow::Result<Duration> {
     let closed_until = hour((shape.days + 2) * DAY_HOURS);
     let settings =
-        PostSettings { zone: Tz::UTC, tax: TaxRate::ZERO, closed_until, correction_limit: None, run: RunId::new(1) };
+        PostSettings { zone: Tz::UTC, tax: TaxRate::ZERO, closed_until, correction_limit: None, run: place.run };
     let begun = Instant::now();
     post::post_charges(place.store(), &settings, &place.clock, &Quiet).await?;
     Ok(begun.elapsed())
@@ -165,11 +165,11 @@ async fn insert(place: &Place, shape: Shape) -> anyhow::Result<()> {
             item_id: None,
         });
         if waiting.len() >= INSERTED_AT_ONCE {
-            usage::insert_records(&mut tx, &waiting, RunId::new(1)).await?;
+            usage::insert_records(&mut tx, &waiting, place.run).await?;
             waiting.clear();
         }
     }
-    usage::insert_records(&mut tx, &waiting, RunId::new(1)).await?;
+    usage::insert_records(&mut tx, &waiting, place.run).await?;
     tx.commit().await?;
     Ok(())
 }

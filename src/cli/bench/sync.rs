@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     cloudstack::Client,
-    ids::RunId,
     progress::Quiet,
     time::Period,
     usage::sync::{self, SyncSettings},
@@ -64,7 +63,7 @@ async fn beside(
     let plain = download(client, shape, settings).await?;
     let watch = Watch::begin();
     let begun = Instant::now();
-    let report = sync::sync_usage(client, place.store(), &place.clock, settings, RunId::new(1), &Quiet).await?;
+    let report = sync::sync_usage(client, place.store(), &place.clock, settings, place.run, &Quiet).await?;
     let elapsed = begun.elapsed();
     anyhow::ensure!(report.new_records == shape.records, "{} records were stored", report.new_records);
     let figure = Figure::new(name, place.database(), (shape.records, "records"), elapsed, aim);
