@@ -265,9 +265,9 @@ pub async fn lock_account(tx: &mut Tx, account: AccountId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Lets go of a request that a pass had claimed.
-pub async fn drop_claim(tx: &mut Tx, id: KeyRequestId) -> Result<(), StoreError> {
-    exec!(tx, "update key_request set claim_ends_ms = null where id = $1", id)?;
+/// Lets go of a request that a pass had claimed until `claim`. Another pass's claim stands.
+pub async fn drop_claim(tx: &mut Tx, id: KeyRequestId, claim: Option<Timestamp>) -> Result<(), StoreError> {
+    exec!(tx, "update key_request set claim_ends_ms = null where id = $1 and claim_ends_ms = $2", id, claim)?;
     Ok(())
 }
 
