@@ -123,6 +123,15 @@ impl Error {
         }
     }
 
+    /// Whether another process goes on with what this one had begun.
+    pub fn is_taken_over(&self) -> bool {
+        match self {
+            Self::TakenOver => true,
+            Self::CutShort { error, .. } => error.is_taken_over(),
+            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer => false,
+        }
+    }
+
     /// What was decided and done before the run ended, where anything was.
     pub fn report(&self) -> Option<&EnforceReport> {
         match self {

@@ -200,15 +200,19 @@ pub async fn answer_requests(app: &App) -> Result<bool, JobError> {
             }
         };
         let mut tx = app.store.begin().await?;
-        runs::answer_request(&mut tx, request.id, succeeded, &text, app.clock.now()).await?;
+        let answer = (succeeded, text.as_str());
+        let is_answered = runs::answer_request(&mut tx, request.id, &app.holder, answer, app.clock.now()).await?;
         tx.commit().await?;
+        if !is_answered {
+            tracing::warn!(request = request.id, "another process has taken over a request, and answers it");
+        }
     }
     Ok(false)
 }
 
 /// Why a request was not carried out.
 enum NotDone {
-    /// Another process is at the same job: later.
+    /// Another process is at the same job, or has taken it over: later, or whoever took over answers.
     Busy,
     Failed(String),
 }
@@ -258,7 +262,7 @@ async fn carry_out(app: &App, request: &Request) -> Result<String, NotDone> {
 fn to_json<T: serde::Serialize>(result: Result<T, JobError>) -> Result<String, NotDone> {
     match result {
         Ok(report) => serde_json::to_string(&report).map_err(|error| NotDone::Failed(error.to_string())),
-        Err(error) if error.is_busy() => Err(NotDone::Busy),
+        Err(error) if error.is_busy() || error.is_taken_over() => Err(NotDone::Busy),
         Err(error) => Err(NotDone::Failed(error.to_string())),
     }
 }

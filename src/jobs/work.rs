@@ -102,6 +102,15 @@ impl JobError {
         }
     }
 
+    /// Whether another process goes on with what this one had begun.
+    pub fn is_taken_over(&self) -> bool {
+        match self {
+            Self::Enforce(error) => error.is_taken_over(),
+            Self::Unfinished { why, .. } => why.is_taken_over(),
+            _ => false,
+        }
+    }
+
     /// What stopped it, without a word about what was done.
     fn reason(&self) -> String {
         match self {

@@ -293,16 +293,16 @@ pub async fn claim_request(
     )? == 1)
 }
 
-/// Shows that a request is still being carried out.
-pub async fn touch_request(tx: &mut Tx, id: i64, holder: &str, now: Timestamp) -> Result<(), StoreError> {
-    exec!(
+/// Shows that a request is still being carried out; until the transaction ends nobody else can take it. False: it is answered, or
+/// another process has taken it.
+pub async fn touch_request(tx: &mut Tx, id: i64, holder: &str, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(exec!(
         tx,
         "update request set claimed_ms = $1 where id = $2 and claimed_by = $3 and finished_ms is null",
         now,
         id,
         holder
-    )?;
-    Ok(())
+    )? == 1)
 }
 
 /// Puts a request back: it could not be carried out yet.
@@ -331,23 +331,24 @@ pub async fn withdraw_request(tx: &mut Tx, id: i64, others_are_dead: bool, now: 
     )? == 1)
 }
 
-/// Answers a request.
+/// Answers a request that this holder carries out. False: it is answered, or another process has taken it and answers it.
 pub async fn answer_request(
     tx: &mut Tx,
     id: i64,
-    succeeded: bool,
-    result: &str,
+    holder: &str,
+    (succeeded, result): (bool, &str),
     now: Timestamp,
-) -> Result<(), StoreError> {
-    exec!(
+) -> Result<bool, StoreError> {
+    Ok(exec!(
         tx,
-        "update request set finished_ms = $1, succeeded = $2, result = $3 where id = $4 and finished_ms is null",
+        "update request set finished_ms = $1, succeeded = $2, result = $3 \
+         where id = $4 and claimed_by = $5 and finished_ms is null",
         now,
         i64::from(succeeded),
         result,
-        id
-    )?;
-    Ok(())
+        id,
+        holder
+    )? == 1)
 }
 
 /// The answer to a request: whether it succeeded, and what was said. None while it is open.
