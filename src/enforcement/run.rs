@@ -253,7 +253,7 @@ impl Enforcer<'_> {
 /// Runs enforcement once.
 pub async fn enforce(enforcer: &Enforcer<'_>, run: RunId) -> Result<EnforceReport, Error> {
     let mut report = EnforceReport::default();
-    let fence = take_lease(enforcer).await?;
+    let fence = take_lease(enforcer, run).await?;
     let result = with_lease(enforcer, run, fence, &mut report).await;
     drop_lease(enforcer, fence).await?;
     match result {
@@ -263,8 +263,9 @@ pub async fn enforce(enforcer: &Enforcer<'_>, run: RunId) -> Result<EnforceRepor
     }
 }
 
-/// Takes the right to act; whoever had it before acts no more.
-pub(super) async fn take_lease(enforcer: &Enforcer<'_>) -> Result<i64, Error> {
+/// Takes the right to act for a run that is open; whoever had it before acts no more. A run that was cut off acts no more either: this
+/// process stood still, and another one may have done since what the run was for.
+pub(super) async fn take_lease(enforcer: &Enforcer<'_>, run: RunId) -> Result<i64, Error> {
     let settings = enforcer.settings;
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
@@ -273,8 +274,12 @@ pub(super) async fn take_lease(enforcer: &Enforcer<'_>) -> Result<i64, Error> {
     } else {
         runs::take_lease(&mut tx, LEASE, enforcer.holder, settings.lease, now).await?
     };
+    let fence = fence.ok_or(Error::AnotherEnforcer)?;
+    if !runs::touch_run(&mut tx, run, now).await? {
+        return Err(Error::TakenOver);
+    }
     tx.commit().await?;
-    fence.ok_or(Error::AnotherEnforcer)
+    Ok(fence)
 }
 
 pub(super) async fn drop_lease(enforcer: &Enforcer<'_>, fence: i64) -> Result<(), Error> {

@@ -219,8 +219,9 @@ enum NotDone {
 
 /// Carries a request out, and shows all the while that somebody does.
 async fn carry_out_alive(app: &App, request: &Request) -> Result<String, NotDone> {
+    let app = App { request: Some(request.id), ..app.clone() };
     let showing = tokio::spawn(show_claim(app.clone(), request.id));
-    let result = Box::pin(carry_out(app, request)).await;
+    let result = Box::pin(carry_out(&app, request)).await;
     showing.abort();
     result
 }

@@ -111,7 +111,7 @@ pub async fn close_runs_of(tx: &mut Tx, holder_prefix: &str, now: Timestamp) -> 
     )
 }
 
-/// Shows a sign of life.
+/// Shows a sign of life; until the transaction ends nobody else can cut the run off. False: it has ended, or was cut off.
 pub async fn touch_run(tx: &mut Tx, run: RunId, now: Timestamp) -> Result<bool, StoreError> {
     Ok(exec!(tx, "update run set alive_ms = $1 where id = $2 and ended_ms is null", now, run)? == 1)
 }

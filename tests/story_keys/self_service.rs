@@ -192,6 +192,43 @@ async fn leaving_opens_what_was_closed() {
 }
 
 #[tokio::test]
+async fn leaving_that_another_process_took_over_opens_nothing_more() {
+    on_each_database(|database| async {
+        let cloud = cloud(database, people).await;
+        close(&cloud, &[]).await.unwrap();
+        let claim = async |request: Option<i64>, holder: &str| {
+            let now = cloud.clock.now();
+            let mut tx = cloud.app.store.begin().await.unwrap();
+            let id = match request {
+                Some(id) => id,
+                None => runs::leave_request(&mut tx, "leave", "{}", "cli:carol", now).await.unwrap(),
+            };
+            assert!(runs::claim_request(&mut tx, id, holder, false, now).await.unwrap());
+            tx.commit().await.unwrap();
+            id
+        };
+        let asked = claim(None, &cloud.app.holder).await;
+        let gate = Gate::default();
+        let fault = Fault::once("listUsers", FaultKind::DelayUntil(gate.clone()));
+        cloud.standin.with(|world| world.faults().push(fault));
+        let taking_over = async {
+            while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                tokio::task::yield_now().await;
+            }
+            cloud.clock.advance(Duration::from_mins(4));
+            claim(Some(asked), "another replica").await;
+            gate.open();
+        };
+        let app = bursar::jobs::App { request: Some(asked), ..cloud.app.clone() };
+        let leaving = bursar::jobs::operations::leave(&app, "carol", true, "test");
+        let (left, ()) = tokio::join!(leaving, taking_over);
+        assert!(left.unwrap_err().is_taken_over());
+        assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn one_account_that_can_not_be_looked_at_stops_neither_the_others_nor_the_watch() {
     on_each_database(|database| async {
         let cloud = cloud(database, people).await;
