@@ -67,6 +67,23 @@ pub async fn put_setting(tx: &mut Tx, key: &str, value: &str, now: Timestamp) ->
     Ok(())
 }
 
+/// Writes a setting where it still is what was read. False: it is something else by now.
+pub async fn replace_setting(
+    tx: &mut Tx,
+    key: &str,
+    (from, to): (&str, &str),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update setting set value = $1, updated_ms = $2 where key = $3 and value = $4",
+        to,
+        now,
+        key,
+        from
+    )? == 1)
+}
+
 /// Starts a run, or tells since when another one is under way. A run that died without a word is closed as cut off.
 pub async fn start_run(
     tx: &mut Tx,
