@@ -3,6 +3,7 @@
 mod audited;
 mod begun;
 mod desk;
+mod late;
 mod others;
 mod restored;
 mod told;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    AccessSettings, BURSAR, BoxKey, Error, PAGE, note,
+    AccessSettings, BURSAR, BoxKey, Error, PAGE,
+    issue::CLAIM,
+    note,
     state::{KeyState, Step, next},
     state_of,
     tell::{self, News},
@@ -101,11 +103,13 @@ impl Pass<'_> {
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
             for request in &page {
+                // Tells this pass's claim from others': who stood still lets go of its own only.
+                let claim = self.clock.now().plus(CLAIM);
                 let outcome = match state {
                     // The pass that makes its pair may be at it still: what it makes after the end, nobody would end.
                     KeyState::Revoking if self.is_claimed(request) => Ok(Outcome::Overtaken),
                     KeyState::Revoking => self.end(request).await,
-                    _ => self.issue(request.id).await,
+                    _ => self.issue(request.id, claim).await,
                 };
                 match outcome {
                     Ok(Outcome::Issued) => done.issued += 1,
@@ -114,7 +118,7 @@ impl Pass<'_> {
                     Ok(Outcome::Overtaken) => {}
                     Err(error) => {
                         done.failed += 1;
-                        self.keep_error(request.id, error).await.map(|stop| done.stopped = stop)?;
+                        self.keep_error(request.id, claim, error).await.map(|stop| done.stopped = stop)?;
                         if done.stopped {
                             return Ok(());
                         }
@@ -130,7 +134,7 @@ impl Pass<'_> {
 
     /// Stores a request's error; says whether the other requests would fail of the same. An error of the store itself
     /// ends the pass.
-    async fn keep_error(&self, id: KeyRequestId, error: Error) -> Result<bool, Error> {
+    pub(super) async fn keep_error(&self, id: KeyRequestId, claim: Timestamp, error: Error) -> Result<bool, Error> {
         match &error {
             Error::Store(StoreError::Nonsense(_) | StoreError::Missing(_)) => {}
             Error::Store(_) => return Err(error),
@@ -138,7 +142,7 @@ impl Pass<'_> {
         }
         tracing::warn!(request = id.get(), error = %error, "a step of API access failed and is tried again");
         let mut tx = self.store.begin().await?;
-        people::put_key_error(&mut tx, id, &error.to_string()).await?;
+        people::put_key_error(&mut tx, id, Some(claim), &error.to_string()).await?;
         tx.commit().await?;
         Ok(matches!(error, Error::CloudStack(cloudstack::Error::Retry { .. } | cloudstack::Error::Unauthorized { .. })))
     }

@@ -25,7 +25,7 @@ use crate::{
 /// How often a pair is registered in one pass when the answer is lost; then the next pass tries.
 const REGISTER_TRIES: usize = 2;
 /// How long a pass has a request for itself: longer than its calls take, so that only a pass that died is followed.
-const CLAIM: Duration = Duration::from_mins(5);
+pub(super) const CLAIM: Duration = Duration::from_mins(5);
 
 /// A request about to be made, its user's id and name committed.
 pub(super) struct Prepared {
@@ -46,31 +46,36 @@ pub(super) enum Preparation {
     Forbidden(String),
 }
 
+/// Until when a pass has a request for itself, which tells passes apart.
+fn claim_of(request: &KeyRequest) -> Option<Timestamp> {
+    request.claim_ends_ms.map(Timestamp::from_ms)
+}
+
 impl Pass<'_> {
-    /// Makes the pair of an approved request.
-    pub(super) async fn issue(&self, id: KeyRequestId) -> Result<Outcome, Error> {
-        let prepared = match self.prepare(id).await? {
+    /// Makes the pair of an approved request, which is this pass's until `claim`.
+    pub(super) async fn issue(&self, id: KeyRequestId, claim: Timestamp) -> Result<Outcome, Error> {
+        let prepared = match self.prepare(id, claim).await? {
             Preparation::Ready(prepared) => prepared,
             Preparation::Ended(outcome) => return Ok(outcome),
-            Preparation::Forbidden(reason) => return self.abandon(id, &reason).await,
+            Preparation::Forbidden(reason) => return self.abandon(id, claim, &reason).await,
         };
         let user = if prepared.kind == "person" {
             match self.client.get_user(prepared.user_id).await? {
                 Some(user) => user,
-                None => return self.abandon(id, USER_GONE).await,
+                None => return self.abandon(id, claim, USER_GONE).await,
             }
         } else {
             let there = if prepared.resumed { self.client.get_user(prepared.user_id).await? } else { None };
             match there {
                 Some(user) => user,
                 None => match self.create(&prepared).await {
-                    Err(error @ Error::IdNotTaken(_)) => return self.abandon(id, &error.to_string()).await,
+                    Err(error @ Error::IdNotTaken(_)) => return self.abandon(id, claim, &error.to_string()).await,
                     made => made?,
                 },
             }
         };
         if let Some(reason) = misplaced(&user, &prepared.account) {
-            return self.abandon(id, &reason).await;
+            return self.abandon(id, claim, &reason).await;
         }
         // A person's own user is left as it is: its other pairs are nobody's business here.
         let unsupported = if prepared.kind == "person" { None } else { self.switch_on(prepared.user_id).await? };
@@ -79,11 +84,11 @@ impl Pass<'_> {
     }
 
     /// Checks an approved request once more, claims it, and commits its user's id and name before anything is sent.
-    pub(super) async fn prepare(&self, id: KeyRequestId) -> Result<Preparation, Error> {
+    pub(super) async fn prepare(&self, id: KeyRequestId, claim: Timestamp) -> Result<Preparation, Error> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
         // Claimed first and read then: what was read before may be another pass's past by the time the claim holds.
-        if !keys::claim_request(&mut tx, id, now.plus(CLAIM), now).await? {
+        if !keys::claim_request(&mut tx, id, claim, now).await? {
             return Ok(Preparation::Ended(Outcome::Overtaken));
         }
         let request = people::get_key_request(&mut tx, id).await?;
@@ -132,7 +137,7 @@ impl Pass<'_> {
         let (id, failed) = (request.id, KeyState::Failed);
         if people::move_key_request(&mut tx, id, &request.state, failed.as_str()).await? {
             let error = Error::Protected { account: account.full_name(), reason }.to_string();
-            people::put_key_error(&mut tx, id, &error).await?;
+            people::put_key_error(&mut tx, id, claim_of(request), &error).await?;
             tell::tell(&mut tx, request, News::Failed(&error), self.settings.zone, now).await?;
             note(&mut tx, BURSAR, "key.fail", id, (Some(&request.state), failed), Some(error), now).await?;
             tx.commit().await?;
@@ -262,18 +267,23 @@ impl Pass<'_> {
         }
         tx.commit().await?;
         self.remove(&Remains { request: id, kind: prepared.kind, user_id: prepared.user_id, pair_id }).await?;
-        // Nothing more is made: whoever comes next may note the end.
+        // Nothing more is made here: whoever comes next may note the end, unless another pass is at it.
         let mut tx = self.store.begin().await?;
-        keys::drop_claim(&mut tx, id).await?;
+        keys::drop_claim(&mut tx, id, claim_of(&prepared.request)).await?;
         tx.commit().await?;
         Ok(Outcome::Overtaken)
     }
 
     /// Ends an approved request that must not have a pair, and what was made for it.
-    async fn abandon(&self, id: KeyRequestId, reason: &str) -> Result<Outcome, Error> {
+    async fn abandon(&self, id: KeyRequestId, claim: Timestamp, reason: &str) -> Result<Outcome, Error> {
         let now = self.clock.now();
         let mut tx = self.store.begin().await?;
+        keys::lock_request(&mut tx, id).await?;
         let request = people::get_key_request(&mut tx, id).await?;
+        if claim_of(&request) != Some(claim) {
+            // Another pass is at it, and finds out for itself.
+            return Ok(Outcome::Overtaken);
+        }
         let Some(to) = next(state_of(&request)?, Step::Abandon) else { return Ok(Outcome::Overtaken) };
         if !people::put_key_revoking(&mut tx, id, &request.state).await? {
             return Ok(Outcome::Overtaken);
@@ -285,7 +295,7 @@ impl Pass<'_> {
         let moved = KeyRequest { state: to.as_str().to_owned(), ..request };
         self.end(&moved).await?;
         let mut tx = self.store.begin().await?;
-        people::put_key_error(&mut tx, id, reason).await?;
+        people::put_key_error(&mut tx, id, Some(claim), reason).await?;
         tx.commit().await?;
         Ok(Outcome::Refused)
     }
@@ -309,7 +319,9 @@ mod tests {
         let Place { store, box_key, settings, clock, random, .. } = place;
         let client = server.client();
         let pass = Pass { store, client: &client, box_key, settings, clock, random };
-        let Preparation::Ready(prepared) = pass.prepare(id).await.unwrap() else { panic!("it is approved") };
+        let Preparation::Ready(prepared) = pass.prepare(id, place.claim()).await.unwrap() else {
+            panic!("it is approved")
+        };
         assert_eq!(prepared.user_id, user_id());
         let mut tx = store.begin().await.unwrap();
         match meanwhile {
@@ -339,7 +351,7 @@ mod tests {
         let Place { store, box_key, settings, clock, random, .. } = &place;
         let client = server.client();
         let pass = Pass { store, client: &client, box_key, settings, clock, random };
-        assert!(matches!(pass.prepare(id).await.unwrap(), Preparation::Ready(_)));
+        assert!(matches!(pass.prepare(id, place.claim()).await.unwrap(), Preparation::Ready(_)));
         let mut tx = store.begin().await.unwrap();
         revoke(&mut tx, id, "alice", settings, clock.now()).await.unwrap();
         tx.commit().await.unwrap();
@@ -373,11 +385,41 @@ mod tests {
         let Place { store, box_key, settings, clock, random, .. } = &place;
         let client = server.client();
         let pass = Pass { store, client: &client, box_key, settings, clock, random };
-        let first = pass.prepare(id).await.unwrap();
+        let first = pass.prepare(id, place.claim()).await.unwrap();
         assert!(matches!(first, Preparation::Ready(_)));
-        assert!(matches!(pass.prepare(id).await.unwrap(), Preparation::Ended(Outcome::Overtaken)));
+        assert!(matches!(pass.prepare(id, place.claim()).await.unwrap(), Preparation::Ended(Outcome::Overtaken)));
         clock.advance(CLAIM);
-        let Preparation::Ready(again) = pass.prepare(id).await.unwrap() else { panic!("the first pass has died") };
+        let Preparation::Ready(again) = pass.prepare(id, place.claim()).await.unwrap() else {
+            panic!("the first pass has died")
+        };
         assert!(again.resumed && again.user_id == user_id());
+    }
+    #[tokio::test]
+    async fn a_pass_that_comes_back_late_touches_nothing_that_another_one_has_claimed() {
+        let place = Place::new().await;
+        let id = place.approved("first").await;
+        let server = Scripted::start([updated(), listed(), deleted()]).await;
+        let Place { store, box_key, settings, clock, random, .. } = &place;
+        let client = server.client();
+        let pass = Pass { store, client: &client, box_key, settings, clock, random };
+        let first = place.claim();
+        let Preparation::Ready(late) = pass.prepare(id, first).await.unwrap() else { panic!("it is approved") };
+        clock.advance(CLAIM);
+        let second = place.claim();
+        assert!(matches!(pass.prepare(id, second).await.unwrap(), Preparation::Ready(_)));
+        pass.keep_error(id, first, Error::NotThere("no answer came".to_owned())).await.unwrap();
+        assert_eq!(claim_of(&place.row(id).await), Some(second));
+        assert!(matches!(pass.abandon(id, first, "its time is over").await.unwrap(), Outcome::Overtaken));
+        assert_eq!(place.row(id).await.state, "approved");
+        let mut tx = store.begin().await.unwrap();
+        revoke(&mut tx, id, "alice", settings, clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let pair = KeyPair { api_key: Secret::new("EXAMPLE-KEY"), secret_key: Secret::new("EXAMPLE-SECRET"), id: None };
+        assert!(matches!(pass.keep_pair(&late, &pair, None).await.unwrap(), Outcome::Overtaken));
+        assert_eq!(claim_of(&place.row(id).await), Some(second));
+        let other = carry_out(store, &client, box_key, settings, clock, random);
+        assert_eq!(other.await.unwrap(), CarriedOut::default(), "the second pass may be making its pair");
+        pass.keep_error(id, second, Error::NotThere("no answer came".to_owned())).await.unwrap();
+        assert_eq!(claim_of(&place.row(id).await), None);
     }
 }

@@ -337,9 +337,11 @@ async fn tend_closed(
         let now = clock.now();
         let mut tx = store.begin().await?;
         if !keys::is_closed(&mut tx, closing).await? {
-            drop(tx);
-            if is_there {
-                set(client, id, access_from(&user.before_access)?).await?;
+            // Opened meanwhile; where it was closed again behind that, the user is that closing's.
+            let closed_again = keys::close_again(&mut tx, account.id, closing, &user.user_id).await?;
+            tx.commit().await?;
+            if is_there && !closed_again {
+                set_back(door, account, closing, &user, access_from(&user.before_access)?).await?;
             }
             return Ok(());
         }
@@ -372,9 +374,14 @@ async fn tend_opening(
         // What stands there is ours only if it is what was set; also where a crash came before that was noted.
         let ours = now_set.is_some_and(|access| access.as_str() == user.set_access);
         let answer = if ours && now_set != Some(before) {
-            set(client, id, before).await?;
+            // CloudStack may have taken its time: another pass may have opened the account, and somebody have closed it again.
+            let mut tx = store.read().await?;
+            let to_give_back = keys::find_to_give_back(&mut tx, closing, &user.user_id).await?;
+            tx.commit().await?;
+            let Some(to_give_back) = to_give_back else { continue };
+            set_back(door, account, closing, &user, access_from(&to_give_back)?).await?;
             tended.set += 1;
-            format!("{}: {} again", user.username, user.before_access)
+            format!("{}: {to_give_back} again", user.username)
         } else if ours || now_set == Some(before) {
             format!("{}: as it was", user.username)
         } else {
@@ -393,6 +400,22 @@ async fn tend_opening(
         audit(&mut tx, account, BURSAR, ("key.self-service-opened", None), now).await?;
     }
     Ok(tx.commit().await?)
+}
+
+/// Gives a user back what stood there before. Where the account was closed again while CloudStack was asked, that closing sets the
+/// user once more, whatever became of the call.
+async fn set_back(
+    door: &Door<'_>,
+    account: &cloud::Account,
+    closing: i64,
+    user: &ClosingUser,
+    before: ApiKeyAccess,
+) -> Result<(), Error> {
+    let done = set(door.client, cloud_id(&user.user_id)?, before).await;
+    let mut tx = door.store.begin().await?;
+    keys::close_again(&mut tx, account.id, closing, &user.user_id).await?;
+    tx.commit().await?;
+    done
 }
 
 /// Sets a user's access and believes only what is read back.

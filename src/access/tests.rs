@@ -81,6 +81,11 @@ impl Place {
         id
     }
 
+    /// Until when a pass that begins now has a request for itself.
+    pub(super) fn claim(&self) -> Timestamp {
+        self.clock.now().plus(issue::CLAIM)
+    }
+
     async fn issued(&self) -> KeyRequestId {
         let id = self.approved("first").await;
         let server = Scripted::start([created(), updated(), listed(), keys("1")]).await;

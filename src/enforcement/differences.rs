@@ -120,17 +120,22 @@ impl Differences {
     }
 }
 
-/// An administrator has looked: what was found so far is known, and enforcement goes on. Gives what was confirmed.
+/// An administrator has looked: what was found so far is known, and enforcement goes on. Gives what was confirmed. What is found while
+/// CloudStack is asked stands: nobody has looked at it.
 pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String>, Error> {
+    let now = enforcer.clock.now();
+    let mut tx = enforcer.store.read().await?;
+    let looked_at = marker::find_unconfirmed(&mut tx).await?;
+    tx.commit().await?;
     let version = match enforcer.client {
         Some(client) => guards::present_version(client).await?,
         None => None,
     };
-    let now = enforcer.clock.now();
     let mut confirmed = Vec::new();
     let mut tx = enforcer.store.begin().await?;
-    if let Some(why) = marker::find_unconfirmed(&mut tx).await? {
-        runs::put_setting(&mut tx, switches::UNCONFIRMED, "", now).await?;
+    if let Some(why) = looked_at
+        && runs::replace_setting(&mut tx, switches::UNCONFIRMED, (&why, ""), now).await?
+    {
         confirmed.push(why);
     }
     if let Some(version) = version

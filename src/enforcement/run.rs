@@ -127,6 +127,15 @@ impl Error {
         }
     }
 
+    /// Whether another process goes on with what this one had begun.
+    pub fn is_taken_over(&self) -> bool {
+        match self {
+            Self::TakenOver => true,
+            Self::CutShort { error, .. } => error.is_taken_over(),
+            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer => false,
+        }
+    }
+
     /// What was decided and done before the run ended, where anything was.
     pub fn report(&self) -> Option<&EnforceReport> {
         match self {
@@ -248,7 +257,7 @@ impl Enforcer<'_> {
 /// Runs enforcement once.
 pub async fn enforce(enforcer: &Enforcer<'_>, run: RunId) -> Result<EnforceReport, Error> {
     let mut report = EnforceReport::default();
-    let fence = take_lease(enforcer).await?;
+    let fence = take_lease(enforcer, run).await?;
     let result = with_lease(enforcer, run, fence, &mut report).await;
     drop_lease(enforcer, fence).await?;
     match result {
@@ -258,8 +267,9 @@ pub async fn enforce(enforcer: &Enforcer<'_>, run: RunId) -> Result<EnforceRepor
     }
 }
 
-/// Takes the right to act; whoever had it before acts no more.
-pub(super) async fn take_lease(enforcer: &Enforcer<'_>) -> Result<i64, Error> {
+/// Takes the right to act for a run that is open; whoever had it before acts no more. A run that was cut off acts no more either: this
+/// process stood still, and another one may have done since what the run was for.
+pub(super) async fn take_lease(enforcer: &Enforcer<'_>, run: RunId) -> Result<i64, Error> {
     let settings = enforcer.settings;
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
@@ -268,8 +278,12 @@ pub(super) async fn take_lease(enforcer: &Enforcer<'_>) -> Result<i64, Error> {
     } else {
         runs::take_lease(&mut tx, LEASE, enforcer.holder, settings.lease, now).await?
     };
+    let fence = fence.ok_or(Error::AnotherEnforcer)?;
+    if !runs::touch_run(&mut tx, run, now).await? {
+        return Err(Error::TakenOver);
+    }
     tx.commit().await?;
-    fence.ok_or(Error::AnotherEnforcer)
+    Ok(fence)
 }
 
 pub(super) async fn drop_lease(enforcer: &Enforcer<'_>, fence: i64) -> Result<(), Error> {

@@ -47,15 +47,7 @@ pub struct UndoReport {
 
 /// Gives back what a run took: each account that it took a step down and that bursar still holds.
 pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) -> Result<UndoReport, Error> {
-    let mut tx = enforcer.store.read().await?;
-    let known = operations::find_run(&mut tx, of).await?;
-    let Some(known) = known.filter(|known| known.job == "enforce") else {
-        let text = format!("run {of} is no run of enforcement; `bursar runs enforce` shows them");
-        return Err(StoreError::Missing(text).into());
-    };
-    let touched = taken_by(&mut tx, of, known.ended_ms).await?;
-    tx.commit().await?;
-    let mut report = with_lease(enforcer, run, &touched, &format!("{author} (undo of run {of})")).await?;
+    let mut report = with_lease(enforcer, run, Order::Undo(of), &format!("{author} (undo of run {of})")).await?;
     report.of_run = Some(of.get());
     audit(enforcer, author, "enforce.undo", &format!("run {of}"), &report).await?;
     Ok(report)
@@ -63,7 +55,12 @@ pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) 
 
 /// The accounts that a run took a step down, what a former run had begun included, and that nothing else was done to since: who was
 /// given back meanwhile and is held again is held for what came later.
-async fn taken_by(tx: &mut Tx, of: RunId, ended_ms: Option<i64>) -> Result<BTreeSet<AccountId>, StoreError> {
+async fn taken_by(tx: &mut Tx, of: RunId) -> Result<BTreeSet<AccountId>, StoreError> {
+    let known = operations::find_run(tx, of).await?;
+    let Some(known) = known.filter(|known| known.job == "enforce") else {
+        let text = format!("run {of} is no run of enforcement; `bursar runs enforce` shows them");
+        return Err(StoreError::Missing(text));
+    };
     // Each with when the last of it came about.
     let mut taken: BTreeMap<AccountId, i64> = BTreeMap::new();
     for intent in operations::list_intents_of_run(tx, of).await? {
@@ -74,7 +71,7 @@ async fn taken_by(tx: &mut Tx, of: RunId, ended_ms: Option<i64>) -> Result<BTree
     }
     for account in operations::list_taken_by_run(tx, of).await? {
         let until = taken.entry(account).or_insert(i64::MIN);
-        *until = (*until).max(ended_ms.unwrap_or(i64::MAX));
+        *until = (*until).max(known.ended_ms.unwrap_or(i64::MAX));
     }
     let holds = rows::list_holds(tx, None).await?;
     let came_later = |account: AccountId, until: i64| {
@@ -84,17 +81,40 @@ async fn taken_by(tx: &mut Tx, of: RunId, ended_ms: Option<i64>) -> Result<BTree
     Ok(taken.into_iter().filter(|(account, until)| !came_later(*account, *until)).map(|(account, _)| account).collect())
 }
 
+/// Every account that bursar holds, or has changed something of though no hold stands for it.
+async fn taken_at_all(tx: &mut Tx) -> Result<BTreeSet<AccountId>, StoreError> {
+    let holds = rows::list_holds(tx, None).await?;
+    let mut held: BTreeSet<AccountId> =
+        holds.into_iter().filter(|hold| hold.owner == "billing").map(|hold| hold.account_id).collect();
+    let open = rows::list_open_intents(tx).await?;
+    // A restore that is under way too: paused, no run goes on with it.
+    held.extend(open.iter().map(|open| open.account_id));
+    held.extend(acting::list_left_over(tx).await?);
+    Ok(held)
+}
+
 /// Pauses and disarms, then gives back every account that bursar holds, and whatever else it changed and no hold stands for.
 pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<UndoReport, Error> {
+    pause_and_disarm(enforcer, run, author).await?;
+    let report = with_lease(enforcer, run, Order::Leave, &format!("{author} (leave)")).await?;
+    audit(enforcer, author, "enforce.leave", "enforcement", &report).await?;
+    Ok(report)
+}
+
+/// Stands whatever becomes of the rest, also where another process is enforcing.
+async fn pause_and_disarm(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<(), Error> {
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.begin().await?;
+    if !runs::touch_run(&mut tx, run, now).await? {
+        // Another process may have left meanwhile, and somebody have armed again.
+        return Err(Error::TakenOver);
+    }
     runs::put_setting(&mut tx, switches::PAUSED, "1", now).await?;
     let mut armed = Vec::new();
     for row in policy_rows::list_arming(&mut tx).await? {
         policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await?;
         armed.push(format!("{} {}", row.rung, row.domain_path).trim_end().to_owned());
     }
-    // Stands whatever becomes of the rest.
     let line = AuditLine {
         at_ms: now.as_ms(),
         actor: author.to_owned(),
@@ -106,39 +126,39 @@ pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<
         ..AuditLine::default()
     };
     runs::write_audit(&mut tx, &line).await?;
-    let holds = rows::list_holds(&mut tx, None).await?;
-    let mut held: BTreeSet<AccountId> =
-        holds.into_iter().filter(|hold| hold.owner == "billing").map(|hold| hold.account_id).collect();
-    let open = rows::list_open_intents(&mut tx).await?;
-    // A restore that is under way too: paused, no run goes on with it.
-    held.extend(open.iter().map(|open| open.account_id));
-    held.extend(acting::list_left_over(&mut tx).await?);
-    tx.commit().await?;
-    let report = with_lease(enforcer, run, &held, &format!("{author} (leave)")).await?;
-    audit(enforcer, author, "enforce.leave", "enforcement", &report).await?;
-    Ok(report)
+    Ok(tx.commit().await?)
 }
 
-async fn with_lease(
-    enforcer: &Enforcer<'_>,
-    run: RunId,
-    accounts: &BTreeSet<AccountId>,
-    who: &str,
-) -> Result<UndoReport, Error> {
-    let fence = run::take_lease(enforcer).await?;
-    let result = give_back_all(enforcer, run, fence, accounts, who).await;
+/// What is to be given back.
+#[derive(Clone, Copy)]
+enum Order {
+    /// What a run took.
+    Undo(RunId),
+    /// Everything.
+    Leave,
+}
+
+async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, order: Order, who: &str) -> Result<UndoReport, Error> {
+    let fence = run::take_lease(enforcer, run).await?;
+    let result = give_back_all(enforcer, (run, fence), order, who).await;
     run::drop_lease(enforcer, fence).await?;
     result
 }
 
 async fn give_back_all(
     enforcer: &Enforcer<'_>,
-    run: RunId,
-    fence: i64,
-    accounts: &BTreeSet<AccountId>,
+    (run, fence): (RunId, i64),
+    order: Order,
     who: &str,
 ) -> Result<UndoReport, Error> {
     let mut report = UndoReport::default();
+    // Looked at under the lease: what was seen before another process may have given back, and taken again, meanwhile.
+    let mut tx = enforcer.write(fence).await?;
+    let accounts = match order {
+        Order::Undo(of) => taken_by(&mut tx, of).await?,
+        Order::Leave => taken_at_all(&mut tx).await?,
+    };
+    tx.commit().await?;
     let Some(client) = enforcer.client else {
         report.left.push("everything: the enforcer's key pair is not configured".to_owned());
         return Ok(report);
@@ -154,10 +174,10 @@ async fn give_back_all(
     let arming = run::arming(&mut tx).await?;
     let plan = plan::plan(&mut tx, enforcer.settings, &[], &arming, now).await?;
     tx.commit().await?;
-    report.recovered.extend(go_on_with_restores(&actor, accounts).await?);
+    report.recovered.extend(go_on_with_restores(&actor, &accounts).await?);
     for account in accounts {
         let mut tx = enforcer.store.read().await?;
-        let account = cloud::get_account(&mut tx, *account).await?;
+        let account = cloud::get_account(&mut tx, account).await?;
         tx.commit().await?;
         let name = account.full_name();
         // One account that CloudStack can not tell about keeps none of the others.

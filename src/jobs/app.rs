@@ -96,6 +96,8 @@ pub struct App {
     pub holder: String,
     /// What carries calls to CloudStack instead of HTTP; for the simulation.
     pub carrier: Option<Arc<dyn Carrier>>,
+    /// The request that is being carried out: nothing is begun for it once it is another process's.
+    pub request: Option<i64>,
 }
 
 impl App {
@@ -103,7 +105,7 @@ impl App {
     pub async fn open(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn RandomSource>) -> Result<Self, AppError> {
         let store = Store::open(&store_settings(&config)).await?;
         let holder = format!("{}/{}", std::process::id(), random.hex(6));
-        Ok(Self { config: Arc::new(config), store, clock, random, holder, carrier: None })
+        Ok(Self { config: Arc::new(config), store, clock, random, holder, carrier: None, request: None })
     }
 
     /// Refuses data that belongs to another cloud; data of no cloud yet is this one's from now on.

@@ -59,6 +59,10 @@ pub async fn leave(app: &App, author: &str, holds_data_lock: bool, cause: &str) 
         }
         Err(why) => return Err(why),
     };
+    // Whoever took over opens them.
+    let mut tx = app.store.begin().await?;
+    work::keep_request(app, &mut tx, app.clock.now()).await?;
+    tx.commit().await?;
     for (account, opened) in keys::open_all(app, author).await? {
         match opened {
             Ok(()) => report.given_back.push(format!("{account}: key self-service")),

@@ -200,23 +200,28 @@ pub async fn answer_requests(app: &App) -> Result<bool, JobError> {
             }
         };
         let mut tx = app.store.begin().await?;
-        runs::answer_request(&mut tx, request.id, succeeded, &text, app.clock.now()).await?;
+        let answer = (succeeded, text.as_str());
+        let is_answered = runs::answer_request(&mut tx, request.id, &app.holder, answer, app.clock.now()).await?;
         tx.commit().await?;
+        if !is_answered {
+            tracing::warn!(request = request.id, "another process has taken over a request, and answers it");
+        }
     }
     Ok(false)
 }
 
 /// Why a request was not carried out.
 enum NotDone {
-    /// Another process is at the same job: later.
+    /// Another process is at the same job, or has taken it over: later, or whoever took over answers.
     Busy,
     Failed(String),
 }
 
 /// Carries a request out, and shows all the while that somebody does.
 async fn carry_out_alive(app: &App, request: &Request) -> Result<String, NotDone> {
+    let app = App { request: Some(request.id), ..app.clone() };
     let showing = tokio::spawn(show_claim(app.clone(), request.id));
-    let result = Box::pin(carry_out(app, request)).await;
+    let result = Box::pin(carry_out(&app, request)).await;
     showing.abort();
     result
 }
@@ -258,7 +263,7 @@ async fn carry_out(app: &App, request: &Request) -> Result<String, NotDone> {
 fn to_json<T: serde::Serialize>(result: Result<T, JobError>) -> Result<String, NotDone> {
     match result {
         Ok(report) => serde_json::to_string(&report).map_err(|error| NotDone::Failed(error.to_string())),
-        Err(error) if error.is_busy() => Err(NotDone::Busy),
+        Err(error) if error.is_busy() || error.is_taken_over() => Err(NotDone::Busy),
         Err(error) => Err(NotDone::Failed(error.to_string())),
     }
 }

@@ -25,7 +25,7 @@ use crate::{
         desk::{self, RateSettings, Under},
         stage::{self, RateReport},
     },
-    store::{StoreError, notify, rating as rating_rows, runs, usage as usage_rows},
+    store::{StoreError, Tx, notify, rating as rating_rows, runs, usage as usage_rows},
     telemetry::metrics::{self, RunOutcome},
     time::{Day, Timestamp},
     usage::{
@@ -82,6 +82,11 @@ pub enum JobError {
         /// Since when.
         since: Timestamp,
     },
+    /// The request that it was for is another process's by now.
+    #[error(
+        "another process has taken over request {0}, since this one stood still, or it was taken back; nothing was begun"
+    )]
+    RequestTaken(i64),
     /// A part of it was done before it stopped, and stays done.
     #[error("{done}; the rest is not done: {}", .why.reason())]
     Unfinished {
@@ -98,6 +103,16 @@ impl JobError {
         match self {
             Self::Running { .. } | Self::Enforce(enforcement::Error::AnotherEnforcer) => true,
             Self::Unfinished { why, .. } => why.is_busy(),
+            _ => false,
+        }
+    }
+
+    /// Whether another process goes on with what this one had begun.
+    pub fn is_taken_over(&self) -> bool {
+        match self {
+            Self::RequestTaken(_) => true,
+            Self::Enforce(error) => error.is_taken_over(),
+            Self::Unfinished { why, .. } => why.is_taken_over(),
             _ => false,
         }
     }
@@ -158,6 +173,16 @@ pub struct UnpricedType {
     pub last: Day,
 }
 
+/// Looks whether the request that is being carried out, if any, is still this process's. Whoever stood still may come back days later,
+/// when another process has carried it out and somebody has changed his mind.
+pub(super) async fn keep_request(app: &App, tx: &mut Tx, now: Timestamp) -> Result<(), JobError> {
+    let Some(request) = app.request else { return Ok(()) };
+    if !runs::touch_request(tx, request, &app.holder, now).await? {
+        return Err(JobError::RequestTaken(request));
+    }
+    Ok(())
+}
+
 /// Runs a job under a record of its own.
 pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
     app: &App,
@@ -169,6 +194,7 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
     // Before this run counts: a restored backup knows fewer runs than the file beside it.
     Box::pin(marker::look(&app.store, &app.config.store.data_dir, started)).await?;
     let mut tx = app.store.begin().await?;
+    keep_request(app, &mut tx, started).await?;
     let run = match runs::start_run(&mut tx, job, cause, &app.holder, started).await? {
         Ok(run) => run,
         Err(since) => return Err(JobError::Running { job, since }),

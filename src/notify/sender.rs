@@ -17,7 +17,7 @@ use crate::{
         notify::{self as rows, Mail},
     },
     telemetry::metrics::{self, MailOutcome},
-    time::Clock,
+    time::{Clock, Timestamp},
 };
 
 /// Mails of one pass; the next pass goes on. Some minutes of a slow server, so that an order to stop is heard.
@@ -73,9 +73,12 @@ pub async fn send_due(sender: &Sender<'_>) -> Result<SendReport, StoreError> {
         if sender.stop.is_cancelled() {
             break;
         }
-        let Some(mut mail) = claim(sender).await? else { break };
+        let Some((mut mail, ends)) = claim(sender).await? else { break };
         links::fill(sender, &mut mail).await?;
-        let handed_over = hand_over(sender, &mut connection, &mail).await;
+        let Some(handed_over) = hand_over(sender, &mut connection, &mail, ends).await.transpose() else {
+            tracing::info!(mail = mail.id.get(), kind = %mail.kind, "a mail is left to whoever claims it next: this claim is over");
+            continue;
+        };
         let goes_on = settle(sender, &mail, handed_over, &mut report).await?;
         if !goes_on {
             connection = None;
@@ -89,6 +92,14 @@ pub async fn send_due(sender: &Sender<'_>) -> Result<SendReport, StoreError> {
     Ok(report)
 }
 
+/// How long handing one mail over may take.
+const fn send_lasts(settings: &MailSettings) -> Duration {
+    match &settings.transport {
+        Transport::Smtp(server) => server.timeout,
+        _ => Duration::ZERO,
+    }
+}
+
 /// How long a claim lasts: longer than connecting and sending may take.
 fn claim_lasts(settings: &MailSettings) -> Duration {
     match &settings.transport {
@@ -97,14 +108,16 @@ fn claim_lasts(settings: &MailSettings) -> Duration {
     }
 }
 
-async fn claim(sender: &Sender<'_>) -> Result<Option<Mail>, StoreError> {
+/// The next mail that is due, and until when it is this process's.
+async fn claim(sender: &Sender<'_>) -> Result<Option<(Mail, Timestamp)>, StoreError> {
     for _ in 0..CLAIMS_LOST {
         let now = sender.clock.now();
+        let ends = now.plus(claim_lasts(sender.settings));
         let mut tx = sender.store.begin().await?;
-        let mail = rows::claim_mail(&mut tx, sender.holder, now.plus(claim_lasts(sender.settings)), now).await?;
+        let mail = rows::claim_mail(&mut tx, sender.holder, ends, now).await?;
         tx.commit().await?;
-        if mail.is_some() {
-            return Ok(mail);
+        if let Some(mail) = mail {
+            return Ok(Some((mail, ends)));
         }
         // Either nothing is due, or another sender was faster at this very mail.
         let mut tx = sender.store.read().await?;
@@ -117,16 +130,20 @@ async fn claim(sender: &Sender<'_>) -> Result<Option<Mail>, StoreError> {
     Ok(None)
 }
 
+/// Hands a mail over. None: the claim does not last for it any more, and somebody else may send the mail by now, or have dropped it.
 async fn hand_over<'a>(
     sender: &Sender<'a>,
     connection: &mut Option<Connection<'a>>,
     mail: &Mail,
-) -> Result<Outcome, TransportError> {
+    ends: Timestamp,
+) -> Result<Option<Outcome>, TransportError> {
     let mut open = match connection.take() {
         Some(open) => open,
         None => Connection::open(sender.settings).await?,
     };
-    let outcome = open.send(mail).await?;
+    // Looked at last: connecting takes its time as well.
+    let is_ours = sender.clock.now().plus(send_lasts(sender.settings)) <= ends;
+    let outcome = if is_ours { Some(open.send(mail).await?) } else { None };
     *connection = Some(open);
     Ok(outcome)
 }

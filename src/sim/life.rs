@@ -206,6 +206,7 @@ impl Life {
             random: Arc::new(random),
             holder: format!("sim/{}", self.births),
             carrier: Some(Arc::<Wire>::clone(wire)),
+            request: None,
         }
     }
 

@@ -265,9 +265,9 @@ pub async fn lock_account(tx: &mut Tx, account: AccountId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Lets go of a request that a pass had claimed.
-pub async fn drop_claim(tx: &mut Tx, id: KeyRequestId) -> Result<(), StoreError> {
-    exec!(tx, "update key_request set claim_ends_ms = null where id = $1", id)?;
+/// Lets go of a request that a pass had claimed until `claim`. Another pass's claim stands.
+pub async fn drop_claim(tx: &mut Tx, id: KeyRequestId, claim: Option<Timestamp>) -> Result<(), StoreError> {
+    exec!(tx, "update key_request set claim_ends_ms = null where id = $1 and claim_ends_ms = $2", id, claim)?;
     Ok(())
 }
 
@@ -379,6 +379,32 @@ pub async fn list_closings(tx: &mut Tx) -> Result<Vec<Closing>, StoreError> {
 pub async fn is_closed(tx: &mut Tx, closing: i64) -> Result<bool, StoreError> {
     let found = maybe!(tx, (i64,), "select id from key_closing where id = $1 and state = 'closed'", closing)?;
     Ok(found.is_some())
+}
+
+/// What a user is to be given back: while the closing is being opened, and nobody has given it back.
+pub async fn find_to_give_back(tx: &mut Tx, closing: i64, user: &str) -> Result<Option<String>, StoreError> {
+    let found = maybe!(
+        tx,
+        (String,),
+        "select u.before_access from key_closing_user u join key_closing c on c.id = u.closing_id \
+         where c.id = $1 and u.user_id = $2 and u.undone_ms is null and c.state = 'opening'",
+        closing,
+        user
+    )?;
+    Ok(found.map(|(access,)| access))
+}
+
+/// Lets another closing of the account that stands set a user once more: a call for this one may have come behind its own. False:
+/// there is none.
+pub async fn close_again(tx: &mut Tx, account: AccountId, closing: i64, user: &str) -> Result<bool, StoreError> {
+    Ok(exec!(
+        tx,
+        "update key_closing_user set done_ms = null where user_id = $1 \
+           and closing_id in (select id from key_closing where account_id = $2 and id <> $3 and state = 'closed')",
+        user,
+        account,
+        closing
+    )? > 0)
 }
 
 /// A user whose key was switched off for good stays off when the closing that found it on is opened.

@@ -255,9 +255,21 @@ pub async fn put_key_revoked(tx: &mut Tx, id: KeyRequestId, now: Timestamp) -> R
     Ok(())
 }
 
-/// Notes why a step failed; the next run tries again.
-pub async fn put_key_error(tx: &mut Tx, id: KeyRequestId, error: &str) -> Result<(), StoreError> {
-    exec!(tx, "update key_request set last_error = $1, claim_ends_ms = null where id = $2", error, id)?;
+/// Notes why a step failed, and lets go of the claim that ends at `claim`; the next run tries again. Another pass's claim stands.
+pub async fn put_key_error(
+    tx: &mut Tx,
+    id: KeyRequestId,
+    claim: Option<Timestamp>,
+    error: &str,
+) -> Result<(), StoreError> {
+    exec!(
+        tx,
+        "update key_request set last_error = $1, \
+           claim_ends_ms = case when claim_ends_ms = $2 then null else claim_ends_ms end where id = $3",
+        error,
+        claim,
+        id
+    )?;
     Ok(())
 }
 

@@ -67,6 +67,17 @@ pub async fn put_setting(tx: &mut Tx, key: &str, value: &str, now: Timestamp) ->
     Ok(())
 }
 
+/// Writes a setting where it still is what was read. False: it is something else by now.
+pub async fn replace_setting(
+    tx: &mut Tx,
+    key: &str,
+    (from, to): (&str, &str),
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(exec!(tx, "update setting set value = $1, updated_ms = $2 where key = $3 and value = $4", to, now, key, from)?
+        == 1)
+}
+
 /// Starts a run, or tells since when another one is under way. A run that died without a word is closed as cut off; where it lives
 /// after all (it stood still, or the clocks of two replicas differ), it commits nothing any more: [`commit_for`].
 pub async fn start_run(
@@ -112,7 +123,7 @@ pub async fn close_runs_of(tx: &mut Tx, holder_prefix: &str, now: Timestamp) -> 
     )
 }
 
-/// Shows a sign of life. False: the run was cut off.
+/// Shows a sign of life; until the transaction ends nobody else can cut the run off. False: it has ended, or was cut off.
 pub async fn touch_run(tx: &mut Tx, run: RunId, now: Timestamp) -> Result<bool, StoreError> {
     Ok(exec!(tx, "update run set alive_ms = $1 where id = $2 and ended_ms is null", now, run)? == 1)
 }
@@ -307,16 +318,16 @@ pub async fn claim_request(
     )? == 1)
 }
 
-/// Shows that a request is still being carried out.
-pub async fn touch_request(tx: &mut Tx, id: i64, holder: &str, now: Timestamp) -> Result<(), StoreError> {
-    exec!(
+/// Shows that a request is still being carried out; until the transaction ends nobody else can take it. False: it is answered, or
+/// another process has taken it.
+pub async fn touch_request(tx: &mut Tx, id: i64, holder: &str, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(exec!(
         tx,
         "update request set claimed_ms = $1 where id = $2 and claimed_by = $3 and finished_ms is null",
         now,
         id,
         holder
-    )?;
-    Ok(())
+    )? == 1)
 }
 
 /// Puts a request back: it could not be carried out yet.
@@ -345,23 +356,24 @@ pub async fn withdraw_request(tx: &mut Tx, id: i64, others_are_dead: bool, now: 
     )? == 1)
 }
 
-/// Answers a request.
+/// Answers a request that this holder carries out. False: it is answered, or another process has taken it and answers it.
 pub async fn answer_request(
     tx: &mut Tx,
     id: i64,
-    succeeded: bool,
-    result: &str,
+    holder: &str,
+    (succeeded, result): (bool, &str),
     now: Timestamp,
-) -> Result<(), StoreError> {
-    exec!(
+) -> Result<bool, StoreError> {
+    Ok(exec!(
         tx,
-        "update request set finished_ms = $1, succeeded = $2, result = $3 where id = $4 and finished_ms is null",
+        "update request set finished_ms = $1, succeeded = $2, result = $3 \
+         where id = $4 and claimed_by = $5 and finished_ms is null",
         now,
         i64::from(succeeded),
         result,
-        id
-    )?;
-    Ok(())
+        id,
+        holder
+    )? == 1)
 }
 
 /// The answer to a request: whether it succeeded, and what was said. None while it is open.

@@ -6,7 +6,7 @@ use bursar::{
         self_service::{self, Door},
     },
     cloudstack::ApiKeyAccess,
-    standin::{Fault, FaultKind},
+    standin::{Fault, FaultKind, Gate},
     store::{
         cloud::{SeenAccount, put_account},
         keys as rows,
@@ -192,6 +192,43 @@ async fn leaving_opens_what_was_closed() {
 }
 
 #[tokio::test]
+async fn leaving_that_another_process_took_over_opens_nothing_more() {
+    on_each_database(|database| async {
+        let cloud = cloud(database, people).await;
+        close(&cloud, &[]).await.unwrap();
+        let claim = async |request: Option<i64>, holder: &str| {
+            let now = cloud.clock.now();
+            let mut tx = cloud.app.store.begin().await.unwrap();
+            let id = match request {
+                Some(id) => id,
+                None => runs::leave_request(&mut tx, "leave", "{}", "cli:carol", now).await.unwrap(),
+            };
+            assert!(runs::claim_request(&mut tx, id, holder, false, now).await.unwrap());
+            tx.commit().await.unwrap();
+            id
+        };
+        let asked = claim(None, &cloud.app.holder).await;
+        let gate = Gate::default();
+        let fault = Fault::once("listUsers", FaultKind::DelayUntil(gate.clone()));
+        cloud.standin.with(|world| world.faults().push(fault));
+        let taking_over = async {
+            while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                tokio::task::yield_now().await;
+            }
+            cloud.clock.advance(Duration::from_mins(4));
+            claim(Some(asked), "another replica").await;
+            gate.open();
+        };
+        let app = bursar::jobs::App { request: Some(asked), ..cloud.app.clone() };
+        let leaving = bursar::jobs::operations::leave(&app, "carol", true, "test");
+        let (left, ()) = tokio::join!(leaving, taking_over);
+        assert!(left.unwrap_err().is_taken_over());
+        assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn one_account_that_can_not_be_looked_at_stops_neither_the_others_nor_the_watch() {
     on_each_database(|database| async {
         let cloud = cloud(database, people).await;
@@ -220,6 +257,56 @@ async fn one_account_that_can_not_be_looked_at_stops_neither_the_others_nor_the_
         let watched = watch(&cloud).await;
         assert_eq!((watched.tended.failed, watched.tended.set, watched.audited.is_some()), (1, 1, true), "{watched:?}");
         assert_eq!(access_of(&cloud, "newcomer").await, OFF);
+    })
+    .await;
+}
+
+/// Begins something of which the next call of this command about alice's user waits until the account was opened to the end and
+/// closed again by others.
+async fn held_up<T>(cloud: &Cloud, command: &str, begun: impl Future<Output = T>) -> T {
+    let gate = Gate::default();
+    let fault = Fault::once(command, FaultKind::DelayUntil(gate.clone()));
+    let fault = fault.about("id", &user(cloud, "alice").to_string());
+    cloud.standin.with(|world| world.faults().push(fault));
+    let meanwhile = async {
+        while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+            tokio::task::yield_now().await;
+        }
+        open(cloud).await.unwrap();
+        assert_eq!(accesses(cloud).await, vec![INHERIT; 4]);
+        close(cloud, &[]).await.unwrap();
+        assert_eq!(accesses(cloud).await, [OFF, OFF, OFF, INHERIT]);
+        gate.open();
+    };
+    tokio::join!(begun, meanwhile).0
+}
+
+#[tokio::test]
+async fn an_opening_that_stood_still_opens_nothing_of_a_later_closing() {
+    on_each_database(|database| async {
+        let cloud = cloud(database, people).await;
+        // It stood still before it looked at alice.
+        close(&cloud, &[]).await.unwrap();
+        held_up(&cloud, "listUsers", open(&cloud)).await.unwrap();
+        assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
+        // Its call itself was long on its way: what it opened is closed by the next look.
+        held_up(&cloud, "updateUser", open(&cloud)).await.unwrap();
+        round(&cloud).await;
+        assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
+        open(&cloud).await.unwrap();
+        assert_eq!(accesses(&cloud).await, vec![INHERIT; 4]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closing_that_stood_still_takes_nothing_back_of_a_later_one() {
+    on_each_database(|database| async {
+        let cloud = cloud(database, people).await;
+        held_up(&cloud, "updateUser", close(&cloud, &[])).await.unwrap();
+        assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
+        open(&cloud).await.unwrap();
+        assert_eq!(accesses(&cloud).await, vec![INHERIT; 4]);
     })
     .await;
 }

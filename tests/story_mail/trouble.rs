@@ -1,8 +1,11 @@
 //! Servers that put off, refuse, are down, or take a mail without saying so; processes that die; two senders at once.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bursar::{
     notify::{Connection, Outcome, Sender, send_due},
     store::notify as rows,
+    time::{Clock, ManualClock},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -230,6 +233,53 @@ async fn two_senders_at_once_send_each_mail_once() {
         let mut to: Vec<String> = server.taken().into_iter().map(|mail| mail.to).collect();
         to.sort();
         assert_eq!(to, names.iter().map(|name| format!("{name}@example.com")).collect::<Vec<_>>());
+    })
+    .await;
+}
+
+/// The clock of a sender that stands still right after it has claimed its first mail, and is told to stop after that one.
+struct StandsStill<'a> {
+    clock: &'a ManualClock,
+    looks: AtomicU32,
+    lasts: Duration,
+    stop: CancellationToken,
+}
+
+impl Clock for StandsStill<'_> {
+    fn now(&self) -> Timestamp {
+        // It claims with the first look.
+        if self.looks.fetch_add(1, Ordering::SeqCst) == 1 {
+            self.clock.advance(self.lasts);
+            self.stop.cancel();
+        }
+        self.clock.now()
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_stood_still_until_its_claim_was_about_to_end_leaves_the_mail_to_others() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let cloud = cloud_with_mail(database, &server, alice).await;
+        let settings = mail::settings(&cloud.app);
+        let random = cloud.app.random.as_ref();
+        // A claim lasts for 80 seconds, and a mail may take 10.
+        for (event, lasts) in [("used-80", Duration::from_secs(75)), ("used-90", Duration::from_hours(1))] {
+            notice(&cloud, "alice", event, "Much of your credit is used.").await;
+            let now = cloud.clock.now();
+            bursar::notify::queue(&cloud.app.store, &settings, random, Looked::AtAll, now).await.unwrap();
+            let before = server.taken().len();
+            let stop = CancellationToken::new();
+            let clock = StandsStill { clock: &cloud.clock, looks: AtomicU32::new(0), lasts, stop: stop.clone() };
+            let (store, holder) = (&cloud.app.store, "the one that stood still");
+            let sender = Sender { store, settings: &settings, clock: &clock, random, holder, stop };
+            let sent = send_due(&sender).await.unwrap();
+            assert_eq!((sent.sent, sent.deferred, sent.dead, sent.stopped), (0, 0, 0, None));
+            assert_eq!(server.taken().len(), before, "{event} on {}", cloud.database.kind);
+            cloud.clock.advance(Duration::from_mins(1));
+            assert_eq!(pass(&cloud).await.sent.sent, 1);
+            assert_eq!(server.taken().len(), before + 1);
+        }
     })
     .await;
 }

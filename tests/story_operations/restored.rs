@@ -135,6 +135,38 @@ async fn a_real_backup_put_back_is_noticed_and_its_lock_is_adopted() {
     assert_eq!(state(&cloud, "bob").await, State::Enabled);
 }
 
+#[tokio::test]
+async fn a_confirmation_clears_no_reason_that_came_up_while_cloudstack_was_asked() {
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        cloud.switch(switches::UNCONFIRMED, "a backup was restored").await;
+        let gate = Gate::default();
+        let fault = Fault::once("listCapabilities", FaultKind::DelayUntil(gate.clone()));
+        cloud.standin.with(|world| world.faults().push(fault));
+        let asked = cloud.clock.now();
+        let meanwhile = async {
+            while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                tokio::task::yield_now().await;
+            }
+            cloud.clock.advance(Duration::from_mins(5));
+            cloud.switch(switches::UNCONFIRMED, "acts that nobody remembers").await;
+            gate.open();
+        };
+        let (confirmed, ()) = tokio::join!(operations::confirm(&cloud.app, "alice"), meanwhile);
+        assert_eq!(confirmed.unwrap(), Vec::<String>::new());
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let until = runs::find_setting(&mut tx, switches::OWN_ACTS_UNTIL).await.unwrap();
+        let looked = asked.plus(Duration::from_secs(1)).as_ms().to_string();
+        assert_eq!(until, Some(looked), "later acts are looked at");
+        tx.commit().await.unwrap();
+        let report = cloud.enforce().await;
+        assert_eq!(report.unconfirmed.as_deref(), Some("acts that nobody remembers"), "on {}", cloud.database.kind);
+        assert_eq!(operations::confirm(&cloud.app, "alice").await.unwrap(), ["acts that nobody remembers"]);
+        assert_eq!(cloud.enforce().await.unconfirmed, None);
+    })
+    .await;
+}
+
 /// Notices of bob's that were given in earnest, oldest first, without what makes them single.
 async fn earnest(cloud: &Cloud) -> Vec<String> {
     let bob = cloud.account("bob").await.id;

@@ -212,6 +212,60 @@ async fn of_two_replicas_one_carries_a_request_out_and_the_other_one_where_that_
     .await;
 }
 
+#[tokio::test]
+async fn a_process_that_was_taken_over_answers_nothing_and_whoever_took_over_is_heard() {
+    on_each_database(|database| async {
+        let cloud = five_days_behind(database, now()).await;
+        let asked = ask(&cloud, "leave", "{}").await;
+        for (holder, minutes) in [("the first one", 4_u32), ("another replica", 0)] {
+            let mut tx = cloud.app.store.begin().await.unwrap();
+            assert!(runs::claim_request(&mut tx, asked, holder, false, cloud.clock.now()).await.unwrap());
+            tx.commit().await.unwrap();
+            cloud.clock.advance(minutes * MINUTE);
+        }
+        let now = cloud.clock.now();
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        assert!(!runs::touch_request(&mut tx, asked, "the first one", now).await.unwrap());
+        assert!(!runs::answer_request(&mut tx, asked, "the first one", (false, "no answer came"), now).await.unwrap());
+        assert!(runs::answer_request(&mut tx, asked, "another replica", (true, "{}"), now).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(answer(&cloud, asked).await, Some((true, "{}".to_owned())), "on {}", cloud.database.kind);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_stays_open_where_another_process_took_over_the_run_for_it() {
+    on_each_database(|database| async {
+        let cloud = five_days_behind(database, now()).await;
+        cloud.catch_up().await;
+        let asked = ask(&cloud, "enforce", "{}").await;
+        // Before anything is decided, and in the middle of what was.
+        for command in ["listCapabilities", "disableAccount"] {
+            let gate = Gate::default();
+            let fault = Fault::once(command, FaultKind::DelayUntil(gate.clone()));
+            cloud.standin.with(|world| world.faults().push(fault));
+            let meanwhile = async {
+                while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+                    tokio::task::yield_now().await;
+                }
+                let mut tx = cloud.app.store.begin().await.unwrap();
+                let now = cloud.clock.now();
+                runs::seize_lease(&mut tx, "enforcer", "another replica", Duration::ZERO, now).await.unwrap();
+                tx.commit().await.unwrap();
+                gate.open();
+            };
+            let (waits, ()) = tokio::join!(Box::pin(look(&cloud.app)), meanwhile);
+            assert!(waits, "{command} on {}", cloud.database.kind);
+            assert_eq!(answer(&cloud, asked).await, None, "{command} on {}", cloud.database.kind);
+        }
+        assert!(!look(&cloud.app).await);
+        let (succeeded, text) = answer(&cloud, asked).await.unwrap();
+        assert!(succeeded, "{text}");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nudge_outlives_the_run_of_another_process() {
     on_each_database(|database| async {
