@@ -110,7 +110,12 @@ impl JobError {
     /// Whether another process goes on with what this one had begun.
     pub fn is_taken_over(&self) -> bool {
         match self {
-            Self::RequestTaken(_) => true,
+            Self::RequestTaken(_)
+            | Self::Store(StoreError::TakenOver)
+            | Self::Directory(directory::Error::Store(StoreError::TakenOver))
+            | Self::Sync(sync::Error::Store(StoreError::TakenOver))
+            | Self::Rate(desk::Error::Store(StoreError::TakenOver))
+            | Self::Post(post::Error::Store(StoreError::TakenOver)) => true,
             Self::Enforce(error) => error.is_taken_over(),
             Self::Unfinished { why, .. } => why.is_taken_over(),
             _ => false,
