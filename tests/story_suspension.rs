@@ -2,6 +2,7 @@
 
 mod lasting;
 mod meanwhile;
+mod taken_over;
 
 use std::{collections::BTreeMap, time::Duration};
 

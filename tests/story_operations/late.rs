@@ -144,7 +144,10 @@ async fn leaving_pauses_and_disarms_at_once_though_another_process_is_enforcing(
     on_each_database(|database| async {
         let (cloud, _) = locked(database).await;
         let mut tx = cloud.app.store.begin().await.unwrap();
-        runs::take_lease(&mut tx, "enforcer", "another replica", HOUR, cloud.clock.now()).await.unwrap().unwrap();
+        runs::take_lease(&mut tx, "enforcer", "another replica", Duration::from_mins(2), cloud.clock.now())
+            .await
+            .unwrap()
+            .unwrap();
         tx.commit().await.unwrap();
         let error = operations::leave(&cloud.app, "alice", false, "test").await.unwrap_err();
         assert!(error.is_busy() && error.to_string().contains("paused and disarmed"), "{error}");

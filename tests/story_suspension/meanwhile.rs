@@ -18,11 +18,11 @@ use crate::harness::on_each_database;
 
 impl Story {
     /// Enforces; once a call meets the last of the faults that wait, `act` is done before its answer comes.
-    async fn enforce_while(&self, gate: &Gate, act: impl AsyncFnOnce()) -> EnforceReport {
+    pub(super) async fn enforce_while(&self, gate: &Gate, act: impl AsyncFnOnce()) -> EnforceReport {
         self.try_while(gate, act).await.unwrap()
     }
 
-    async fn try_while(&self, gate: &Gate, act: impl AsyncFnOnce()) -> Result<EnforceReport, JobError> {
+    pub(super) async fn try_while(&self, gate: &Gate, act: impl AsyncFnOnce()) -> Result<EnforceReport, JobError> {
         let meanwhile = async {
             while self.cloud.standin.with(|world| world.faults().waiting()) > 0 {
                 tokio::task::yield_now().await;
@@ -36,27 +36,31 @@ impl Story {
     }
 
     /// The next call of this command waits, before it is done.
-    fn delay(&self, command: &str) -> Gate {
+    pub(super) fn delay(&self, command: &str) -> Gate {
         let gate = Gate::default();
         self.fault(command, FaultKind::DelayUntil(gate.clone()));
         gate
     }
 
-    /// The next time that a limit of bob's project is set waits, before it is done.
-    fn delay_project_limit(&self) -> Gate {
+    /// The next call of this command with this parameter waits, before it is done.
+    pub(super) fn delay_about(&self, command: &str, (parameter, value): (&str, &str)) -> Gate {
         let gate = Gate::default();
-        let fault = Fault::once("updateResourceLimit", FaultKind::DelayUntil(gate.clone()));
-        let fault = fault.about("projectid", &self.bob.project.to_string());
+        let fault = Fault::once(command, FaultKind::DelayUntil(gate.clone())).about(parameter, value);
         self.cloud.standin.with(|world| world.faults().push(fault));
         gate
     }
 
-    fn lock_by_admin(&self) {
+    /// The next time that a limit of bob's project is set waits, before it is done.
+    fn delay_project_limit(&self) -> Gate {
+        self.delay_about("updateResourceLimit", ("projectid", &self.bob.project.to_string()))
+    }
+
+    pub(super) fn lock_by_admin(&self) {
         self.cloud.standin.with(|world| world.lock_by_admin(self.bob.account));
     }
 
     /// Whoever locked bob enables him, and two rounds pass.
-    async fn enabled_by_admin(&self) {
+    pub(super) async fn enabled_by_admin(&self) {
         self.cloud.standin.with(|world| world.enable_by_admin(self.bob.account));
         for _ in 0..2 {
             self.cloud.pass(HOUR);
