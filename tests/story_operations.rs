@@ -21,6 +21,7 @@ use bursar::{
     },
     standin::{AccountKind, Fault, FaultKind, Gate, Power, RoleKind, State, World},
     store::{
+        Tx,
         corrections::{self, CORRECTION, NewItem, PRICE_CHANGE, ReviewCharge},
         enforcement as rows,
         operations::{self as plan_rows, PlanLineRow, PlanRow},
@@ -660,6 +661,24 @@ async fn a_stale_holder_claims_nothing_after_a_new_fence() {
         runs::drop_lease(&mut tx, "enforcer", "the new one", again).await.unwrap();
         assert!(runs::take_lease(&mut tx, "enforcer", "a third one", HOUR, now).await.unwrap().is_some());
         tx.commit().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn postgresql_takes_away_the_locks_of_who_stands_still_while_it_writes_and_lets_readers_take_their_time() {
+    async fn patience(tx: Tx) -> Option<String> {
+        let Tx::Postgres(mut tx) = tx else { return None };
+        let sql = "show idle_in_transaction_session_timeout";
+        Some(sqlx::query_scalar(sql).fetch_one(&mut *tx).await.unwrap())
+    }
+    on_each_database(|database| async {
+        let cloud = due(database, &["bob"]).await;
+        let store = &cloud.app.store;
+        let (writes, reads) =
+            (patience(store.begin().await.unwrap()).await, patience(store.read().await.unwrap()).await);
+        let expected = cloud.database.url.is_some().then(|| ["1min", "0"].map(str::to_owned));
+        assert_eq!(writes.zip(reads).map(|(writes, reads)| [writes, reads]), expected);
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use bursar::sim::{self, Range, Step};
 
 /// The first seed of the handful.
-const FIRST: u64 = 1;
+const FIRST: u64 = 7;
 /// Enough that each kind of mishap comes about in some of them, and that somebody is stopped and gets everything back. Where a change
 /// of the simulation takes that away, `bursar sim --seed SEED` tells the steps of a single life: move [`FIRST`], or take one more.
 const SEEDS: u64 = 6;
