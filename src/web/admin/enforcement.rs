@@ -49,7 +49,13 @@ const MAX_REASON: usize = 200;
 struct Armed {
     rung: &'static str,
     what: &'static str,
-    places: Vec<String>,
+    places: Vec<Place>,
+}
+
+/// Where a step is armed, and by whom.
+struct Place {
+    domain: String,
+    by: String,
 }
 
 struct PlanView {
@@ -200,7 +206,7 @@ fn armed(status: &Status) -> Vec<Armed> {
     let places = |rung: Rung| {
         let rows = status.armed.iter().filter(move |row| row.rung == rung.word());
         let place = |path: &String| if path.is_empty() { words::WHOLE_CLOUD.to_owned() } else { path.clone() };
-        rows.map(|row| format!("{} ({} {})", place(&row.domain_path), words::BY, row.armed_by)).collect()
+        rows.map(|row| Place { domain: place(&row.domain_path), by: row.armed_by.clone() }).collect()
     };
     Rung::ARMABLE
         .into_iter()

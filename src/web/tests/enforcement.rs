@@ -56,7 +56,7 @@ async fn the_page_shows_what_is_armed_and_a_plan_with_all_that_matters() {
     place.cloud.answer(200, users(&[admin()]));
     let (_, text) = place.sign_in("/admin/enforcement").await;
     for wanted in [
-        "ROOT/acme (by alice)",
+        r#"ROOT/acme</span> <span class="secondary">by alice</span>"#,
         &format!("Plan {id}"),
         "9 accounts are due",
         "ROOT/alice",

@@ -83,7 +83,7 @@ words! {
     WHAT_OPENS_NOTHING = "Enough is available: it opens by itself within minutes.";
     NO_LIMIT_ANY_MORE = "No credit limit applies to it any more: it opens by itself within minutes.";
     WHAT_OPENS_ADMIN = "Paying alone does not reopen it: the administrator of your cloud has suspended it too.";
-    NEEDED = "Needed to open it again";
+    NEEDED = "Balance at which it opens again";
     BEHIND = "What it is made of";
     BEHIND_WHAT = "the last 30 days by service, with tax";
     BEHIND_DAYS = "Cost by day";
