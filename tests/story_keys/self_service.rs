@@ -287,10 +287,10 @@ async fn an_opening_that_stood_still_opens_nothing_of_a_later_closing() {
         let cloud = cloud(database, people).await;
         // It stood still before it looked at alice.
         close(&cloud, &[]).await.unwrap();
-        held_up(&cloud, "listUsers", open(&cloud)).await.unwrap();
+        Box::pin(held_up(&cloud, "listUsers", open(&cloud))).await.unwrap();
         assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
         // Its call itself was long on its way: what it opened is closed by the next look.
-        held_up(&cloud, "updateUser", open(&cloud)).await.unwrap();
+        Box::pin(held_up(&cloud, "updateUser", open(&cloud))).await.unwrap();
         round(&cloud).await;
         assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
         open(&cloud).await.unwrap();
@@ -303,7 +303,7 @@ async fn an_opening_that_stood_still_opens_nothing_of_a_later_closing() {
 async fn a_closing_that_stood_still_takes_nothing_back_of_a_later_one() {
     on_each_database(|database| async {
         let cloud = cloud(database, people).await;
-        held_up(&cloud, "updateUser", close(&cloud, &[])).await.unwrap();
+        Box::pin(held_up(&cloud, "updateUser", close(&cloud, &[]))).await.unwrap();
         assert_eq!(accesses(&cloud).await, [OFF, OFF, OFF, INHERIT], "on {}", cloud.database.kind);
         open(&cloud).await.unwrap();
         assert_eq!(accesses(&cloud).await, vec![INHERIT; 4]);
