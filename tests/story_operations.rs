@@ -23,7 +23,7 @@ use bursar::{
     store::{
         Tx,
         corrections::{self, CORRECTION, NewItem, PRICE_CHANGE, ReviewCharge},
-        enforcement as rows,
+        enforcement as rows, notify,
         operations::{self as plan_rows, PlanLineRow, PlanRow},
         runs,
     },
@@ -423,6 +423,37 @@ async fn arming_says_everything_that_stands_in_its_way() {
         cloud.env.insert("BURSAR_CLOUDSTACK_ENFORCER_API_KEY".to_owned(), String::new());
         cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", "").await;
         assert!(obstacles(&cloud, &["lock"], &[]).await.contains("the enforcer's key pair is not configured"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_the_enforcers_key_notices_are_given_where_that_is_armed_and_nobody_is_taken_down_unnoticed() {
+    on_each_database(|database| async {
+        let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
+        let_locks_come_due(&cloud, &["bob"]).await;
+        cloud.limit("ann", "0.05").await;
+        cloud.env.insert("BURSAR_CLOUDSTACK_ENFORCER_API_KEY".to_owned(), String::new());
+        cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", "").await;
+        for _ in 0..2 {
+            let report = cloud.enforce().await;
+            assert!(report.lacks_key && !report.dry_run && report.locked.is_empty(), "{report:?}");
+        }
+        assert_eq!((state(&cloud, "bob").await, count(&cloud, "disableAccount")), (State::Enabled, 0));
+        let status = arming::status(&cloud.app).await.unwrap().text(chrono_tz::UTC);
+        assert!(status.contains("lock in the whole cloud (by test)"), "{status}");
+        assert!(status.contains("the enforcer's key pair is not configured"), "{status}");
+        let ann = cloud.account("ann").await.id;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let notices = rows::list_notices(&mut tx, Some(ann), 100).await.unwrap();
+        let given: Vec<(&str, i64)> = notices.iter().map(|notice| (notice.event.as_str(), notice.dry_run)).collect();
+        assert!(given.iter().any(|(event, dry_run)| event.starts_with("used-") && *dry_run == 0), "{given:?}");
+        // Nobody is warned in earnest of a lock that nobody could carry out.
+        assert!(given.iter().all(|(event, dry_run)| !event.starts_with("warning-") || *dry_run == 1), "{given:?}");
+        let told = notify::list_admin_notices_to_mail(&mut tx, 100).await.unwrap();
+        let told: Vec<&str> = told.iter().map(|notice| notice.body.as_str()).collect();
+        let about_it = told.iter().filter(|body| body.contains("key pair is not configured")).count();
+        assert_eq!(about_it, 1, "{told:?}");
     })
     .await;
 }

@@ -118,8 +118,16 @@ fn enforce_text(report: &serde_json::Value) -> String {
     }
     if flag("paused") {
         text.push_str("\nEnforcement is paused: nothing was done. `bursar enforce resume` goes on.");
-    } else if flag("dry_run") && words(report, "restored").is_empty() {
-        text.push_str("\nDry run: nothing was done. `bursar enforce arm` lets bursar act on its decisions.");
+    } else if flag("dry_run")
+        && ["restored", "started", "failed", "left", "recovered"].iter().all(|key| words(report, key).is_empty())
+    {
+        text.push_str("\nDry run: nothing was done.");
+        if !flag("armed") {
+            text.push_str(" `bursar enforce arm` lets bursar act on its decisions.");
+        }
+    }
+    if flag("lacks_key") {
+        text.push_str(&format!("\n{}.", HeldBack::lacking_key().why));
     }
     text
 }
@@ -238,7 +246,10 @@ async fn arm(context: &Context, app: &App, wanted: &Wanted, yes: bool) -> anyhow
     wake(app).await?;
     context.show(&serde_json::json!({ "armed": armed, "first_run": first }), |_| {
         let report = if yes { format!("{}\n", first.text(app.config.billing.zone)) } else { String::new() };
-        format!("{report}Armed: {}. `bursar enforce pause` stops it at once.", listed(&armed))
+        match armed.as_slice() {
+            [] => format!("{report}All of that was armed already."),
+            _ => format!("{report}Armed: {}. `bursar enforce pause` stops it at once.", listed(&armed)),
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -390,7 +401,8 @@ pub async fn leave(context: &Context, args: &LeaveArgs) -> anyhow::Result<ExitCo
     if !args.yes {
         let held = arming::status(&app).await?.held;
         let what = format!(
-            "bursar pauses, disarms, and gives back everything that it took: {held} accounts. What is owed stays in the ledger."
+            "bursar pauses, disarms, and gives back everything that it took: {held} accounts. CloudStack's own self-service of keys is \
+             opened where bursar closed it. What is owed stays in the ledger."
         );
         if !agreed(&what, "Leave?")? {
             bail!("nothing was changed; `bursar leave --yes` does it without asking");
@@ -407,7 +419,7 @@ fn given_back(context: &Context, report: &serde_json::Value) -> anyhow::Result<E
     let left = words(report, "left");
     context.show(report, |report| {
         let back = words(report, "given_back");
-        let mut text = format!("{} accounts were given back.", back.len());
+        let mut text = if back.is_empty() { "Nothing was given back.".to_owned() } else { String::new() };
         for (head, key) in [
             ("Given back", "given_back"),
             ("Under way", "started"),
@@ -415,7 +427,8 @@ fn given_back(context: &Context, report: &serde_json::Value) -> anyhow::Result<E
             ("From a former run", "recovered"),
         ] {
             for item in words(report, key) {
-                text.push_str(&format!("\n{head}: {item}"));
+                let line = if text.is_empty() { "" } else { "\n" };
+                text.push_str(&format!("{line}{head}: {item}"));
             }
         }
         if !words(report, "started").is_empty() {

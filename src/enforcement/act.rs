@@ -216,7 +216,13 @@ impl<'a> Actor<'a> {
                 _ => return Ok(Done::No("an earlier action on it is not finished".to_owned())),
             },
         };
-        Box::pin(self.advance(&intent, account, (Drive::GoOn, patience))).await
+        let done = Box::pin(self.advance(&intent, account, (Drive::GoOn, patience))).await?;
+        Ok(match done {
+            Done::Yes if again => {
+                Done::Started("somebody had enabled it; it is locked again, and the next run stops it".to_owned())
+            }
+            done => done,
+        })
     }
 
     /// Goes on with an intent from whatever there is, as far as it comes.

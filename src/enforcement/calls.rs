@@ -30,8 +30,9 @@ const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
 /// Whether somebody else suspended an account is looked at so long before it is opened at most.
 const LOOK_LASTS: Duration = Duration::from_mins(5);
 /// What is said of an older look.
-const LOOK_IS_OLD: &str = "bursar stood still after it had looked who suspended it; the next run looks again";
-const PAUSED_MEANWHILE: &str = "enforcement was paused meanwhile";
+pub(super) const LOOK_IS_OLD: &str =
+    "bursar stood still after it had looked who suspended it; the next run looks again";
+pub(super) const PAUSED_MEANWHILE: &str = "enforcement was paused meanwhile";
 const HAS_ENDED: &str = "its action has ended";
 /// The namespace of job ids: a UUID of bursar's own.
 const JOB_NAMESPACE: Uuid =
@@ -365,10 +366,15 @@ impl Actor<'_> {
     }
 }
 
+/// Whether what was looked at then may still be gone by. Not either where the clock has gone back since.
+pub(super) fn look_is_of_now(looked: Timestamp, now: Timestamp) -> bool {
+    looked <= now && now.since(looked) <= LOOK_LASTS
+}
+
 /// Why an account is not to be enabled after all: whose it is to open was looked at before the intent was written.
 async fn closed_to_us(tx: &mut Tx, intent: &str, now: Timestamp) -> Result<Option<&'static str>, Error> {
     let Some((account, written)) = rows::find_intent(tx, intent).await? else { return Ok(Some(HAS_ENDED)) };
-    if now < written || now.since(written) > LOOK_LASTS {
+    if !look_is_of_now(written, now) {
         return Ok(Some(LOOK_IS_OLD));
     }
     let holds = enforcement::list_holds(tx, Some(account)).await?;

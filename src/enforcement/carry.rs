@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     Machine,
-    act::{Actor, Done},
+    act::{Actor, DECISION_IS_OLD, Done},
+    calls::PAUSED_MEANWHILE,
     plan::PlannedAccount,
     plans,
     run::{EnforceReport, Enforcer, Error},
@@ -98,9 +99,9 @@ pub(super) async fn approved(
         let (state, answer) = match one(enforcer, actor, line, (due, decided), run).await? {
             Ok(done) => {
                 report.note(line.rung.as_str(), &full_name, &done);
-                // That is perhaps why it did not come about, and it is no reason to use the line up.
-                let is_cut_short = is_paused(enforcer).await? || actor.is_out_of_date(enforcer.clock.now());
-                if is_cut_short && matches!(done, Done::No(_) | Done::Started(_)) {
+                // Nothing was sent, and that is no reason to use the line up.
+                let is_cut_short = |why: &str| why.starts_with(PAUSED_MEANWHILE) || why == DECISION_IS_OLD;
+                if done.why().is_some_and(is_cut_short) {
                     report.failed.push(format!("plan {}: the rest is left for the next run", plan.id));
                     return Ok(());
                 }

@@ -110,11 +110,18 @@ impl Differences {
         }
         // A restriction leaves the account enabled.
         for hold in held.iter().filter(|hold| !suspended && hold.owner != "tenant" && hold.rung != "restrict") {
+            let way_out = if hold.owner == "billing" {
+                "bursar lifts it once enough is available; `bursar enforce undo RUN` gives back now what that run took"
+                    .to_owned()
+            } else {
+                let owner = &hold.owner;
+                format!("`bursar hold lift {name} --owner {owner} --reason \"opened on purpose\"` if it was")
+            };
             self.without_suspension.push(Difference {
                 account: name.clone(),
                 state: state.cloned(),
                 known: format!("held by {} ({}), placed by {}", hold.owner, hold.rung, hold.placed_by),
-                way_out: format!("`bursar hold lift {name} --owner {}` if it was opened on purpose", hold.owner),
+                way_out,
             });
         }
     }

@@ -5,7 +5,7 @@ use crate::policy::Block;
 /// A guard that holds back everybody.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HeldBack {
-    /// stale-usage, clock, quota-plugin, waiting-usage, version, events; paused and restored-backup, which are told apart from these.
+    /// stale-usage, clock, quota-plugin, waiting-usage, version, events, no-key; paused and restored-backup, which are told apart from these.
     pub kind: String,
     /// Why, as a sentence without its full stop.
     pub why: String,
@@ -25,6 +25,14 @@ impl HeldBack {
             Block::Paused => "paused",
         };
         Self { kind: kind.to_owned(), why: block.explain() }
+    }
+
+    /// Steps are armed, and bursar has no right to take them: somebody has taken the key pair out of the configuration.
+    pub fn lacking_key() -> Self {
+        let why = "steps are armed, and the enforcer's key pair is not configured ([cloudstack.enforcer]): notices are given where they are \
+                   armed, and nobody is restricted, locked, stopped or opened"
+            .to_owned();
+        Self { kind: "no-key".to_owned(), why }
     }
 
     /// Whether it has a word of its own wherever enforcement is shown: somebody paused, or has to confirm.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     act::{Actor, Done, EVENT_TOLERANCE, End, INTENTS_LOOKED_AT, Intent, cloud_id},
-    calls::{Act, CallEnd},
+    calls::{Act, CallEnd, LOOK_IS_OLD, look_is_of_now},
     plan::PlannedAccount,
     restrict::{limit_owner, owners_of},
     run::Error,
@@ -98,6 +98,7 @@ impl Actor<'_> {
     }
 
     async fn open_again(&self, account: &Account, decision: DecisionId, who: Option<&str>) -> Result<Done, Error> {
+        let looked = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.read().await?;
         let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
         let intents = rows::list_intents(&mut tx, Some(account.id), INTENTS_LOOKED_AT).await?;
@@ -134,6 +135,9 @@ impl Actor<'_> {
             return Ok(Done::Yes);
         }
         self.end_a_stop_that_only_follows_up(account, hold, &intents).await?;
+        if !look_is_of_now(looked, self.enforcer.clock.now()) {
+            return Ok(Done::No(LOOK_IS_OLD.to_owned()));
+        }
         let Some(intent) = self.begin(account, decision, "restore", state, who).await? else {
             return Ok(Done::Started("an earlier action on it is not finished".to_owned()));
         };
@@ -237,6 +241,14 @@ impl Actor<'_> {
                 // It was sent once, and the account is not open: perhaps somebody suspended it since. That is decided anew.
                 let why = "it is not enabled; the decision is taken anew";
                 return self.give_up(intent, account, Some(read.state.as_str()), why).await;
+            }
+            if read.state.as_str() != intent.state_before {
+                let why = format!(
+                    "it was {} and is {} now; the decision is taken anew",
+                    intent.state_before,
+                    read.state.as_str()
+                );
+                return self.give_up(intent, account, Some(read.state.as_str()), &why).await;
             }
             match self.perform(&intent.id, &act, Some(read.state.as_str()), patience).await? {
                 CallEnd::Refused(why) | CallEnd::NotNow(why) => return self.give_up(intent, account, None, &why).await,

@@ -76,6 +76,8 @@ pub struct EnforceSettings {
     pub planned_by: Option<String>,
     /// Only decide and store, whatever the switches say.
     pub dry_run: bool,
+    /// Whether the enforcer's key pair is configured. Without it notices are given where that is armed, and everything else is rehearsed.
+    pub has_key: bool,
     /// Machines that a restore starts side by side.
     pub starts_at_once: usize,
     /// Whether a restriction also stops snapshots and backups.
@@ -93,6 +95,9 @@ pub enum Error {
     /// CloudStack did not answer as it should; nothing more was done.
     #[error("nothing more was done: {0}")]
     CloudStack(#[from] cloudstack::Error),
+    /// A person's order that rests on what the database knows, and nobody knows whether that is true.
+    #[error("nothing was given back: {0}. Look at `bursar enforce differences`, then say `bursar enforce confirm`")]
+    Unconfirmed(String),
     /// The figures do not fit.
     #[error("the figures can not be worked out: {0}")]
     Standing(#[from] standing::Error),
@@ -104,7 +109,7 @@ pub enum Error {
     /// Another process has taken over while this one stood still.
     #[error(
         "another process has taken over enforcement, since this one stood still for longer than its lease lasts; what was begun \
-         is gone on with there"
+         is gone on with there. An order is to be given again where it is not carried out by then"
     )]
     TakenOver,
     /// The run ended in the middle.
@@ -123,7 +128,7 @@ impl Error {
         match self {
             Self::CloudStack(error) => Some(error),
             Self::CutShort { error, .. } => error.cloudstack(),
-            Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::TakenOver => None,
+            Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::TakenOver | Self::Unconfirmed(_) => None,
         }
     }
 
@@ -132,7 +137,9 @@ impl Error {
         match self {
             Self::TakenOver => true,
             Self::CutShort { error, .. } => error.is_taken_over(),
-            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer => false,
+            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::Unconfirmed(_) => {
+                false
+            }
         }
     }
 
@@ -140,7 +147,12 @@ impl Error {
     pub fn report(&self) -> Option<&EnforceReport> {
         match self {
             Self::CutShort { report, .. } => Some(report),
-            Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::TakenOver => None,
+            Self::CloudStack(_)
+            | Self::Store(_)
+            | Self::Standing(_)
+            | Self::AnotherEnforcer
+            | Self::TakenOver
+            | Self::Unconfirmed(_) => None,
         }
     }
 }
@@ -164,9 +176,14 @@ pub struct ReportLine {
 
 /// What a run did.
 #[derive(Debug, Clone, Default, serde::Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the report")]
 pub struct EnforceReport {
     /// Whether nothing was to be done.
     pub dry_run: bool,
+    /// Whether anything is armed.
+    pub armed: bool,
+    /// Whether steps are armed that nobody takes, since the enforcer's key pair is not configured.
+    pub lacks_key: bool,
     /// Whether enforcement is paused.
     pub paused: bool,
     /// One line an account.
@@ -326,9 +343,14 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let settings = enforcer.settings;
     let mut switches = read_switches(enforcer).await?;
     report.paused = switches.paused;
+    report.armed = switches.arming.any();
+    report.lacks_key = !settings.has_key && switches.arming.any_but(Rung::Notify);
+    if !settings.has_key {
+        switches.arming = switches.arming.only(Rung::Notify);
+    }
     report.dry_run = settings.dry_run || !switches.arming.any() || enforcer.client.is_none();
     // What was taken is given back also where nothing is armed any more.
-    let watches = !settings.dry_run && (switches.arming.any() || switches.holds);
+    let watches = !settings.dry_run && settings.has_key && (switches.arming.any() || switches.holds);
     let acts = watches && !switches.paused;
     // A pause stops acts and not looks: CloudStack forgets its events after a while, and then nobody knows whose a lock is.
     if let (true, true, None, Some(client)) = (watches, switches.paused, &switches.unconfirmed, enforcer.client)
@@ -348,6 +370,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
             }
             actor = Some(made);
         } else {
+            // They hold the reason now.
             switches = read_switches(enforcer).await?;
         }
     }

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     act::{Actor, Done, Drive, Intent},
+    marker,
     plan::{self, Plan},
     recover,
     run::{self, Enforcer, Error},
@@ -154,6 +155,9 @@ async fn give_back_all(
     let mut report = UndoReport::default();
     // Looked at under the lease: what was seen before another process may have given back, and taken again, meanwhile.
     let mut tx = enforcer.write(fence).await?;
+    if let Some(why) = marker::find_unconfirmed(&mut tx).await? {
+        return Err(Error::Unconfirmed(why));
+    }
     let accounts = match order {
         Order::Undo(of) => taken_by(&mut tx, of).await?,
         Order::Leave => taken_at_all(&mut tx).await?,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cloudstack::{self, Client},
-    enforcement::{self, EnforceSettings, marker, run::Enforcer, running::Looker, switches},
+    enforcement::{self, EnforceSettings, held::HeldBack, marker, run::Enforcer, running::Looker, switches},
     notify::{self, NotReady},
     policy::{Arming, Rung},
     setup::rights,
@@ -92,6 +92,8 @@ pub struct FirstRun {
     pub held_back_by: Vec<String>,
     /// Accounts looked at.
     pub accounts: usize,
+    /// Accounts that lose their machines or the way to them, and whose machines were not counted since there are so many.
+    pub uncounted: usize,
 }
 
 /// Why enforcement can not be armed; empty: it can.
@@ -201,6 +203,7 @@ pub async fn first_run(app: &App, wanted: &Wanted) -> Result<FirstRun, JobError>
         ..FirstRun::default()
     };
     let looker = Looker::new(&enforcer, &client).await?;
+    let mut looked_at = 0_usize;
     for planned in &plan.accounts {
         let decision = &planned.decision;
         let soon = decision.next.filter(|next| next.at <= now.plus(LOOKS_AHEAD) && planned.armed.has(next.rung));
@@ -210,9 +213,11 @@ pub async fn first_run(app: &App, wanted: &Wanted) -> Result<FirstRun, JobError>
         }
         let loses = |rung: Option<Rung>| rung.is_some_and(|rung| rung >= Rung::Lock);
         let counted = loses(decision.outcome.step_down()) || loses(soon.map(|next| next.rung));
-        let machines = if counted && report.lines.len() < MACHINES_COUNTED_FOR {
+        let machines = if counted && looked_at < MACHINES_COUNTED_FOR {
+            looked_at = looked_at.saturating_add(1);
             Some(looker.machines(&planned.account).await?.len())
         } else {
+            report.uncounted = report.uncounted.saturating_add(usize::from(counted));
             None
         };
         report.lines.push(FirstLine {
@@ -247,9 +252,13 @@ impl FirstRun {
     pub fn text(&self, zone: chrono_tz::Tz) -> String {
         let count = |word: &str| self.lines.iter().filter(|line| line.now == word).count();
         let machines: usize = self.lines.iter().filter_map(|line| line.machines).sum();
+        let uncounted = match self.uncounted {
+            0 => String::new(),
+            accounts => format!(", those of {accounts} more accounts not counted"),
+        };
         let mut text = format!(
             "Of {} accounts the first run would warn {}, restrict {}, lock {}, stop {} and open {}. {machines} machines run in those \
-             that are locked or stopped now or within two weeks.",
+             that are locked or stopped now or within two weeks{uncounted}.",
             self.accounts,
             count("warn"),
             count("restrict"),
@@ -335,6 +344,11 @@ fn words(rows: &[ArmingRow]) -> String {
     rows.iter().map(|row| place(&row.rung, &row.domain_path)).collect::<Vec<_>>().join(", ")
 }
 
+fn with_authors(rows: &[ArmingRow]) -> String {
+    let each = rows.iter().map(|row| format!("{} (by {})", place(&row.rung, &row.domain_path), row.armed_by));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 async fn audit(
     tx: &mut Tx,
     author: &str,
@@ -359,6 +373,8 @@ async fn audit(
 pub struct Status {
     /// What is armed, and by whom.
     pub armed: Vec<ArmingRow>,
+    /// Whether steps are armed that nobody takes, since the enforcer's key pair is not configured.
+    pub lacks_key: bool,
     /// Whether it is paused.
     pub paused: bool,
     /// Why nothing is done until an administrator has confirmed.
@@ -385,6 +401,7 @@ pub async fn status(app: &App) -> Result<Status, JobError> {
     let armed = policy_rows::list_arming(&mut tx).await?;
     let status = Status {
         unmatched: find_unmatched(app, &mut tx, &armed).await?,
+        lacks_key: app.config.cloudstack.enforcer.is_none() && armed.iter().any(|row| row.rung != Rung::Notify.word()),
         armed,
         paused: runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1"),
         unconfirmed: marker::find_unconfirmed(&mut tx).await?,
@@ -438,8 +455,11 @@ impl Status {
     pub fn text(&self, zone: chrono_tz::Tz) -> String {
         let mut text = match self.armed.len() {
             0 => "Nothing is armed: bursar decides and stores, and does nothing. `bursar enforce arm` shows what it would do.".to_owned(),
-            _ => format!("Armed: {}.", words(&self.armed)),
+            _ => format!("Armed: {}.", with_authors(&self.armed)),
         };
+        if self.lacks_key {
+            let _ = write!(text, "\n{}.", HeldBack::lacking_key().why);
+        }
         if self.paused {
             text.push_str("\nPaused: nothing is done until `bursar enforce resume`.");
         }

@@ -61,7 +61,10 @@ pub async fn leave(app: &App, author: &str, holds_data_lock: bool, cause: &str) 
     };
     // Whoever took over opens them.
     let mut tx = app.store.begin().await?;
-    work::keep_request(app, &mut tx, app.clock.now()).await?;
+    if let Err(why) = work::keep_request(app, &mut tx, app.clock.now()).await {
+        let done = "enforcement is paused and disarmed, and accounts were given back";
+        return Err(JobError::Unfinished { done, why: Box::new(why) });
+    }
     tx.commit().await?;
     for (account, opened) in keys::open_all(app, author).await? {
         match opened {

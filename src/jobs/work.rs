@@ -9,7 +9,7 @@ use super::app::{App, AppError, Role};
 use crate::{
     cloudstack,
     config::{Database, MailTransport},
-    enforcement::{self, EnforceReport, EnforceSettings, fuse::Limits, marker, run::Enforcer},
+    enforcement::{self, EnforceReport, EnforceSettings, fuse::Limits, held::HeldBack, marker, run::Enforcer},
     ids::{PriceBookId, RunId},
     ledger::{
         grants::{self, Lapsed},
@@ -207,7 +207,7 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
     tx.commit().await?;
     // It ends with the run, also where that is dropped in the middle.
     let beating = AbortOnDropHandle::new(tokio::spawn(heartbeat(app.clone(), run)));
-    let result = work(run).await;
+    let mut result = work(run).await;
     drop(beating);
     let (outcome, detail) = match &result {
         Ok(report) => ("done", serde_json::to_string(report).unwrap_or_default()),
@@ -215,8 +215,16 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
     };
     let ended = app.clock.now();
     let mut tx = app.store.begin().await?;
-    runs::end_run(&mut tx, run, outcome, &detail, ended).await?;
+    let was_open = runs::end_run(&mut tx, run, outcome, &detail, ended).await?;
     tx.commit().await?;
+    // Whatever a process stumbles over that comes back late, another one is at the job, or has done it.
+    if let Err(error) = &result
+        && !was_open
+        && !error.is_taken_over()
+    {
+        tracing::warn!(job, %error, "a run ended so that had been cut off");
+        result = Err(StoreError::TakenOver.into());
+    }
     Box::pin(marker::write(&app.store, &app.config.store.data_dir, app.random.as_ref(), ended)).await?;
     let word = if result.is_ok() { RunOutcome::Done } else { RunOutcome::Failed };
     metrics::run_ended(job, word, ended.since(started), ended);
@@ -242,7 +250,7 @@ async fn heartbeat(app: App, run: RunId) {
         match show_life(&app, run).await {
             Ok(true) => {}
             Ok(false) => {
-                tracing::warn!(run = run.get(), "a run was cut off, since it stood still; it writes nothing any more");
+                tracing::warn!(run = run.get(), "a run was cut off, since it stood still; whoever took over goes on");
                 return;
             }
             Err(error) => tracing::warn!(run = run.get(), %error, "a run could not show that it is alive"),
@@ -569,16 +577,15 @@ pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSet
         starts_at_once: usize::try_from(config.enforcement.starts_at_once).unwrap_or(1),
         restrict_backups: config.enforcement.restrict_backups,
         dry_run: options.dry_run,
+        has_key: config.cloudstack.enforcer.is_some(),
         seize_lease: options.holds_data_lock && matches!(config.store.database, Database::Sqlite(_)),
     })
 }
 
 /// Decides, and acts where that is armed.
 pub async fn enforce(app: &App, options: EnforceOptions, cause: &str) -> Result<EnforceReport, JobError> {
+    // Without the enforcer's key pair the reader tells clocks and the quota plugin.
     let settings = enforce_settings(app, options)?;
-    // Without the enforcer's key pair a run is a rehearsal; the reader then tells clocks and the quota plugin.
-    let has_enforcer = app.config.cloudstack.enforcer.is_some();
-    let settings = EnforceSettings { dry_run: settings.dry_run || !has_enforcer, ..settings };
     let report =
         as_enforcer(app, settings, cause, async |enforcer, run| enforcement::enforce(enforcer, run).await).await?;
     tell_what_holds_back(app, &report).await?;
@@ -587,13 +594,14 @@ pub async fn enforce(app: &App, options: EnforceOptions, cause: &str) -> Result<
 
 /// Tells administrators, once a day and guard, what holds back everybody: nothing else would show that enforcement stands still.
 async fn tell_what_holds_back(app: &App, report: &EnforceReport) -> Result<(), JobError> {
-    if report.dry_run || report.paused || report.unconfirmed.is_some() {
+    if report.dry_run && !report.lacks_key || report.paused || report.unconfirmed.is_some() {
         return Ok(());
     }
     let now = app.clock.now();
     let Some(day) = Day::of(now, app.config.billing.zone) else { return Ok(()) };
     let mut tx = app.store.begin().await?;
-    for guard in report.held_back_by.iter().filter(|guard| !guard.is_told_elsewhere()) {
+    let lacking = report.lacks_key.then(HeldBack::lacking_key);
+    for guard in report.held_back_by.iter().chain(&lacking).filter(|guard| !guard.is_told_elsewhere()) {
         let key = format!("held-back-{}-{day}", guard.kind);
         let body = format!(
             "{}. Until then nobody is taken a step down; who has enough is opened all the same. `bursar enforce status` shows what holds.",

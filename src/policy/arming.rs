@@ -66,6 +66,17 @@ impl Arming {
         self.0.iter().filter(|(_, path)| covers(path, domain_path)).map(|(rung, _)| *rung).collect()
     }
 
+    /// What is armed of one rung.
+    #[must_use]
+    pub fn only(self, rung: Rung) -> Self {
+        Self(self.0.into_iter().filter(|(armed, _)| *armed == rung).collect())
+    }
+
+    /// Whether anything but a rung is armed anywhere.
+    pub fn any_but(&self, rung: Rung) -> bool {
+        self.0.iter().any(|(armed, _)| *armed != rung)
+    }
+
     /// Whether anything is armed anywhere.
     pub fn any(&self) -> bool {
         !self.0.is_empty()
@@ -88,5 +99,8 @@ mod tests {
         assert!(arming.is_armed(Rung::Notify, "ROOT/anything"));
         assert_eq!(arming.at("ROOT/acme/lab"), [Rung::Notify, Rung::Lock].into_iter().collect());
         assert!(!arming.at("ROOT").has(Rung::Stop) && !ArmedRungs::ALL.has(Rung::None));
+        assert!(arming.any_but(Rung::Notify));
+        let notices = arming.only(Rung::Notify);
+        assert!(notices.any() && !notices.any_but(Rung::Notify) && !notices.is_armed(Rung::Lock, "ROOT/acme"));
     }
 }

@@ -63,7 +63,7 @@ impl Block {
                 "CloudStack's quota plugin enforces too; turn quota.enable.enforcement off first".to_owned()
             }
             Self::Quarantine { records } => {
-                format!("{records} usage records that may be charged twice wait for a person (`bursar review`)")
+                format!("{records} usage records that may charge too much wait for a person (`bursar review`)")
             }
             Self::QuarantineShare { percent, limit } => format!(
                 "usage that waits for a person is {percent} % of the cloud's charges, and {limit} % is the limit (`bursar review`)"

@@ -30,7 +30,7 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 /// How long a writer waits for another process that holds SQLite's write lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
 /// A process that stands still in the middle of a transaction that writes keeps its locks, the one on the lease among them: PostgreSQL takes
-/// them away within a minute, less than any lease lasts. Who reads for somebody slow may take longer.
+/// them away within a minute, less than a lease lasts by default. Who reads for somebody slow may take longer.
 const POSTGRES_BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = '60s'";
 /// How long opening a connection may take before the database counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -76,7 +76,7 @@ pub enum StoreError {
     Target(String),
     /// The run that wrote had been cut off: nothing of the transaction is kept.
     #[error(
-        "another process has taken over this job, since this one stood still; what this one had not stored by then is done there"
+        "this process stood still for too long, and another one may have taken over: what it was about to store is not stored"
     )]
     TakenOver,
 }
@@ -96,6 +96,8 @@ impl From<sqlx::Error> for StoreError {
                 match (database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some(), primary, code.as_str()) {
                     (true, Some(8 | 10 | 13 | 14), _) | (false, _, "53100" | "25006") => Self::NotWritable(message),
                     (true, Some(11 | 26), _) => Self::Damaged(message),
+                    // Ended by PostgreSQL, since this process stood still in the middle of it.
+                    (false, _, "25P03") => Self::TakenOver,
                     _ => Self::Database(error),
                 }
             }

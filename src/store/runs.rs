@@ -141,17 +141,16 @@ pub async fn commit_for(mut tx: Tx, run: RunId) -> Result<(), StoreError> {
     if open == 1 { tx.commit().await } else { Err(StoreError::TakenOver) }
 }
 
-/// Ends a run.
-pub async fn end_run(tx: &mut Tx, run: RunId, outcome: &str, detail: &str, now: Timestamp) -> Result<(), StoreError> {
-    exec!(
+/// Ends a run. False: it has ended, or was cut off.
+pub async fn end_run(tx: &mut Tx, run: RunId, outcome: &str, detail: &str, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(exec!(
         tx,
         "update run set ended_ms = $1, outcome = $2, detail = $3 where id = $4 and ended_ms is null",
         now,
         outcome,
         detail,
         run
-    )?;
-    Ok(())
+    )? == 1)
 }
 
 /// The newest runs of a job, or of all jobs.
@@ -465,7 +464,7 @@ mod tests {
         assert!(!touch_run(&mut tx, old, now).await.unwrap() && touch_run(&mut tx, new, now).await.unwrap());
         // The old one closes its record in vain, and the new one its own.
         for run in [old, new] {
-            end_run(&mut tx, run, "done", "{}", now).await.unwrap();
+            assert_eq!(end_run(&mut tx, run, "done", "{}", now).await.unwrap(), run == new);
         }
         tx.commit().await.unwrap();
         assert!(matches!(put(&store, "ended", new).await, Err(StoreError::TakenOver)));

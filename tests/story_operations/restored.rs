@@ -36,6 +36,7 @@ async fn a_database_older_than_its_marker_neither_locks_nor_opens_until_confirme
         }
         let_locks_come_due(&cloud, &["bob"]).await;
         assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+        let run = newest_run(&cloud).await.get();
         let_locks_come_due(&cloud, &["ann"]).await;
         pretend_restored(&cloud);
         cloud.pay("bob", "500").await;
@@ -52,6 +53,11 @@ async fn a_database_older_than_its_marker_neither_locks_nor_opens_until_confirme
         let status = arming::status(&cloud.app).await.unwrap();
         assert!(status.text(chrono_tz::UTC).contains("bursar enforce confirm"), "{status:?}");
         assert!(!arming::obstacles(&cloud.app, &Wanted::new(&[], &[])).await.unwrap().is_empty());
+        // Neither on a person's word: what the database knows may be wrong.
+        let refused =
+            operations::undo(&cloud.app, RunId::new(run), "alice", true, "test").await.unwrap_err().to_string();
+        assert!(refused.contains("nothing was given back: a backup was restored"), "{refused}");
+        assert_eq!(state(&cloud, "bob").await, State::Locked);
         let confirmed = operations::confirm(&cloud.app, "alice").await.unwrap();
         assert!(confirmed[0].contains("a backup was restored"), "{confirmed:?}");
         let report = cloud.enforce().await;

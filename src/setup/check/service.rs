@@ -47,8 +47,12 @@ fn not_set(config: &Config, role: Role) -> Line {
         }
         Role::Reader => Line::bad(AREA, &name, "not set: nothing can be read from CloudStack")
             .with_way_out("`bursar init` makes the account; or set [cloudstack.reader]"),
-        Role::Enforcer => Line::not_checked(AREA, &name, "not set: everything works but locking and restoring")
-            .with_way_out("needed before `bursar enforce arm`; `bursar init` makes the account"),
+        Role::Enforcer => Line::not_checked(
+            AREA,
+            &name,
+            "not set: notices are given, and nobody is restricted, locked, stopped or opened",
+        )
+        .with_way_out("needed before `bursar enforce arm`; `bursar init` makes the account"),
         Role::Keys if config.access.enabled => {
             Line::not_checked(AREA, &name, "not set: requests for API access can not be granted")
                 .with_way_out("`bursar init` makes the account; or set [access] enabled = false")

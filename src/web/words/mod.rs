@@ -277,7 +277,7 @@ pub(in crate::web) fn enforcement_said(done: &str) -> Option<&'static str> {
         "approved" => "Approved. It is carried out now; this page shows how it went.",
         "approved-once" => "Your approval is noted. A second administrator has to approve it.",
         "dropped" => "Dropped. What is still due comes with the next run, or as a new plan.",
-        "planning" => "A plan is being made; open this page again in a moment.",
+        "planning" => "If anything is due downwards, a plan is being made of it; open this page again in a moment.",
         "paused" => "Paused.",
         "resumed" => "Enforcement goes on.",
         "deletion-confirmed" => {
