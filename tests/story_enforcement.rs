@@ -286,10 +286,15 @@ async fn the_fuse_locks_nobody_and_names_the_way_through() {
         assert!(why.contains("3 accounts are due") && why.contains("bursar enforce approve 1"), "{why}");
         assert_eq!((report.locked.len(), count(&cloud, "disableAccount")), (0, 0));
         // The same again changes nothing: one plan waits.
+        let told = cloud.told("fuse").await;
+        assert!(told.len() == 1 && told[0].contains("No step down was begun"), "{told:?}");
+        assert!(told[0].contains("3 accounts are due") && told[0].contains("bursar enforce approve 1"), "{told:?}");
         assert_eq!(cloud.enforce().await.plan, Some(1));
+        assert_eq!(cloud.told("fuse").await, told, "administrators are told once");
         cloud.approve(1, "alice").await.unwrap();
         let report = cloud.enforce().await;
         assert_eq!(report.locked, ["ROOT/ann", "ROOT/bob", "ROOT/eve"]);
+        assert_eq!(cloud.told("fuse").await, told);
     })
     .await;
 }

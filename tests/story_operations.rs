@@ -649,12 +649,31 @@ async fn leaving_gives_back_accounts_projects_machines_and_disarms() {
         cloud.catch_up().await;
         assert_eq!(cloud.enforce().await.stopped, ["ROOT/bob"]);
         let bob = id_of(&cloud, "bob").await;
-        let machines = cloud.standin.with(|world| world.machines_of(bob));
+        let eve = id_of(&cloud, "eve").await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let projects = bursar::store::cloud::list_projects(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let shop: CloudId = projects[0].cloud_id.parse().unwrap();
+        let owners = [bob, shop];
+        let machines: Vec<CloudId> =
+            cloud.standin.with(|world| owners.into_iter().flat_map(|owner| world.machines_of(owner)).collect());
+        assert_eq!(machines.len(), 2, "one is the project's");
         assert!(cloud.standin.with(|world| machines.iter().all(|vm| world.vm_power(*vm) != Some(Power::Running))));
+        assert_eq!(cloud.standin.with(|world| world.project_is_active(shop)), Some(false));
+        // An account and a project that nobody has restricted have the limits that bob and his had.
+        let before = cloud.standin.with(|world| {
+            let fresh = world.add_project(eve, "fresh");
+            [eve, fresh].map(|owner| world.limits_of(owner))
+        });
+        let limits = || cloud.standin.with(|world| owners.map(|owner| world.limits_of(owner)));
+        let restricted = limits();
+        assert!(restricted[0] != before[0] && restricted[1] != before[1], "{restricted:?}");
         let report = operations::leave(&cloud.app, "alice", true, "test").await.unwrap();
         assert_eq!((report.given_back, report.left), (vec!["ROOT/bob".to_owned()], Vec::<String>::new()));
         assert_eq!((state(&cloud, "bob").await, holds(&cloud, "bob").await), (State::Enabled, Vec::new()));
         assert!(cloud.standin.with(|world| machines.iter().all(|vm| world.vm_power(*vm) == Some(Power::Running))));
+        assert_eq!(cloud.standin.with(|world| world.project_is_active(shop)), Some(true));
+        assert_eq!(limits(), before);
         let status = arming::status(&cloud.app).await.unwrap();
         assert!(status.armed.is_empty() && status.paused && status.held == 0, "{status:?}");
         assert!(day(&cloud).await.dry_run);
@@ -768,6 +787,97 @@ async fn a_plan_that_is_dropped_while_it_is_carried_out_goes_no_further() {
         let states: Vec<&str> = lines.iter().map(|line| line.state.as_str()).collect();
         assert_eq!((row.state.as_str(), states), ("dropped", vec!["done", "waiting"]));
         assert!(audit(&cloud, "plan.carry-out").await.is_empty());
+    })
+    .await;
+}
+
+/// A plan that locks ann and bob, approved.
+async fn approved(database: Database) -> (Cloud, i64) {
+    let cloud = due(database, &["ann", "bob"]).await;
+    let id = cloud.enforce().await.plan.unwrap();
+    assert!(cloud.approve(id, "alice").await.unwrap());
+    (cloud, id)
+}
+
+/// Enforces; while the next call of this command waits for its answer, `act` is done.
+async fn enforce_while(cloud: &Cloud, command: &str, act: impl AsyncFnOnce()) -> EnforceReport {
+    let gate = Gate::default();
+    let fault = Fault::once(command, FaultKind::DelayUntil(gate.clone()));
+    cloud.standin.with(|world| world.faults().push(fault));
+    let meanwhile = async {
+        while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+            tokio::task::yield_now().await;
+        }
+        act().await;
+        gate.open();
+    };
+    tokio::join!(Box::pin(cloud.enforce()), meanwhile).0
+}
+
+/// The state of a plan, and those of its lines.
+async fn states(cloud: &Cloud, id: i64) -> (String, Vec<String>) {
+    let (row, lines) = plan(cloud, id).await;
+    (row.state, lines.into_iter().map(|line| line.state).collect())
+}
+
+fn are(plan: &str, lines: [&str; 2]) -> (String, Vec<String>) {
+    (plan.to_owned(), lines.map(str::to_owned).to_vec())
+}
+
+/// The first line of the plan came about, and the second one is left for the next run, which carries it out.
+async fn the_next_run_carries_out_the_rest(cloud: &Cloud, id: i64, report: &EnforceReport) {
+    assert_eq!(report.locked, ["ROOT/ann"], "{report:?}");
+    // Nothing was begun on the second line.
+    assert_eq!(report.failed, [format!("plan {id}: the rest is left for the next run")]);
+    assert_eq!((state(cloud, "bob").await, calls(cloud, "disableAccount")), (State::Enabled, 1));
+    assert_eq!(states(cloud, id).await, are("approved", ["done", "waiting"]));
+    cloud.switch(switches::PAUSED, "0").await;
+    let report = cloud.enforce().await;
+    assert_eq!((report.carried_plan, report.locked.as_slice()), (Some(id), &["ROOT/bob".to_owned()][..]), "{report:?}");
+    assert_eq!(states(cloud, id).await, are("done", ["done", "done"]));
+    assert_eq!((state(cloud, "bob").await, calls(cloud, "disableAccount")), (State::Locked, 2));
+}
+
+#[tokio::test]
+async fn a_pause_behind_the_first_line_of_a_plan_leaves_the_rest_for_the_run_after_it() {
+    on_each_database(|database| async {
+        let (cloud, id) = approved(database).await;
+        let pauses = async || cloud.switch(switches::PAUSED, "1").await;
+        let report = enforce_while(&cloud, "disableAccount", pauses).await;
+        the_next_run_carries_out_the_rest(&cloud, id, &report).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_rest_of_a_plan_whose_decisions_grew_old_behind_its_first_line_is_left_for_the_next_run() {
+    on_each_database(|database| async {
+        let (cloud, id) = approved(database).await;
+        // A step would still be begun on them: that takes more than a minute.
+        let takes_long = async || cloud.clock.advance(Duration::from_secs(50));
+        let report = enforce_while(&cloud, "disableAccount", takes_long).await;
+        the_next_run_carries_out_the_rest(&cloud, id, &report).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_line_of_a_plan_that_is_cut_short_before_it_was_begun_is_not_used_up() {
+    on_each_database(|database| async {
+        let (cloud, id) = approved(database).await;
+        // Its machines are listed first. Once the decision grows old meanwhile, and once somebody pauses.
+        let takes_long = async || cloud.clock.advance(Duration::from_mins(2));
+        let report = enforce_while(&cloud, "listVirtualMachines", takes_long).await;
+        assert!(report.failed[0].contains("ROOT/ann: the decision is older than a minute"), "{report:?}");
+        assert_eq!(states(&cloud, id).await, are("approved", ["waiting", "waiting"]), "{report:?}");
+        let pauses = async || cloud.switch(switches::PAUSED, "1").await;
+        let report = enforce_while(&cloud, "listVirtualMachines", pauses).await;
+        assert!(report.failed[0].contains("ROOT/ann: enforcement was paused meanwhile"), "{report:?}");
+        assert_eq!(states(&cloud, id).await, are("approved", ["waiting", "waiting"]), "{report:?}");
+        assert_eq!(calls(&cloud, "disableAccount"), 0);
+        cloud.switch(switches::PAUSED, "0").await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/ann", "ROOT/bob"]);
+        assert_eq!(states(&cloud, id).await, are("done", ["done", "done"]));
     })
     .await;
 }

@@ -497,4 +497,23 @@ mod tests {
         let why = figures(100).blown().unwrap();
         assert!(why.contains("the machines of 100 of the accounts that are due were not listed"), "{why}");
     }
+
+    #[test]
+    fn the_plan_of_a_restriction_says_that_inherited_limits_come_back_as_the_accounts_own() {
+        let inherited = |notes: &[String]| {
+            let words = ["limits that it inherits", "come back as limits of its own"];
+            notes.iter().filter(|note| words.iter().all(|word| note.contains(word))).count()
+        };
+        let of_none_and_some: [&[&str]; 2] = [&[], &["shop", "lab"]];
+        for projects in of_none_and_some {
+            let notes = notes_of(Rung::Restrict, projects);
+            assert_eq!(inherited(&notes), 1, "{notes:?}");
+            let of_projects = notes.iter().any(|note| note.contains("limits of its projects are set too: shop, lab"));
+            assert_eq!(of_projects, !projects.is_empty(), "{notes:?}");
+            // Neither of them changes a limit.
+            for rung in [Rung::Lock, Rung::Stop] {
+                assert_eq!(inherited(&notes_of(rung, projects)), 0, "{rung:?}");
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use bursar::{
     progress::Quiet,
     random::{RandomSource, SeededRandom, SystemRandom},
     standin::{AccountKind, Options, RoleKind, StandIn, World},
-    store::{cloud, runs},
+    store::{cloud, notify, runs},
     time::{Clock, ManualClock, Timestamp},
 };
 
@@ -258,6 +258,14 @@ impl Cloud {
     pub async fn account(&self, name: &str) -> cloud::Account {
         let mut tx = self.app.store.read().await.unwrap();
         cloud::resolve_account(&mut tx, name).await.unwrap()
+    }
+
+    /// What administrators were told of this kind, in full, newest first.
+    pub async fn told(&self, kind: &str) -> Vec<String> {
+        let (from, until) = (Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX));
+        let mut tx = self.app.store.read().await.unwrap();
+        let told = notify::list_admin_notices(&mut tx, from, until, 1_000).await.unwrap();
+        told.into_iter().filter(|notice| notice.kind == kind).map(|notice| notice.body).collect()
     }
 
     /// Writes a setting, as a command would.

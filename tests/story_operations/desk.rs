@@ -107,6 +107,33 @@ async fn enforcement_is_armed_planned_and_disarmed_at_the_command_line() {
     .await;
 }
 
+#[tokio::test]
+async fn pausing_and_resuming_leave_who_did_it_and_what_was_before_and_after_in_the_audit_trail() {
+    on_each_database(|database| async {
+        let cloud = story_cli::cloud(database).await;
+        for word in ["pause", "resume", "pause"] {
+            bursar(&cloud.env, &["enforce", word]).await.json_of(word);
+        }
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let lines = runs::list_audit(&mut tx, Some("enforcement"), 10).await.unwrap();
+        let of_it = lines.iter().rev().map(|line| {
+            let (before, after) = (line.before_state.as_deref(), line.after_state.as_deref());
+            (line.actor.as_str(), line.action.as_str(), before, after)
+        });
+        assert_eq!(
+            of_it.collect::<Vec<_>>(),
+            [
+                ("cli:carol", "enforce.pause", None, Some("1")),
+                ("cli:carol", "enforce.resume", Some("1"), Some("0")),
+                ("cli:carol", "enforce.pause", Some("0"), Some("1")),
+            ],
+            "on {}",
+            cloud.database.kind
+        );
+    })
+    .await;
+}
+
 impl story_cli::Ran {
     /// It succeeded; what it said does not matter.
     fn json_of(&self, what: &str) {
@@ -130,6 +157,9 @@ async fn a_proposal_to_delete_is_decided_by_a_person_and_deletes_nothing() {
         let open = plan_rows::list_deletions(&mut tx, false, 10).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(open.len(), 1, "proposed once");
+        let told = cloud.told("deletion").await;
+        assert_eq!(told.len(), 1, "administrators are told once: {told:?}");
+        assert!(told[0].contains(&format!("Proposal {} waits for you", open[0].id)), "{told:?}");
         let id = open[0].id.to_string();
         let ran = bursar(&cloud.env, &["deletion", "refuse", &id, "--reason", "they will pay"]).await;
         assert!(ran.code == 0 && ran.out.contains("ROOT/bob stays"), "{}{}", ran.out, ran.err);
@@ -138,6 +168,7 @@ async fn a_proposal_to_delete_is_decided_by_a_person_and_deletes_nothing() {
         cloud.round().await;
         let listed: Value = bursar(&cloud.env, &["--json", "deletion", "list", "--all"]).await.json();
         assert_eq!(listed.as_array().unwrap().len(), 1, "not proposed again for the same time over the credit");
+        assert_eq!(cloud.told("deletion").await, told);
         assert_eq!(audit(&cloud, "deletion.refuse").await, [("cli:carol".to_owned(), "ROOT/bob".to_owned())]);
         assert_eq!((calls(&cloud, "deleteAccount"), state(&cloud, "bob").await), (0, State::Disabled));
     })
@@ -186,6 +217,7 @@ async fn a_proposal_to_delete_outlives_what_holds_the_ladder_back_for_a_while() 
         cloud.enforce().await;
         assert_eq!(proposals(&cloud).await, open, "taken up again, on {}", cloud.database.kind);
         assert_eq!(audit(&cloud, "deletion.propose").await.len(), 2);
+        assert_eq!(cloud.told("deletion").await.len(), 2, "told again");
         cloud.pay("bob", "500").await;
         cloud.enforce().await;
         assert_eq!(proposals(&cloud).await, [(open[0].0, "lapsed".to_owned())]);

@@ -48,6 +48,12 @@ async fn a_database_older_than_its_marker_neither_locks_nor_opens_until_confirme
             let report = cloud.enforce().await;
             assert!(report.unconfirmed.as_ref().unwrap().contains("a backup was restored"), "{report:?}");
             assert_eq!((report.locked.len(), report.restored.len()), (0, 0));
+            let told = cloud.told("unconfirmed").await;
+            assert_eq!(told.len(), 1, "administrators are told once: {told:?}");
+            for words in ["a backup was restored", "bursar enforce confirm"] {
+                assert!(told[0].contains(words), "{words} is missing in {told:?}");
+            }
+            cloud.clock.advance(Duration::from_mins(1));
         }
         assert_eq!((state(&cloud, "ann").await, state(&cloud, "bob").await), (State::Enabled, State::Locked));
         let status = arming::status(&cloud.app).await.unwrap();
@@ -62,6 +68,7 @@ async fn a_database_older_than_its_marker_neither_locks_nor_opens_until_confirme
         assert!(confirmed[0].contains("a backup was restored"), "{confirmed:?}");
         let report = cloud.enforce().await;
         assert_eq!((report.locked, report.restored), (vec!["ROOT/ann".to_owned()], vec!["ROOT/bob".to_owned()]));
+        assert_eq!(cloud.told("unconfirmed").await.len(), 1);
         assert_eq!(read_marker(&cloud).run, newest_run(&cloud).await.get(), "the file goes with the database again");
     })
     .await;

@@ -264,6 +264,38 @@ async fn a_lock_that_the_quota_plugin_undoes_is_shown_and_comes_back_with_the_pa
 }
 
 #[tokio::test]
+async fn a_stopped_account_that_an_administrator_enables_is_locked_and_stopped_again_where_that_is_set() {
+    on_each_database(|database| async {
+        let mut story = Story::stopped(database, true).await;
+        story.cloud.reconfigure("POLICY_ON_DRIFT", "suspend").await;
+        let machines = [story.bob.first, story.bob.second, story.bob.in_project];
+        let is_active = || story.cloud.standin.with(|world| world.project_is_active(story.bob.project));
+        story.cloud.pass(HOUR);
+        story.cloud.standin.with(|world| world.enable_by_admin(story.bob.account));
+        let before = story.count("disableAccount");
+        // Locked first, as always, by one round, and disabled by the next one.
+        let ways = [("suspended-again", State::Locked, "lock"), ("stop-date-reached", State::Disabled, "stop")];
+        for (reason, state, rung) in ways {
+            story.cloud.pass(HOUR);
+            let report = story.cloud.round().await;
+            assert_eq!(decided(&report), ("stop", reason), "{report:?}");
+            assert_eq!((story.state(), story.rung().await.as_deref()), (state, Some(rung)), "{report:?}");
+        }
+        assert_eq!((story.count("disableAccount"), story.count("enableAccount")), (before + 2, 0));
+        assert_eq!((story.holds().await, is_active()), (vec!["billing".to_owned()], Some(false)));
+        for vm in machines {
+            assert_eq!(story.power(vm), Power::Stopped);
+        }
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        assert_eq!((story.count("enableAccount"), is_active()), (1, Some(true)));
+        assert_eq!([story.bob.account, story.bob.project].map(|owner| story.limits(owner)[&0]), [20, 20]);
+        story.is_all_back(&machines).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_machine_that_cloudstack_declines_to_start_five_times_is_told_and_holds_up_nothing() {
     on_each_database(|database| async {
         let story = Story::stopped(database, false).await;

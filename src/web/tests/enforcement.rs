@@ -114,6 +114,33 @@ async fn pausing_and_dropping_take_an_administrator() {
 }
 
 #[tokio::test]
+async fn pausing_and_resuming_on_the_page_leave_who_did_it_and_what_was_before_and_after_in_the_audit_trail() {
+    let place = Place::open().await;
+    place.cloud.answer(200, users(&[admin()]));
+    let (cookies, text) = place.sign_in("/admin/enforcement").await;
+    let csrf = hidden(&text, "csrf");
+    for word in ["pause", "resume", "pause"] {
+        let path = format!("/admin/enforcement/{word}");
+        let response = place.send_form(&path, &cookies, "same-origin", &[("csrf", csrf.as_str())]).await;
+        assert_eq!(response.status(), 303, "{word}");
+    }
+    let mut tx = place.app.store.read().await.unwrap();
+    let lines = runs::list_audit(&mut tx, Some("enforcement"), 10).await.unwrap();
+    let of_it = lines.iter().rev().map(|line| {
+        let (before, after) = (line.before_state.as_deref(), line.after_state.as_deref());
+        (line.actor.as_str(), line.action.as_str(), before, after)
+    });
+    assert_eq!(
+        of_it.collect::<Vec<_>>(),
+        [
+            ("admin (ROOT/admin)", "enforce.pause", None, Some("1")),
+            ("admin (ROOT/admin)", "enforce.resume", Some("1"), Some("0")),
+            ("admin (ROOT/admin)", "enforce.pause", Some("0"), Some("1")),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn machines_read_plans_and_approve_them_with_the_right_scope() {
     let place = Place::open().await;
     let id = place.put_plan().await;
