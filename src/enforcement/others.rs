@@ -43,6 +43,15 @@ struct Event {
     username: String,
     /// None where the event tells no instant.
     at: Option<Timestamp>,
+    /// Whether it tells that something was done: not that it was begun, or failed.
+    came_about: bool,
+}
+
+/// That something failed is told by the description alone (facts 7).
+fn came_about(event: &cloudstack::Event) -> bool {
+    let has_ended = event.state.as_deref().is_none_or(|state| state == "Completed");
+    let has_failed = event.description.as_deref().is_some_and(|text| text.starts_with("Error while"));
+    has_ended && !has_failed && event.level.as_deref() != Some("ERROR")
 }
 
 /// Notes that an administrator wants an account locked too, whatever was paid. Not where bursar's own hold was lifted since the look: what
@@ -117,13 +126,12 @@ impl Actor<'_> {
             return Ok(Some(true));
         }
         let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", about, since).await? else { return Ok(None) };
-        // Enabled by somebody else after our last act, and suspended now: past the events, as the quota plugin does it.
-        let newest = |events: &[Event], ours: bool| {
-            let about_it = events.iter().filter(|event| event.cloud_id == account.cloud_id);
-            about_it.filter(|event| (event.username == own) == ours).filter_map(|event| event.at).max()
-        };
-        let (ours, theirs) = (newest(&suspended, true), newest(&enabled, false));
-        Ok(Some(theirs.is_some_and(|theirs| ours.is_some_and(|ours| ours < theirs))))
+        // Enabled after our last suspension, by somebody or by a call of ours whose answer was lost, and suspended now: by somebody who
+        // leaves no event, as the quota plugin does it.
+        let about_it = |event: &&Event| event.cloud_id == account.cloud_id;
+        let ours = suspended.iter().filter(about_it).filter(|event| event.username == own).filter_map(|event| event.at);
+        let opened = enabled.iter().filter(about_it).filter(|event| event.came_about).filter_map(|event| event.at);
+        Ok(Some(ours.max().zip(opened.max()).is_some_and(|(ours, opened)| ours < opened)))
     }
 
     /// The instant of the intent under which bursar locked the account: the newest that was done. Where a person handed the lock
@@ -284,6 +292,7 @@ impl Actor<'_> {
         let mut found = Vec::new();
         for event in events.items {
             let Some(id) = event.resource_id else { continue };
+            let came_about = came_about(&event);
             let acted = self.own.as_ref().map_or(Some(false), |own| own.acted(&event));
             if event.created.is_none_or(|created| created >= since) {
                 let Some(ours) = acted else { continue };
@@ -291,7 +300,7 @@ impl Actor<'_> {
                 if !ours && self.own_name.as_ref() == Some(&username) {
                     username.push_str(" of another account");
                 }
-                found.push(Event { cloud_id: id.to_string(), username, at: event.created });
+                found.push(Event { cloud_id: id.to_string(), username, at: event.created, came_about });
             }
         }
         Ok(Some((found, events.read_at)))
@@ -303,7 +312,12 @@ mod tests {
     use super::*;
 
     fn event(username: &str, at: i64) -> Event {
-        Event { cloud_id: "bob".to_owned(), username: username.to_owned(), at: Some(Timestamp::from_seconds(at)) }
+        Event {
+            cloud_id: "bob".to_owned(),
+            username: username.to_owned(),
+            at: Some(Timestamp::from_seconds(at)),
+            came_about: true,
+        }
     }
 
     #[test]
@@ -322,6 +336,21 @@ mod tests {
         let begun = Timestamp::from_seconds(100);
         assert!(by_others(&[event("admin", 70), event("bursar", 41)], "bob", "bursar", begun));
         assert!(!by_others(&[event("bursar", 41), event("admin", 30)], "bob", "bursar", begun));
+    }
+
+    #[test]
+    fn what_was_begun_or_failed_has_not_come_about() {
+        let told = |state: &str, level: &str, description: &str| {
+            let event = serde_json::json!({
+                "id": "d522b0de-3fe4-4094-9d94-fb27222e11d8", "type": "ACCOUNT.ENABLE",
+                "state": state, "level": level, "description": description,
+            });
+            came_about(&serde_json::from_value(event).unwrap())
+        };
+        assert!(told("Completed", "INFO", "Successfully completed enabling account."));
+        assert!(!told("Started", "INFO", "enabling account"));
+        assert!(!told("Completed", "ERROR", "Error while enabling account"));
+        assert!(!told("Completed", "INFO", "Error while enabling account"));
     }
 
     #[test]

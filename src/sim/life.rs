@@ -301,7 +301,7 @@ impl Life {
         } else {
             self.tenants_act();
             if self.dice.chance(250) {
-                self.administrators_act();
+                self.administrators_act(false);
             }
             self.machines_of_the_locked_balk();
             if self.dice.chance(30) {

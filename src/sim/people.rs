@@ -100,8 +100,9 @@ impl Life {
         }
     }
 
-    /// An administrator does something in CloudStack, with or without a trace in its events.
-    pub(super) fn administrators_act(&mut self) {
+    /// An administrator does something in CloudStack, with or without a trace in its events. What is changed of a limit while bursar's call
+    /// about it is on its way nobody can see: CloudStack has no way to set one only where it is as it was.
+    pub(super) fn administrators_act(&mut self, meanwhile: bool) {
         let tenants: Vec<Tenant> = self.tenants.iter().filter(|tenant| tenant.kind == Kind::Tenant).cloned().collect();
         let Some(tenant) = self.dice.pick(&tenants).cloned() else { return };
         let Some(state) = self.state_of(tenant.id) else { return };
@@ -152,7 +153,7 @@ impl Life {
             self.cloud.tell(format!("an administrator {said} {}", tenant.name));
             self.watch.by_hand(tenant.id, what, state, self.cloud.time.now());
         }
-        if what == 9 && !self.watch.is_busy(tenant.id) {
+        if what == 9 && !meanwhile && !self.watch.is_busy(tenant.id) {
             let most = i64::try_from(self.dice.between(3, 40)).unwrap_or(20);
             self.cloud.standin.with(|world| world.set_limit(tenant.id, 0, most));
         }
@@ -258,7 +259,7 @@ impl Life {
     /// A payment or an administrator, while a process stands still in the middle of its work.
     pub(super) async fn somebody_acts_meanwhile(&mut self) -> Result<(), Error> {
         if self.dice.chance(400) {
-            self.administrators_act();
+            self.administrators_act(true);
         } else {
             let known = self.payers().await?;
             let busy: Vec<Tenant> =

@@ -151,7 +151,7 @@ struct Standing {
     by_hand: Option<Timestamp>,
     /// What ran before bursar stopped it.
     ran: Option<BTreeSet<CloudId>>,
-    /// Somebody else suspended it after bursar had opened it: what of that runs by then is not known here.
+    /// Somebody else suspended what bursar had not stopped, or had opened again: what of that runs by then is not known here.
     meddled: bool,
     /// Projects that bursar suspended.
     projects: BTreeSet<CloudId>,
@@ -343,7 +343,7 @@ impl Watch {
             ByHand::Removes => *standing = Standing::default(),
         }
         if standing.by_hand.is_some() {
-            standing.meddled |= !standing.ours;
+            standing.meddled |= !standing.ours || before != State::Disabled;
             standing.restoring = None;
         }
     }

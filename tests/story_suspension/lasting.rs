@@ -198,6 +198,29 @@ async fn how_long_cloudstack_keeps_its_events_is_what_its_setting_says() {
 }
 
 #[tokio::test]
+async fn a_lock_without_an_event_behind_an_enabling_of_bursars_own_is_somebody_elses() {
+    on_each_database(|database| async {
+        let story = locked(database).await;
+        // An enabling of bursar's that the process did not live to note.
+        let own = story.cloud.app.client(Role::Enforcer).unwrap();
+        story.cloud.clock.advance(Duration::from_mins(10));
+        own.enable_account(story.bob.account).await.unwrap();
+        story.cloud.standin.with(|world| world.set_account_state(story.bob.account, State::Locked));
+        story.cloud.clock.advance(Duration::from_mins(10));
+        let report = story.pay().await;
+        assert_eq!((story.state(), story.count("enableAccount")), (State::Locked, 1), "{report:?}");
+        assert_eq!(story.holds().await, ["billing", "admin"]);
+        story.cloud.standin.with(|world| world.enable_by_admin(story.bob.account));
+        for _ in 0..2 {
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+        }
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_project_that_an_administrator_suspends_on_top_of_bursar_stays_suspended() {
     on_each_database(|database| async {
         let story = Story::stopped(database, true).await;
