@@ -881,7 +881,7 @@ fn what_a_wait_waits_for_is_told_in_words() {
     assert_eq!(
         waits,
         [
-            "3 usage records that may be charged twice wait for a person (`bursar review`)",
+            "3 usage records that may charge too much wait for a person (`bursar review`)",
             "to be left alone until 2026-01-10 00:00 UTC, says alice: a migration",
             "quiet hours until 2026-01-08 13:00 UTC",
         ]
