@@ -430,20 +430,36 @@ async fn arming_says_everything_that_stands_in_its_way() {
 #[tokio::test]
 async fn without_the_enforcers_key_notices_are_given_where_that_is_armed_and_nobody_is_taken_down_unnoticed() {
     on_each_database(|database| async {
-        let mut cloud = armed(database, &["ann", "bob"], &["notify", "lock"]).await;
+        let mut cloud = armed(database, &["ann", "bob", "eve"], &["notify", "lock"]).await;
+        for (key, value) in [("FUSE_ACCOUNTS", "50"), ("FUSE_PERCENT", "100")] {
+            cloud.reconfigure(key, value).await;
+        }
+        let_locks_come_due(&cloud, &["eve"]).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/eve"]);
+        let run = newest_run(&cloud).await.get();
         let_locks_come_due(&cloud, &["bob"]).await;
         cloud.limit("ann", "0.05").await;
         cloud.env.insert("BURSAR_CLOUDSTACK_ENFORCER_API_KEY".to_owned(), String::new());
         cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", "").await;
+        let undone = operations::undo(&cloud.app, RunId::new(run), "alice", true, "test").await.unwrap();
+        assert!(undone.left[0].contains("the enforcer's key pair is not configured"), "{undone:?}");
+        assert_eq!(holds(&cloud, "eve").await, ["billing"], "and not somebody else's too");
+        cloud.pay("eve", "500").await;
         for _ in 0..2 {
             let report = cloud.enforce().await;
             assert!(report.lacks_key && !report.dry_run && report.locked.is_empty(), "{report:?}");
         }
         let locks = cloud.standin.calls().iter().filter(|call| call.command == "disableAccount").count();
-        assert_eq!((state(&cloud, "bob").await, locks), (State::Enabled, 0));
+        assert_eq!((state(&cloud, "bob").await, locks), (State::Enabled, 1));
+        assert_eq!(state(&cloud, "eve").await, State::Locked);
+        let eve = cloud.account("eve").await.id;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let decided = rows::list_decisions(&mut tx, eve, 1).await.unwrap();
+        assert_eq!((decided[0].outcome.as_str(), decided[0].dry_run), ("restore", 1), "it is told to nobody");
+        tx.commit().await.unwrap();
         let status = arming::status(&cloud.app).await.unwrap().text(chrono_tz::UTC);
         assert!(status.contains("lock in the whole cloud (by test)"), "{status}");
-        assert!(status.contains("the enforcer's key pair is not configured"), "{status}");
+        assert!(status.contains("key pair is not configured"), "{status}");
         let ann = cloud.account("ann").await.id;
         let mut tx = cloud.app.store.read().await.unwrap();
         let notices = rows::list_notices(&mut tx, Some(ann), 100).await.unwrap();
@@ -453,8 +469,8 @@ async fn without_the_enforcers_key_notices_are_given_where_that_is_armed_and_nob
         assert!(given.iter().all(|(event, dry_run)| !event.starts_with("warning-") || *dry_run == 1), "{given:?}");
         let told = notify::list_admin_notices_to_mail(&mut tx, 100).await.unwrap();
         let told: Vec<&str> = told.iter().map(|notice| notice.body.as_str()).collect();
-        let about_it = told.iter().filter(|body| body.contains("key pair is not configured")).count();
-        assert_eq!(about_it, 1, "{told:?}");
+        let about_it: Vec<_> = told.iter().filter(|body| body.contains("key pair is not configured")).collect();
+        assert!(about_it.len() == 1 && about_it[0].contains("Who has paid stays suspended"), "{told:?}");
     })
     .await;
 }

@@ -111,7 +111,8 @@ impl Differences {
         // A restriction leaves the account enabled.
         for hold in held.iter().filter(|hold| !suspended && hold.owner != "tenant" && hold.rung != "restrict") {
             let way_out = if hold.owner == "billing" {
-                "bursar lifts it once enough is available; `bursar enforce undo RUN` gives back now what that run took"
+                "bursar lifts it once enough is available. `bursar enforce undo` gives back before that what a run took (`bursar runs \
+                 enforce` lists them), once you have said `bursar enforce confirm` where that is asked for"
                     .to_owned()
             } else {
                 let owner = &hold.owner;

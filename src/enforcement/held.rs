@@ -27,12 +27,21 @@ impl HeldBack {
         Self { kind: kind.to_owned(), why: block.explain() }
     }
 
-    /// Steps are armed, and bursar has no right to take them: somebody has taken the key pair out of the configuration.
+    /// Steps are armed or accounts held, and bursar has no right to act: somebody has taken the key pair out of the configuration.
     pub fn lacking_key() -> Self {
-        let why = "steps are armed, and the enforcer's key pair is not configured ([cloudstack.enforcer]): notices are given where they are \
-                   armed, and nobody is restricted, locked, stopped or opened"
+        let why = "The enforcer's key pair is not configured ([cloudstack.enforcer]), though steps are armed or accounts held: notices are \
+                   given where they are armed, and nobody is restricted, locked, stopped or opened again"
             .to_owned();
         Self { kind: "no-key".to_owned(), why }
+    }
+
+    /// What it means for everybody, in whole sentences.
+    pub fn means(&self) -> &'static str {
+        if self.kind == "no-key" {
+            "Who has paid stays suspended until it is configured again."
+        } else {
+            "Until then nobody is taken a step down; who has enough is opened all the same."
+        }
     }
 
     /// Whether it has a word of its own wherever enforcement is shown: somebody paused, or has to confirm.

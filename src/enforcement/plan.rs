@@ -50,17 +50,20 @@ pub struct PlannedAccount {
     pub is_to_open: bool,
     /// The rungs that are armed for it: everything else is a rehearsal.
     pub armed: ArmedRungs,
+    /// Whether bursar has the right to act.
+    pub can_act: bool,
     /// The policy that applies to it.
     pub policy: Policy,
 }
 
 impl PlannedAccount {
     /// Whether the decision is only rehearsed, because the rung it is about is not armed there. What gives back is never
-    /// rehearsed for want of arming.
+    /// rehearsed for want of arming, but for want of the enforcer's key.
     pub fn is_rehearsal(&self) -> bool {
         match self.decision.acts_for() {
             Some(rung) => !self.armed.has(rung),
-            None => !self.armed.any() && self.decision.outcome != Outcome::Restore,
+            None if self.decision.outcome == Outcome::Restore => !self.can_act,
+            None => !self.armed.any(),
         }
     }
 }
@@ -291,6 +294,7 @@ fn plan_account(
         opens_at,
         is_to_open,
         armed,
+        can_act: settings.has_key,
         policy: policy.into_owned(),
         standing,
         decision,

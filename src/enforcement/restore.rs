@@ -243,6 +243,9 @@ impl Actor<'_> {
                 return self.give_up(intent, account, Some(read.state.as_str()), why).await;
             }
             if read.state.as_str() != intent.state_before {
+                if let Some(open) = self.last_call(&intent.id, &act).await?.filter(|call| call.state == "open") {
+                    self.close_call(open.id, "lost", "its answer was never seen").await?;
+                }
                 let why = format!(
                     "it was {} and is {} now; the decision is taken anew",
                     intent.state_before,

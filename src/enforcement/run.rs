@@ -182,7 +182,7 @@ pub struct EnforceReport {
     pub dry_run: bool,
     /// Whether anything is armed.
     pub armed: bool,
-    /// Whether steps are armed that nobody takes, since the enforcer's key pair is not configured.
+    /// Whether steps are armed, or accounts held, and nobody can do anything about it: the enforcer's key pair is not configured.
     pub lacks_key: bool,
     /// Whether enforcement is paused.
     pub paused: bool,
@@ -344,7 +344,7 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let mut switches = read_switches(enforcer).await?;
     report.paused = switches.paused;
     report.armed = switches.arming.any();
-    report.lacks_key = !settings.has_key && switches.arming.any_but(Rung::Notify);
+    report.lacks_key = !settings.has_key && (switches.arming.any_but(Rung::Notify) || switches.holds);
     if !settings.has_key {
         switches.arming = switches.arming.only(Rung::Notify);
     }

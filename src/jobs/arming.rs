@@ -373,7 +373,7 @@ async fn audit(
 pub struct Status {
     /// What is armed, and by whom.
     pub armed: Vec<ArmingRow>,
-    /// Whether steps are armed that nobody takes, since the enforcer's key pair is not configured.
+    /// Whether steps are armed, or accounts held, and nobody can do anything about it: the enforcer's key pair is not configured.
     pub lacks_key: bool,
     /// Whether it is paused.
     pub paused: bool,
@@ -399,20 +399,18 @@ pub async fn status(app: &App) -> Result<Status, JobError> {
     let now = app.clock.now();
     let plans = rows::list_open_plans(&mut tx).await?;
     let armed = policy_rows::list_arming(&mut tx).await?;
+    let held = crate::store::enforcement::list_held_by(&mut tx, "billing").await?.len();
     let status = Status {
         unmatched: find_unmatched(app, &mut tx, &armed).await?,
-        lacks_key: app.config.cloudstack.enforcer.is_none() && armed.iter().any(|row| row.rung != Rung::Notify.word()),
+        lacks_key: app.config.cloudstack.enforcer.is_none()
+            && (held > 0 || armed.iter().any(|row| row.rung != Rung::Notify.word())),
         armed,
         paused: runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1"),
         unconfirmed: marker::find_unconfirmed(&mut tx).await?,
         version: runs::find_setting(&mut tx, switches::VERSION).await?,
         plans: plans.into_iter().filter(|plan| Timestamp::from_ms(plan.expires_ms) > now).collect(),
         deletions: rows::list_deletions(&mut tx, false, 1_000).await?.len(),
-        held: crate::store::enforcement::list_holds(&mut tx, None)
-            .await?
-            .iter()
-            .filter(|hold| hold.owner == "billing")
-            .count(),
+        held,
         last_run: runs::list_runs(&mut tx, Some("enforce"), 1).await?.into_iter().next(),
     };
     tx.commit().await?;

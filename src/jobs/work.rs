@@ -588,7 +588,9 @@ pub async fn enforce(app: &App, options: EnforceOptions, cause: &str) -> Result<
     let settings = enforce_settings(app, options)?;
     let report =
         as_enforcer(app, settings, cause, async |enforcer, run| enforcement::enforce(enforcer, run).await).await?;
-    tell_what_holds_back(app, &report).await?;
+    if !options.dry_run {
+        tell_what_holds_back(app, &report).await?;
+    }
     Ok(report)
 }
 
@@ -603,10 +605,7 @@ async fn tell_what_holds_back(app: &App, report: &EnforceReport) -> Result<(), J
     let lacking = report.lacks_key.then(HeldBack::lacking_key);
     for guard in report.held_back_by.iter().chain(&lacking).filter(|guard| !guard.is_told_elsewhere()) {
         let key = format!("held-back-{}-{day}", guard.kind);
-        let body = format!(
-            "{}. Until then nobody is taken a step down; who has enough is opened all the same. `bursar enforce status` shows what holds.",
-            capitalised(&guard.why)
-        );
+        let body = format!("{}. {} `bursar enforce status` shows what holds.", capitalised(&guard.why), guard.means());
         if notify::insert_admin_notice(&mut tx, &key, "held-back", "Enforcement takes no steps down", &body, now)
             .await?
         {

@@ -9,7 +9,7 @@ use bursar::{
     time::{Clock as _, Timestamp},
 };
 
-use super::{HOUR, Story};
+use super::{DAY, HOUR, Story};
 use crate::harness::on_each_database;
 
 /// Everything that enforcement writes, as it stands.
@@ -164,6 +164,46 @@ async fn who_locked_an_account_is_looked_at_anew_where_bursar_stood_still_before
         story.is_all_back(&[story.bob.first, story.bob.second]).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_account_that_somebody_suspends_while_bursar_looks_who_locked_it_stays_closed() {
+    // How long bursar stands still over the second question, and what it says then.
+    for (stands, says) in [(6, "bursar stood still"), (0, "it was locked and is disabled now")] {
+        on_each_database(|database| async {
+            let story = Story::on(database).await;
+            story.over().await;
+            for _ in 0..20 {
+                story.cloud.pass(DAY);
+                story.cloud.round().await;
+                if story.state() == State::Locked {
+                    break;
+                }
+            }
+            story.cloud.pay("bob", "500").await;
+            let (open, gate) = (Gate::default(), Gate::default());
+            open.open();
+            story.cloud.standin.with(|world| {
+                for gate in [&open, &gate] {
+                    let fault = Fault::once("listEvents", FaultKind::DelayUntil(gate.clone()));
+                    world.faults().push(fault.about("resourceid", &story.bob.account.to_string()));
+                }
+            });
+            let suspends = async || {
+                story.cloud.clock.advance(Duration::from_mins(stands));
+                story.cloud.standin.with(|world| world.disable_by_admin(story.bob.account));
+            };
+            let report = story.enforce_while(&gate, suspends).await;
+            assert!(report.failed.iter().any(|line| line.contains(says)), "{report:?}");
+            assert_eq!((story.count("enableAccount"), story.state()), (0, State::Disabled));
+            story.rounds(1).await;
+            assert_eq!(
+                (story.count("enableAccount"), story.holds().await),
+                (0, vec!["billing".into(), "admin".into()])
+            );
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

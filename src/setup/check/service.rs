@@ -52,7 +52,7 @@ fn not_set(config: &Config, role: Role) -> Line {
             &name,
             "not set: notices are given, and nobody is restricted, locked, stopped or opened",
         )
-        .with_way_out("needed before `bursar enforce arm`; `bursar init` makes the account"),
+        .with_way_out("needed before any step but notify can be armed; `bursar init` makes the account"),
         Role::Keys if config.access.enabled => {
             Line::not_checked(AREA, &name, "not set: requests for API access can not be granted")
                 .with_way_out("`bursar init` makes the account; or set [access] enabled = false")

@@ -143,6 +143,8 @@ pub(in crate::web) async fn page(
     let app = &state.app;
     let zone = app.config.billing.zone;
     let status = arming::status(app).await.map_err(|error| Failure::unexpected(&error))?;
+    let mut unmatched = status.unmatched.clone();
+    unmatched.extend(status.lacks_key.then(|| HeldBack::lacking_key().why));
     let mut tx = app.store.read().await?;
     let accounts: HashMap<AccountId, cloud::Account> =
         cloud::list_accounts(&mut tx).await?.into_iter().map(|account| (account.id, account)).collect();
@@ -190,7 +192,7 @@ pub(in crate::web) async fn page(
         nothing_armed: status.armed.is_empty(),
         paused: status.paused,
         unconfirmed: status.unconfirmed,
-        unmatched: status.unmatched,
+        unmatched,
         held_back: held_back(&runs),
         plans: shown,
         runs: runs.into_iter().map(|run| run_view(run, zone)).collect(),

@@ -37,7 +37,7 @@ pub(in crate::web) async fn status(State(state): State<WebState>, _: Reader) -> 
         .collect();
     Ok(Json(json!({
         "armed": armed, "paused": status.paused, "unconfirmed": status.unconfirmed,
-        "unmatched": status.unmatched,
+        "unmatched": status.unmatched, "lacks_key": status.lacks_key,
         "cloudstack_version": status.version, "held_accounts": status.held, "deletion_proposals": status.deletions,
         "plans": status.plans.iter().map(head).collect::<Vec<_>>(),
         "last_run": status.last_run.map(|run| json!({
