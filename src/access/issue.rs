@@ -394,6 +394,7 @@ mod tests {
         };
         assert!(again.resumed && again.user_id == user_id());
     }
+
     #[tokio::test]
     async fn a_pass_that_comes_back_late_touches_nothing_that_another_one_has_claimed() {
         let place = Place::new().await;

@@ -602,8 +602,9 @@ async fn tell_what_holds_back(app: &App, report: &EnforceReport) -> Result<(), J
     let now = app.clock.now();
     let Some(day) = Day::of(now, app.config.billing.zone) else { return Ok(()) };
     let mut tx = app.store.begin().await?;
-    let lacking = report.lacks_key.then(HeldBack::lacking_key);
-    for guard in report.held_back_by.iter().chain(&lacking).filter(|guard| !guard.is_told_elsewhere()) {
+    // Without the key the guards do not matter.
+    let guards = if report.lacks_key { vec![HeldBack::lacking_key()] } else { report.held_back_by.clone() };
+    for guard in guards.iter().filter(|guard| !guard.is_told_elsewhere()) {
         let key = format!("held-back-{}-{day}", guard.kind);
         let body = format!("{}. {} `bursar enforce status` shows what holds.", capitalised(&guard.why), guard.means());
         if notify::insert_admin_notice(&mut tx, &key, "held-back", "Enforcement takes no steps down", &body, now)

@@ -123,7 +123,8 @@ struct Enforcement {
     nothing_armed: bool,
     paused: bool,
     unconfirmed: Option<String>,
-    unmatched: Vec<String>,
+    /// What is wrong with the configuration, each as a sentence without its full stop.
+    warnings: Vec<String>,
     held_back: Vec<String>,
     plans: Vec<PlanView>,
     runs: Vec<RunView>,
@@ -143,8 +144,8 @@ pub(in crate::web) async fn page(
     let app = &state.app;
     let zone = app.config.billing.zone;
     let status = arming::status(app).await.map_err(|error| Failure::unexpected(&error))?;
-    let mut unmatched = status.unmatched.clone();
-    unmatched.extend(status.lacks_key.then(|| HeldBack::lacking_key().why));
+    let mut warnings = status.unmatched.clone();
+    warnings.extend(status.lacks_key.then(|| HeldBack::lacking_key().why));
     let mut tx = app.store.read().await?;
     let accounts: HashMap<AccountId, cloud::Account> =
         cloud::list_accounts(&mut tx).await?.into_iter().map(|account| (account.id, account)).collect();
@@ -192,7 +193,7 @@ pub(in crate::web) async fn page(
         nothing_armed: status.armed.is_empty(),
         paused: status.paused,
         unconfirmed: status.unconfirmed,
-        unmatched,
+        warnings,
         held_back: held_back(&runs),
         plans: shown,
         runs: runs.into_iter().map(|run| run_view(run, zone)).collect(),
