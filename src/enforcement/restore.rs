@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{
     act::{Actor, Done, EVENT_TOLERANCE, End, INTENTS_LOOKED_AT, Intent, cloud_id},
     calls::{Act, CallEnd, LOOK_IS_OLD, look_is_of_now},
+    others::MOST_EVENTS,
     plan::PlannedAccount,
     restrict::{limit_owner, owners_of},
     run::Error,
@@ -180,10 +181,9 @@ impl Actor<'_> {
         Ok(match self.is_suspended_by_others(account, own, begun).await? {
             // A person who orders it has looked.
             None if ordered => None,
-            None => Some(Done::No(
-                "CloudStack's events can not be read, so nobody knows whether an administrator locked it too; enable it by hand, or allow listEvents"
-                    .to_owned(),
-            )),
+            None => Some(Done::No(format!(
+                "CloudStack's events can not be read, or not to their end (more than {MOST_EVENTS} of one kind), so nobody knows whether an administrator locked it too; enable it by hand, or allow listEvents if it is not allowed"
+            ))),
             Some(true) => {
                 self.note_hold_of_others(hold).await?;
                 Some(Done::Left(
