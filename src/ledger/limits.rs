@@ -25,7 +25,7 @@ pub async fn set_limit(
         return Err(Error::BadAmount("a credit limit can not be negative; 0 is prepaid".to_owned()));
     }
     payers::lock_payer(tx, payer).await?;
-    let before = rows::list_limits(tx).await?.get(&payer).copied();
+    let before = rows::find_limit(tx, payer).await?;
     if rows::insert_limit(tx, cause.key, payer, amount, cause.author, cause.reason, now).await?
         && before != Some(amount)
     {

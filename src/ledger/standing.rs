@@ -61,24 +61,27 @@ pub async fn position_of(
     default_limit: Option<Money>,
     tax: TaxRate,
 ) -> Result<Position, crate::ledger::post::Error> {
-    let limits = rows::list_limits(tx).await?;
+    let own = rows::find_limit(tx, payer).await?;
     let grants = rows::list_grants(tx, Some(payer)).await?.into_iter().map(|(_, grant)| grant).collect();
     let money = rows::get_balance(tx, rows::LedgerAccount::Payer(payer)).await?;
-    let accrued = accrued(tx, tax).await.map_err(|error| match error {
+    let accrued = accrued_of(tx, payer, tax).await.map_err(|error| match error {
         Error::Store(error) => crate::ledger::post::Error::Store(error),
         Error::Money(error) => crate::ledger::post::Error::Money(error),
     })?;
-    let epoch_available = rows::list_epochs(tx).await?.get(&payer).map(|(_, available, _)| *available);
-    Ok(Position {
-        limit: limit_of(limits.get(&payer), default_limit),
-        grants,
-        money,
-        accrued: accrued.get(&payer).copied().unwrap_or(Money::ZERO),
-        epoch_available,
-    })
+    let epoch_available = rows::find_epoch(tx, payer).await?.map(|(_, available)| available);
+    Ok(Position { limit: limit_of(own.as_ref(), default_limit), grants, money, accrued, epoch_available })
 }
 
-/// Rated and not posted, with tax, by payer. What waits for a person is not in it.
+/// Rated and not posted, with tax, of one payer. What waits for a person is not in it.
+async fn accrued_of(tx: &mut Tx, payer: PayerId, default_tax: TaxRate) -> Result<Money, Error> {
+    let mut sum = Money::ZERO;
+    for charge in rating::list_unsettled_of(tx, payer).await? {
+        sum = sum.plus(open(&charge, default_tax)?)?;
+    }
+    Ok(sum)
+}
+
+/// The same of every payer.
 async fn accrued(tx: &mut Tx, default_tax: TaxRate) -> Result<HashMap<PayerId, Money>, Error> {
     let payers: HashMap<i64, PayerId> =
         cloud::list_accounts(tx).await?.into_iter().map(|account| (account.id.get(), account.payer_id)).collect();
@@ -155,15 +158,11 @@ pub async fn get_standing(
 ) -> Result<Standing, Error> {
     let own = rows::find_limit(tx, payer).await?;
     let epoch = rows::find_epoch(tx, payer).await?;
-    let mut accrued = Money::ZERO;
-    for charge in rating::list_unsettled_of(tx, payer).await? {
-        accrued = accrued.plus(open(&charge, tax)?)?;
-    }
     let position = Position {
         limit: limit_of(own.as_ref(), default_limit),
         grants: rows::list_grants(tx, Some(payer)).await?.into_iter().map(|(_, grant)| grant).collect(),
         money: rows::get_balance(tx, rows::LedgerAccount::Payer(payer)).await?,
-        accrued,
+        accrued: accrued_of(tx, payer, tax).await?,
         epoch_available: epoch.map(|(_, available)| available),
     };
     let burnt = match closed_until.and_then(|until| Day::of(until, zone)) {

@@ -348,6 +348,10 @@ impl Cloud {
             "on {}",
             self.database.kind
         );
+        let (limit, tax) = (self.app.default_limit(), self.app.tax().unwrap());
+        let position = bursar::ledger::standing::position_of(&mut tx, account.payer_id, limit, tax).await.unwrap();
+        let figures = bursar::ledger::rules::Figures::of(&position, self.clock.now()).unwrap();
+        assert_eq!(figures, standing.figures, "as a booking has it, on {}", self.database.kind);
         standing
     }
 
