@@ -192,18 +192,16 @@ pub async fn look_at(
     settings: &EnforceSettings,
     account: Account,
     now: Timestamp,
-) -> Result<Option<PlannedAccount>, Error> {
+) -> Result<PlannedAccount, Error> {
     let until = runs::find_setting(tx, usage_settings::FETCHED_UNTIL)
         .await?
         .and_then(|text| text.parse().ok())
         .map(Timestamp::from_ms);
-    let standings =
-        standing::list_standings(tx, settings.default_limit, settings.tax, settings.zone, until, now).await?;
-    let Some(standing) = standings.into_iter().find(|standing| standing.payer == account.payer_id) else {
-        return Ok(None);
-    };
+    let closed = (settings.zone, until);
+    let standing =
+        standing::get_standing(tx, account.payer_id, settings.default_limit, settings.tax, closed, now).await?;
     let known = Known::read(tx, std::slice::from_ref(&account), now).await?;
-    Ok(Some(plan_account(&known, settings, &[], &Arming::default(), account, standing, now)))
+    Ok(plan_account(&known, settings, &[], &Arming::default(), account, standing, now))
 }
 
 /// Decides about every account, on one consistent state of the store. `blocks` hold for everybody.

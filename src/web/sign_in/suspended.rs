@@ -148,8 +148,7 @@ async fn build(state: &WebState, who: &Suspended, said: Option<&'static str>) ->
     let settings = enforce_settings(app, EnforceOptions::default()).map_err(|error| Failure::unexpected(&error))?;
     let look = enforcement::look_at(&mut tx, &settings, account.clone(), now)
         .await
-        .map_err(|error| Failure::unexpected(&error))?
-        .ok_or_else(|| Failure::unexpected(&"an account has a payer without figures"))?;
+        .map_err(|error| Failure::unexpected(&error))?;
     let figures = look.standing.figures;
     let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
     let ours = holds.iter().any(|hold| hold.owner == "billing");
