@@ -168,13 +168,13 @@ pub async fn get_decision(tx: &mut Tx, id: DecisionId) -> Result<DecisionRow, St
     .ok_or_else(|| StoreError::Nonsense(format!("decision {id} is not there")))
 }
 
-/// The newest decision of every account.
+/// The newest decision of every account, without a walk over all that were ever taken.
 pub async fn list_newest_decisions(tx: &mut Tx) -> Result<HashMap<i64, DecisionRow>, StoreError> {
     let rows = all!(
         tx,
         DecisionRow,
-        "select id, run_id, account_id, outcome, rung, reason, sentence, figures, dry_run, decided_ms from decision \
-         where id in (select max(id) from decision group by account_id) order by account_id"
+        "select d.id, d.run_id, d.account_id, d.outcome, d.rung, d.reason, d.sentence, d.figures, d.dry_run, d.decided_ms \
+         from account a join decision d on d.id = (select max(x.id) from decision x where x.account_id = a.id) order by a.id"
     )?;
     Ok(rows.into_iter().map(|row| (row.account_id, row)).collect())
 }
@@ -184,8 +184,9 @@ pub async fn list_carried_out(tx: &mut Tx) -> Result<HashSet<i64>, StoreError> {
     let rows = all!(
         tx,
         (i64,),
-        "select distinct decision_id from intent where state = 'done' \
-           and decision_id in (select max(id) from decision group by account_id)"
+        "select distinct i.decision_id from account a \
+           join intent i on i.decision_id = (select max(x.id) from decision x where x.account_id = a.id) \
+         where i.state = 'done'"
     )?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
@@ -453,4 +454,88 @@ pub async fn count_locks_since(tx: &mut Tx, since: Timestamp) -> Result<i64, Sto
            and state in ('open', 'done')",
         since
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        secrets::Secret,
+        store::{
+            Store, StoreSettings,
+            cloud::{self, Account, SeenAccount},
+        },
+    };
+
+    const NOW: Timestamp = Timestamp::from_ms(1_793_491_200_000);
+
+    async fn store() -> (Store, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings { data_dir: folder.path().to_owned(), url: Secret::new(""), max_connections: 2 };
+        (Store::open(&settings).await.unwrap(), folder)
+    }
+
+    async fn account(tx: &mut Tx, name: &str) -> Account {
+        let seen = SeenAccount {
+            cloud_id: format!("id-of-{name}"),
+            name: name.to_owned(),
+            domain_id: "root".to_owned(),
+            domain_path: "ROOT".to_owned(),
+            account_type: 0,
+            role_type: "User".to_owned(),
+            state: "enabled".to_owned(),
+        };
+        let (id, _) = cloud::put_account(tx, &seen, NOW).await.unwrap();
+        cloud::get_account(tx, id).await.unwrap()
+    }
+
+    /// Decides about an account, and what came of it, where anything was meant to.
+    async fn decide(tx: &mut Tx, account: &Account, outcome: &'static str, ends: &[&str]) -> i64 {
+        let decision = NewDecision {
+            run: RunId::new(1),
+            payer: account.payer_id,
+            account: account.id,
+            outcome,
+            rung: "none",
+            reason: "test",
+            sentence: String::new(),
+            figures: "{}".to_owned(),
+            dry_run: false,
+        };
+        let id = insert_decision(tx, &decision, NOW).await.unwrap();
+        for (number, end) in ends.iter().enumerate() {
+            let intent = format!("{id}-{number}");
+            insert_intent(tx, &intent, id, RunId::new(1), account.id, outcome, "enabled", None, NOW).await.unwrap();
+            assert!(end_intent(tx, &intent, end, None, "", NOW).await.unwrap());
+        }
+        id.get()
+    }
+
+    #[tokio::test]
+    async fn of_each_account_the_newest_decision_is_read_and_whether_it_was_carried_out() {
+        let (store, _folder) = store().await;
+        let mut tx = store.begin().await.unwrap();
+        let mut accounts = Vec::new();
+        for name in ["ann", "bob", "cat", "dan", "eve"] {
+            accounts.push(account(&mut tx, name).await);
+        }
+        let [ann, bob, cat, dan, _] = accounts.as_slice() else { panic!("five accounts") };
+        // Whose newest decision comes last is not whose first one does.
+        decide(&mut tx, ann, "lock", &["done"]).await;
+        let bobs = decide(&mut tx, bob, "restore", &["failed", "done", "done"]).await;
+        decide(&mut tx, cat, "lock", &["done"]).await;
+        let dans = decide(&mut tx, dan, "keep", &[]).await;
+        let cats = decide(&mut tx, cat, "lock", &["failed"]).await;
+        let anns = decide(&mut tx, ann, "keep", &[]).await;
+        let newest = list_newest_decisions(&mut tx).await.unwrap();
+        let mut found: Vec<_> = newest.iter().map(|(account, row)| (*account, row.account_id, row.id)).collect();
+        found.sort_unstable();
+        let expected = [(ann, anns), (bob, bobs), (cat, cats), (dan, dans)];
+        assert_eq!(found, expected.map(|(account, id)| (account.id.get(), account.id.get(), id)), "eve has none");
+        assert_eq!(list_carried_out(&mut tx).await.unwrap(), HashSet::from([bobs]));
+        let (bobs, cats) = (&newest[&bob.id.get()], &newest[&cat.id.get()]);
+        assert_eq!((bobs.outcome.as_str(), cats.outcome.as_str()), ("restore", "lock"));
+        assert!(is_untaken(&mut tx, cats).await.unwrap());
+        tx.commit().await.unwrap();
+    }
 }
