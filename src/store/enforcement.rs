@@ -249,14 +249,24 @@ pub async fn insert_notice(
 
 /// The newest notices of an account, or of all.
 pub async fn list_notices(tx: &mut Tx, account: Option<AccountId>, limit: i64) -> Result<Vec<NoticeRow>, StoreError> {
-    all!(
-        tx,
-        NoticeRow,
-        "select id, account_id, event, sentence, acts_at_ms, dry_run, recorded_ms, arrived_ms, seen_ms, no_address_ms from notice \
-         where ($1 is null or account_id = $1) order by id desc limit $2",
-        account,
-        limit
-    )
+    // In two statements: for "any account, or this one" SQLite uses no index.
+    match account {
+        Some(account) => all!(
+            tx,
+            NoticeRow,
+            "select id, account_id, event, sentence, acts_at_ms, dry_run, recorded_ms, arrived_ms, seen_ms, no_address_ms \
+             from notice where account_id = $1 order by id desc limit $2",
+            account,
+            limit
+        ),
+        None => all!(
+            tx,
+            NoticeRow,
+            "select id, account_id, event, sentence, acts_at_ms, dry_run, recorded_ms, arrived_ms, seen_ms, no_address_ms \
+             from notice order by id desc limit $1",
+            limit
+        ),
+    }
 }
 
 /// Places a hold; the same owner's standing hold stays as it is.
@@ -435,14 +445,24 @@ pub async fn list_open_intents(tx: &mut Tx) -> Result<Vec<IntentRow>, StoreError
 
 /// The newest intents of an account, or of all.
 pub async fn list_intents(tx: &mut Tx, account: Option<AccountId>, limit: i64) -> Result<Vec<IntentRow>, StoreError> {
-    all!(
-        tx,
-        IntentRow,
-        "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
-           outcome, created_ms, cause from intent where ($1 is null or account_id = $1) order by created_ms desc, id limit $2",
-        account,
-        limit
-    )
+    // In two statements, as the notices are.
+    match account {
+        Some(account) => all!(
+            tx,
+            IntentRow,
+            "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
+               outcome, created_ms, cause from intent where account_id = $1 order by created_ms desc, id limit $2",
+            account,
+            limit
+        ),
+        None => all!(
+            tx,
+            IntentRow,
+            "select id, decision_id, run_id, account_id, action, state, attempt, fence, job_id, state_before, state_after, \
+               outcome, created_ms, cause from intent order by created_ms desc, id limit $1",
+            limit
+        ),
+    }
 }
 
 /// Accounts that were or may have been suspended since `since`: what the fuse counts beside this run.

@@ -271,14 +271,24 @@ pub async fn hurry_mail(tx: &mut Tx, id: MailId, now: Timestamp) -> Result<bool,
 
 /// Mails in one state, or in any, newest first.
 pub async fn list_mails(tx: &mut Tx, state: Option<&str>, limit: i64) -> Result<Vec<MailLine>, StoreError> {
-    all!(
-        tx,
-        MailLine,
-        "select id, kind, recipient, subject, state, attempts, next_ms, last_error, created_ms, ended_ms from mail \
-         where ($1 is null or state = $1) order by id desc limit $2",
-        state,
-        limit
-    )
+    // In two statements: for "any state, or this one" SQLite uses no index.
+    match state {
+        Some(state) => all!(
+            tx,
+            MailLine,
+            "select id, kind, recipient, subject, state, attempts, next_ms, last_error, created_ms, ended_ms from mail \
+             where state = $1 order by id desc limit $2",
+            state,
+            limit
+        ),
+        None => all!(
+            tx,
+            MailLine,
+            "select id, kind, recipient, subject, state, attempts, next_ms, last_error, created_ms, ended_ms from mail \
+             order by id desc limit $1",
+            limit
+        ),
+    }
 }
 
 /// Mails that were made at or after an instant, oldest first.
