@@ -1,6 +1,10 @@
 //! One run of enforcement: recover, gather, decide, store, and act within the fuse.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
@@ -221,6 +225,21 @@ pub struct EnforceReport {
 }
 
 impl EnforceReport {
+    /// What is kept with the run for good: of what was decided only how many accounts had which outcome (`decided`). A line an account
+    /// and run would come to gigabytes, and each account's decision is stored by itself where it changes.
+    pub fn kept(&self) -> serde_json::Value {
+        let mut decided: BTreeMap<&str, u64> = BTreeMap::new();
+        for line in &self.decisions {
+            *decided.entry(line.outcome).or_default() += 1;
+        }
+        let mut kept = serde_json::to_value(self).unwrap_or_default();
+        if let Some(kept) = kept.as_object_mut() {
+            kept.remove("decisions");
+            kept.insert("decided".to_owned(), serde_json::json!(decided));
+        }
+        kept
+    }
+
     /// Notes how an action went.
     pub(super) fn note(&mut self, rung: &str, account: &str, done: &Done) {
         match done {

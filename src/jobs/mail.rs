@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     app::App,
     deletions, reminders,
-    work::{self, JobError},
+    work::{self, JobError, RunReport},
 };
 use crate::{
     config::{MailSecurity, MailTransport},
@@ -33,6 +33,8 @@ pub struct MailSummary {
     /// Mails sent.
     pub sent: SendReport,
 }
+
+impl RunReport for MailSummary {}
 
 /// How mail is sent, from the configuration.
 pub fn settings(app: &App) -> MailSettings {

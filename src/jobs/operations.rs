@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     app::App,
     keys,
-    work::{self, EnforceOptions, JobError, enforcement_client},
+    work::{self, EnforceOptions, JobError, RunReport, enforcement_client},
 };
 use crate::{
     enforcement::{
@@ -23,6 +23,8 @@ use crate::{
         runs::{self, AuditLine},
     },
 };
+
+impl RunReport for UndoReport {}
 
 /// Decides, and stores what would be done downwards as a plan in somebody's name.
 pub async fn make_plan(app: &App, author: &str, holds_data_lock: bool, cause: &str) -> Result<EnforceReport, JobError> {

@@ -188,8 +188,24 @@ pub(super) async fn keep_request(app: &App, tx: &mut Tx, now: Timestamp) -> Resu
     Ok(())
 }
 
+/// What a run reports, and what of it stays in the record of the run.
+pub(super) trait RunReport: Serialize {
+    /// As JSON, kept for good: all of it, where that does not grow with the cloud.
+    fn detail(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl RunReport for SyncSummary {}
+impl RunReport for RateSummary {}
+impl RunReport for EnforceReport {
+    fn detail(&self) -> String {
+        self.kept().to_string()
+    }
+}
+
 /// Runs a job under a record of its own.
-pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError>>>(
+pub(super) async fn recorded<T: RunReport, F: Future<Output = Result<T, JobError>>>(
     app: &App,
     job: &'static str,
     cause: &str,
@@ -210,7 +226,7 @@ pub(super) async fn recorded<T: Serialize, F: Future<Output = Result<T, JobError
     let mut result = work(run).await;
     drop(beating);
     let (outcome, detail) = match &result {
-        Ok(report) => ("done", serde_json::to_string(report).unwrap_or_default()),
+        Ok(report) => ("done", report.detail()),
         Err(error) => ("failed", failed_detail(error)),
     };
     let ended = app.clock.now();
@@ -237,7 +253,7 @@ fn failed_detail(error: &JobError) -> String {
         JobError::Enforce(error) => error.report(),
         _ => None,
     };
-    let mut detail = did.and_then(|report| serde_json::to_value(report).ok()).unwrap_or_else(|| serde_json::json!({}));
+    let mut detail = did.map_or_else(|| serde_json::json!({}), EnforceReport::kept);
     if let Some(detail) = detail.as_object_mut() {
         detail.insert("error".to_owned(), error.to_string().into());
     }
@@ -629,7 +645,7 @@ pub(super) fn enforcement_client(app: &App) -> Result<cloudstack::Client, JobErr
 }
 
 /// Runs something as the enforcer, under a record of the job: no two of them run side by side.
-pub(super) async fn as_enforcer<T: Serialize>(
+pub(super) async fn as_enforcer<T: RunReport>(
     app: &App,
     settings: EnforceSettings,
     cause: &str,

@@ -75,6 +75,13 @@ async fn every_day_with_sync_rate_limits_and_money() {
             report["decisions"].as_array().unwrap().len(),
             usize::try_from(count(&cloud, "decision").await).unwrap()
         );
+        // Of a line an account the run's record keeps how many there were of each outcome.
+        let runs = desk.json(&["runs", "enforce"]).await;
+        let kept: Value = serde_json::from_str(runs[0]["detail"].as_str().unwrap()).unwrap();
+        let counts = kept["decided"].as_object().unwrap().values().map(|count| count.as_u64().unwrap());
+        let accounts = u64::try_from(report["decisions"].as_array().unwrap().len()).unwrap();
+        assert_eq!(counts.sum::<u64>(), accounts, "{kept}");
+        assert_eq!((kept.get("decisions"), &kept["dry_run"]), (None, &report["dry_run"]), "{kept}");
         let shown = desk.json(&["account", "show", "bob"]).await;
         assert_eq!(shown["account"]["account"], "ROOT/bob");
         assert!(!shown["transfers"].as_array().unwrap().is_empty(), "{shown}");

@@ -372,6 +372,7 @@ async fn a_run_ends_where_cloudstack_is_out_and_tells_what_was_done_before() {
         let told: serde_json::Value = serde_json::from_str(&run.detail).unwrap();
         assert_eq!((run.outcome.as_deref(), &told["restored"]), (Some("failed"), &serde_json::json!(["ROOT/ann"])));
         assert_eq!(told["error"], error);
+        assert!(told["decided"]["restore"].as_u64() > Some(1) && told.get("decisions").is_none(), "{told}");
         assert_eq!(holds(&cloud, "eve").await, ["billing"], "nobody is asked for who can not answer");
         cloud.standin.with(|world| world.faults().clear());
         cloud.enforce().await;
