@@ -8,3 +8,12 @@ create index intent_by_account on intent (account_id, created_ms);
 
 -- What is left of a grant.
 create index ledger_account_by_grant on ledger_account (grant_id) where grant_id is not null;
+
+-- Old mails, and the newest that was sent.
+create index mail_by_end on mail (state, ended_ms);
+-- The next mail: with the state in front SQLite takes it before an index of every mail, also where it never counted what is there.
+create index mail_due on mail (state, next_ms, id) where state = 'open';
+
+-- What the digest tells of.
+create index decision_to_tell on decision (decided_ms) where outcome <> 'keep' and outcome <> 'warn';
+create index notice_by_time on notice (recorded_ms);

@@ -35,8 +35,12 @@ const UNADDRESSED_FOR: Duration = Duration::from_hours(7 * 24);
 const KEPT_FOR: Duration = Duration::from_hours(180 * 24);
 /// The setting that says since when mail leaves, in ms; empty or absent while it does not.
 const SINCE: &str = "mail.since-ms";
+/// How often what is kept long enough is looked for.
+const PURGED_EVERY: Duration = Duration::from_hours(24);
 /// The setting with the instant up to which the last digest told, in ms.
 const DIGEST_UNTIL: &str = "mail.digest-until-ms";
+/// The setting that says when what was kept long enough was last forgotten, in ms.
+const PURGED: &str = "mail.purged-ms";
 
 /// Whether notices that wait for an address, or for a better one, are looked at too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +75,12 @@ pub async fn queue(
     let since = runs::find_setting(&mut tx, SINCE).await?.filter(|text| !text.is_empty());
     let digest_due = digest_due(&mut tx, settings, now).await?;
     let news = rows::is_anything_due(&mut tx, now).await?;
+    let purged = runs::find_setting(&mut tx, PURGED).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_ms);
     tx.commit().await?;
+    // Also where no mail is sent. An instant to come is of a clock that was ahead.
+    if looked == Looked::AtAll && purged.is_none_or(|at| at.plus(PURGED_EVERY) <= now || at > now) {
+        purge(store, now).await?;
+    }
     if !settings.sends() {
         if since.is_some() {
             let mut tx = store.begin().await?;
@@ -103,17 +112,28 @@ pub async fn queue(
     done.mails += links::answer_wishes(&mut tx, settings, random, now).await?;
     tx.commit().await?;
     if let Some((from, until)) = digest_due {
+        // Read before anything is written: after an outage it is about many days, and nobody is to wait for it.
+        let mut tx = store.read().await?;
+        let letter = digest::digest(&mut tx, settings, from, until).await?;
+        tx.commit().await?;
         let mut tx = store.begin().await?;
-        if let Some(letter) = digest::digest(&mut tx, settings, from, until).await? {
+        if let Some(letter) = letter {
             let key = format!("digest/{}", until.as_ms());
             to_admins(&mut tx, &letter, &key, settings, random, &mut done, now).await?;
         }
         runs::put_setting(&mut tx, DIGEST_UNTIL, &until.as_ms().to_string(), now).await?;
-        rows::purge_mails(&mut tx, now.minus(KEPT_FOR)).await?;
-        crate::store::links::purge_tokens(&mut tx, now.minus(KEPT_FOR)).await?;
         tx.commit().await?;
     }
     Ok(done)
+}
+
+/// Forgets what is kept long enough, and notes when.
+async fn purge(store: &Store, now: Timestamp) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    rows::purge_mails(&mut tx, now.minus(KEPT_FOR)).await?;
+    crate::store::links::purge_tokens(&mut tx, now.minus(KEPT_FOR)).await?;
+    runs::put_setting(&mut tx, PURGED, &now.as_ms().to_string(), now).await?;
+    tx.commit().await
 }
 
 /// Mail leaves from now on: what was recorded before stays untold, but for warnings that still stand, and so do mails that an

@@ -76,6 +76,28 @@ async fn a_digest_tells_what_was_done_and_what_a_person_has_to_look_at() {
 }
 
 #[tokio::test]
+async fn old_mails_are_looked_for_once_a_day_and_forgotten_whether_mail_is_sent_or_not() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let mut cloud = cloud_with_mail(database, &server, alice).await;
+        notice(&cloud, "alice", "used-80", "80 % of your credit is used.").await;
+        assert_eq!(pass(&cloud).await.sent.sent, 1);
+        let kept = async |cloud: &Cloud| {
+            pass(cloud).await;
+            outbox(cloud).await.iter().filter(|mail| mail.kind == "used").count()
+        };
+        cloud.clock.advance(Duration::from_hours(180 * 24));
+        assert_eq!(kept(&cloud).await, 1, "to the very end of its time");
+        cloud.clock.advance(Duration::from_hours(23));
+        assert_eq!(kept(&cloud).await, 1, "it was looked less than a day ago");
+        cloud.reconfigure("MAIL_TRANSPORT", "off").await;
+        cloud.clock.advance(Duration::from_hours(1));
+        assert_eq!(kept(&cloud).await, 0, "on {}", cloud.database.kind);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_warning_that_is_settled_before_it_could_be_sent_is_dropped() {
     on_each_database(|database| async {
         let mut server = MailServer::start_apart();
