@@ -17,3 +17,7 @@ create index mail_due on mail (state, next_ms, id) where state = 'open';
 -- What the digest tells of.
 create index decision_to_tell on decision (decided_ms) where outcome <> 'keep' and outcome <> 'warn';
 create index notice_by_time on notice (recorded_ms);
+
+-- What a payer's accounts were told in its present epoch, and of which weeks they were ever told that a payment is overdue.
+create index notice_by_epoch on notice (payer_id, epoch_id);
+create index notice_overdue on notice (event) where event like 'overdue-%';
