@@ -157,6 +157,8 @@ struct Standing {
     projects: BTreeSet<CloudId>,
     /// Limits before bursar lowered them.
     limits: BTreeMap<CloudId, BTreeMap<u8, i64>>,
+    /// When the newest call that lowered a limit was sent.
+    lowered: Option<Timestamp>,
     /// A restore is under way: so many quiet cycles.
     restoring: Option<u32>,
     /// Steps taken on one decision.
@@ -429,6 +431,7 @@ fn note(standing: &mut Standing, taken: &Taken) {
     match taken.step {
         Step::Restrict => {
             standing.ours = true;
+            standing.lowered = standing.lowered.max(Some(taken.sent));
             for (owner, limits) in &taken.limits {
                 standing.limits.entry(*owner).or_insert_with(|| limits.clone());
             }
@@ -442,6 +445,8 @@ fn note(standing: &mut Standing, taken: &Taken) {
         }
         // A locked account whose limits are raised is not free yet.
         Step::Lift if taken.before != State::Enabled => {}
+        // One of an earlier restore that was held up until the account was restricted again sets nobody free.
+        Step::Lift if standing.lowered.is_some_and(|lowered| taken.sent < lowered) => {}
         // What comes back late after the account was opened does not open it once more.
         Step::Lift if !standing.ours => {
             standing.restoring.get_or_insert(0);

@@ -241,6 +241,30 @@ fn a_restore_that_begins_by_a_late_call_behind_a_lock_by_hand_need_not_end() {
 }
 
 #[test]
+fn a_limit_raised_late_behind_another_restriction_frees_nobody() {
+    let before: BTreeMap<CloudId, BTreeMap<u8, i64>> = [(ann(), [(0, 20)].into())].into();
+    let mut watch = watch();
+    let restrict = |second| Taken { sent: at(second), at: at(second), limits: before.clone(), ..step(Step::Restrict) };
+    let lift = |sent, second| Taken { sent: at(sent), at: at(second), before: State::Enabled, ..step(Step::Lift) };
+    watch.taken(ann(), &restrict(1), &fair(), ONE);
+    watch.taken(ann(), &lift(50, 60), &fair(), ONE);
+    watch.taken(ann(), &restrict(70), &fair(), ONE);
+    // Sent before the second restriction, and held up.
+    watch.taken(ann(), &lift(55, 80), &fair(), ONE);
+    let still = Found { limits: [(ann(), [(0, 3)].into())].into(), available: -1, ..found() };
+    for _ in 0..CYCLES_TO_RESTORE {
+        assert_eq!(watch.quiet(ann(), &still), []);
+    }
+    // One that is sent after it does.
+    watch.taken(ann(), &lift(90, 91), &fair(), ONE);
+    let mut seen = Vec::new();
+    for _ in 0..CYCLES_TO_RESTORE {
+        seen = watch.quiet(ann(), &still);
+    }
+    assert_eq!(names(&seen), ["limits-back"]);
+}
+
+#[test]
 fn more_machines_in_a_day_than_the_fuse_allows_are_seen() {
     let of = |machines| Taken { machines, ..step(Step::Lock) };
     assert_eq!(watch().taken(ann(), &of(3), &fair(), ONE), []);
