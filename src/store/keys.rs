@@ -1,6 +1,8 @@
 //! Key pairs beyond their requests: claims, rotation, approvals, adopted pairs, and closed self-service. The requests
 //! themselves are read in [`super::people`].
 
+use std::collections::BTreeSet;
+
 use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{
     ids::{AccountId, KeyRequestId},
@@ -251,6 +253,17 @@ pub async fn list_pairs_of_account(
            and state in ('approved', 'issued', 'shown') order by id",
         account
     )
+}
+
+/// The users that were made in an account for key pairs, by CloudStack's ids.
+pub async fn list_made_users(tx: &mut Tx, account: AccountId) -> Result<BTreeSet<String>, StoreError> {
+    let rows = all!(
+        tx,
+        (String,),
+        "select user_id from key_request where account_id = $1 and kind = 'dedicated' and user_id is not null",
+        account
+    )?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Holds a request for this transaction: what is read and counted then does not change until its end.

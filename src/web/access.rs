@@ -58,9 +58,10 @@ impl<R: Right> Tenant<R> {
         self.proof.home()
     }
 
-    /// Whether the account's own person looks at a page: no administrator of the cloud, and no script.
+    /// Whether the account's own person looks at a page: no administrator, also where one was given the account to look into, and no
+    /// script.
     pub(super) fn sees_notices(&self) -> bool {
-        self.proof.navigates() && self.proof.role() != Role::CloudAdmin
+        self.proof.navigates() && self.proof.role() != Role::CloudAdmin && !self.proof.looks_in()
     }
 
     /// Whether a person opened the page with this request.

@@ -12,6 +12,7 @@ use crate::{
     store::{
         Tx,
         cloud::{self, Account},
+        keys,
         sessions::{self, WebSession},
     },
     web::WebState,
@@ -20,6 +21,8 @@ use axum::http::HeaderValue;
 
 /// CloudStack's account type of everybody with a role of type Admin, however narrow (facts 4.6).
 const ADMIN_TYPE: i64 = 1;
+/// The type of accounts that administer nothing.
+const USER_TYPE: i64 = 0;
 /// The one of these roles that may do everything. Others of the type, such as "Read-Only Admin - Default", administer nothing
 /// here, unless `[web] admins` names the user.
 const ROOT_ADMIN_ROLE: &str = "Root Admin";
@@ -76,6 +79,7 @@ pub(super) async fn prove_again(
         account: proof.account.clone(),
         home: proof.home.clone(),
         choices: Vec::new(),
+        looks_in: proof.looks_in,
     };
     match prove(state, forwarded, &proof.tied_to, Some(&held)).await {
         // A cookie would have to be set: it is somebody else than before.
@@ -108,7 +112,15 @@ async fn find(state: &WebState, own: Option<&str>, tied_to: &str) -> Result<Opti
     }
     let home = cloud::get_account(&mut tx, session.home_account_id).await?;
     let choices = choices(Some(&home), &ways, account.id);
-    Ok(Some(Held { hash: hash.to_owned(), session, account, home, choices }))
+    let looks_in = looks_in(&state.app.config, &session, &home, &ways);
+    Ok(Some(Held { hash: hash.to_owned(), session, account, home, choices, looks_in }))
+}
+
+/// Whether an administrator looks into an account of somebody else's: what is seen there, its own people have not seen.
+fn looks_in(config: &Config, session: &WebSession, home: &Account, ways: &[Way]) -> bool {
+    let listed = || config.web.admins.iter().any(|admin| admin.to_string() == session.cloud_user_id);
+    let mapped = || ways.iter().any(|way| way.role == Role::CloudAdmin.as_str());
+    session.account_id != home.id && (home.account_type != USER_TYPE || listed() || mapped())
 }
 
 /// What a CloudStack user was mapped to beside the own account; nothing where it is one of several.
@@ -219,7 +231,8 @@ async fn prove(
     sessions::put_session(&mut tx, &hash, &session).await?;
     tx.commit().await?;
     let choices = choices(Some(&person.account), &ways, account.id);
-    Ok((Held { hash, session, account, home: person.account, choices }, cookie))
+    let looks_in = looks_in(&state.app.config, &session, &person.account, &ways);
+    Ok((Held { hash, session, account, home: person.account, choices, looks_in }, cookie))
 }
 
 /// The account that the person looks at: the one last chosen, if the person still may, else the own one.
@@ -257,12 +270,7 @@ async fn identify(
     tied_to: &str,
     now: crate::time::Timestamp,
 ) -> Result<Person, Failure> {
-    let prefix = &config.access.user_prefix;
-    let people: Vec<&User> = users
-        .iter()
-        .filter(|user| user.state == AccountState::Enabled && !user.username.starts_with(prefix.as_str()))
-        .collect();
-    let first = *people.first().ok_or_else(|| Failure::forbidden(words::USER_REFUSED))?;
+    let first = users.first().ok_or_else(|| Failure::forbidden(words::USER_REFUSED))?;
     if users.iter().any(|user| user.account_id != first.account_id || user.domain_id != first.domain_id) {
         return Err(Failure::forbidden(words::USER_REFUSED));
     }
@@ -273,6 +281,16 @@ async fn identify(
     let account = known.ok_or_else(|| Failure::forbidden(words::ACCOUNT_UNKNOWN))?;
     if account.gone_ms.is_some() {
         return Err(Failure::forbidden(words::ACCOUNT_GONE));
+    }
+    // The users that bursar made for key pairs, by their ids: a name can be changed by whoever has it, and who takes the name of such a
+    // user must not make a colleague the only person left.
+    let made = keys::list_made_users(tx, account.id).await?;
+    let people: Vec<&User> = users
+        .iter()
+        .filter(|user| user.state == AccountState::Enabled && !made.contains(&user.id.to_string()))
+        .collect();
+    if people.is_empty() {
+        return Err(Failure::forbidden(words::USER_REFUSED));
     }
     let (exact, how) = match people.as_slice() {
         [only] => (Some(*only), None),

@@ -105,12 +105,18 @@ pub(super) struct Proof {
     tied_to: String,
     choices: Vec<Choice>,
     navigates: bool,
+    looks_in: bool,
 }
 
 impl Proof {
     /// Whether a person opened a page with this request, and no script or fetch in advance.
     pub(super) const fn navigates(&self) -> bool {
         self.navigates
+    }
+
+    /// Whether an administrator looks into an account of somebody else's.
+    pub(super) const fn looks_in(&self) -> bool {
+        self.looks_in
     }
 
     pub(super) const fn account(&self) -> &Account {
@@ -328,6 +334,8 @@ struct Held {
     account: Account,
     home: Account,
     choices: Vec<Choice>,
+    /// Whether an administrator looks into an account of somebody else's.
+    looks_in: bool,
 }
 
 impl Held {
@@ -342,6 +350,7 @@ impl Held {
             tied_to: tied_to.to_owned(),
             choices: self.choices,
             navigates: false,
+            looks_in: self.looks_in,
         }
     }
 }

@@ -101,9 +101,17 @@ async fn openid(state: &WebState, tx: &mut Tx, hash: &str, session: WebSession) 
     let way = ways.iter().find(|way| way.account.id == session.account_id);
     let way = way.ok_or_else(|| Failure::sign_in(words::sign_in::MAPPING_GONE))?;
     let choices = choices(None, &ways, way.account.id);
+    let looks_in = ways.iter().any(|way| way.role == Role::CloudAdmin.as_str());
     let session =
         WebSession { role: way.role.clone(), cloud_user_id: way.cloud_user_id.clone().unwrap_or_default(), ..session };
-    Ok(Held { hash: hash.to_owned(), account: way.account.clone(), home: way.account.clone(), session, choices })
+    Ok(Held {
+        hash: hash.to_owned(),
+        account: way.account.clone(),
+        home: way.account.clone(),
+        session,
+        choices,
+        looks_in,
+    })
 }
 
 async fn by_link(state: &WebState, tx: &mut Tx, hash: &str, session: WebSession) -> Result<Held, Failure> {
@@ -114,7 +122,14 @@ async fn by_link(state: &WebState, tx: &mut Tx, hash: &str, session: WebSession)
     };
     links::holds(tx, &link, state.app.clock.now()).await.map_err(of_dead)?;
     let account = present(tx, session.account_id).await?;
-    Ok(Held { hash: hash.to_owned(), session, home: account.clone(), account, choices: Vec::<Choice>::new() })
+    Ok(Held {
+        hash: hash.to_owned(),
+        session,
+        home: account.clone(),
+        account,
+        choices: Vec::<Choice>::new(),
+        looks_in: false,
+    })
 }
 
 /// Why a link is of no use, as a page.

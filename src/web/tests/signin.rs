@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::store::people;
 
 #[tokio::test]
 async fn a_tenant_signs_in_by_the_cloudstack_session_and_sees_the_figures() {
@@ -122,7 +123,8 @@ async fn users_of_keys_disabled_users_and_unknown_accounts_stay_out() {
     let mut disabled = alice();
     disabled["state"] = json!("disabled");
     let stranger = user(ALICE_USER, "eve", (ROOT, "eve"), 0, "User");
-    let key_user = user(ALICE_USER, &format!("{prefix}1"), (ALICE, "alice"), 0, "User");
+    let key_user = user(KEY_USER, &format!("{prefix}1"), (ALICE, "alice"), 0, "User");
+    note_key_user(&place, &format!("{prefix}1")).await;
     for (who, says) in [
         (key_user, "may not sign in here"),
         (disabled, "may not sign in here"),
@@ -133,6 +135,35 @@ async fn users_of_keys_disabled_users_and_unknown_accounts_stay_out() {
         assert_eq!((response.status().as_u16(), own_cookie(&response)), (403, None));
         assert!(response.text().await.unwrap().contains(says), "{says}");
     }
+}
+
+const KEY_USER: &str = "6d0f5a52-2f3c-4c7e-8b65-9f0d6a1c2b03";
+
+/// bursar made a user of alice's account for a key pair.
+async fn note_key_user(place: &Place, name: &str) {
+    let mut tx = place.app.store.begin().await.unwrap();
+    let request =
+        people::insert_key_request(&mut tx, "test/1", place.alice, "alice", "backups", 30, NOW).await.unwrap();
+    people::put_key_user(&mut tx, request, KEY_USER, name).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_takes_the_name_of_a_key_user_is_not_taken_for_a_colleague() {
+    let place = Place::open_with(&[("BURSAR_WEB_ADMINS", ALICE_USER)]).await;
+    let prefix = place.app.config.access.user_prefix.clone();
+    note_key_user(&place, &format!("{prefix}1")).await;
+    let key_user = user(KEY_USER, "renamed", (ALICE, "alice"), 0, "User");
+    // A user that bursar made is none of the people, whatever it is called by now.
+    place.cloud.answer(200, users(&[alice(), key_user]));
+    let (_, text) = place.sign_in("/").await;
+    assert!(text.contains("/admin/accounts"), "alice alone is alice: {text}");
+    let place = Place::open_with(&[("BURSAR_WEB_ADMINS", ALICE_USER)]).await;
+    let renamed = user(ADMIN, &format!("{prefix}7"), (ALICE, "alice"), 0, "User");
+    place.cloud.answer(200, users(&[alice(), renamed]));
+    let (_, text) = place.sign_in("/").await;
+    assert!(text.contains("one of ROOT/alice"), "{text}");
+    assert!(!text.contains("/admin/accounts"), "{text}");
 }
 
 #[tokio::test]
