@@ -5,6 +5,7 @@ mod dates;
 mod outbox;
 mod people;
 mod trouble;
+mod warnings;
 mod ways;
 
 use std::time::Duration;

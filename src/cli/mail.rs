@@ -179,6 +179,10 @@ async fn list(context: &Context, app: &App, state: Option<&str>) -> anyhow::Resu
 async fn retry(context: &Context, app: &App, id: Option<MailId>) -> anyhow::Result<ExitCode> {
     let now = app.clock.now();
     let mut tx = app.store.begin().await?;
+    // All of them: not what has become old. Whoever names one means it.
+    let give_up = mail::settings(app).give_up;
+    let dropped =
+        if id.is_none() { rows::drop_old_dead(&mut tx, now.minus(give_up), notify::TOO_OLD, now).await? } else { 0 };
     let mut again = rows::reopen_mails(&mut tx, id, now).await?;
     if again == 0
         && let Some(id) = id
@@ -190,8 +194,14 @@ async fn retry(context: &Context, app: &App, id: Option<MailId>) -> anyhow::Resu
     if let (0, Some(id)) = (again, id) {
         bail!("there is no mail {id} that is open or dead; `bursar mail list` shows them");
     }
-    context.show(&serde_json::json!({ "again": again }), |_| {
-        format!("{again} to be tried again: by the running server within seconds, or by `bursar mail send`.")
+    context.show(&serde_json::json!({ "again": again, "dropped": dropped }), |_| {
+        let old = match dropped {
+            0 => String::new(),
+            count => {
+                format!(" {count} older than {} hours were dropped: what they say is old.", give_up.as_secs() / 3_600)
+            }
+        };
+        format!("{again} to be tried again: by the running server within seconds, or by `bursar mail send`.{old}")
     })?;
     Ok(ExitCode::SUCCESS)
 }

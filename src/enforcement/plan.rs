@@ -17,7 +17,7 @@ use crate::{
     store::{
         Tx,
         cloud::{self, Account},
-        notice_wishes,
+        notice_wishes, notify,
         policy::{self as policy_rows, ExemptionRow, WarningRow},
         runs,
     },
@@ -52,6 +52,8 @@ pub struct PlannedAccount {
     pub armed: ArmedRungs,
     /// Whether bursar has the right to act.
     pub can_act: bool,
+    /// Whether an administrator said to hold back notices too.
+    pub notices_wait: bool,
     /// The policy that applies to it.
     pub policy: Policy,
 }
@@ -96,6 +98,8 @@ struct Known {
     exemptions: Vec<ExemptionRow>,
     /// Thresholds of single people, by account.
     own_thresholds: HashMap<AccountId, Vec<BTreeSet<u32>>>,
+    /// Since when people are warned in another way than by mail.
+    mail_off_since: Option<Timestamp>,
 }
 
 impl Known {
@@ -132,6 +136,7 @@ impl Known {
             overrides,
             exemptions: policy_rows::list_exemptions(tx, now).await?,
             own_thresholds: notice_wishes::list_own_thresholds(tx).await?,
+            mail_off_since: notify::off_since(tx, now).await?,
         })
     }
 
@@ -146,7 +151,8 @@ impl Known {
     }
 
     /// The warnings of an account. Of a rung that is not armed those that were rehearsed, which count from when they were written,
-    /// as all do where mail is switched off on purpose.
+    /// as all do where mail is switched off on purpose: but not from before that, since whoever passes them on did not have to until
+    /// then.
     fn warned(&self, account: AccountId, armed: ArmedRungs, mail_is_off: bool) -> Warnings {
         let mut warnings = Warnings::default();
         for row in self.warnings.get(&account).into_iter().flatten() {
@@ -155,7 +161,14 @@ impl Known {
             if rehearsed == armed.has(rung) {
                 continue;
             }
-            let arrived = if rehearsed || mail_is_off { Some(row.recorded_ms) } else { row.arrived_ms };
+            let arrived = if rehearsed {
+                Some(row.recorded_ms)
+            } else if mail_is_off {
+                let passed_on = self.mail_off_since.map_or(row.recorded_ms, |since| since.max(row.recorded_ms));
+                Some(row.arrived_ms.map_or(passed_on, |arrived| arrived.min(passed_on)))
+            } else {
+                row.arrived_ms
+            };
             let warning = Warning {
                 event: row.event.clone(),
                 given: row.recorded_ms,
@@ -293,6 +306,7 @@ fn plan_account(
         is_to_open,
         armed,
         can_act: settings.has_key,
+        notices_wait: exemption.as_ref().is_some_and(|exemption| exemption.no_notices),
         policy: policy.into_owned(),
         standing,
         decision,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ids::{DecisionId, RunId},
-    policy::{Outcome, Rung, WARNING_COUNTS_FOR},
+    policy::{Outcome, Rung, WARNING_COUNTS_FOR, notices},
     store::{
         Tx,
         enforcement::{self as rows, NewDecision},
@@ -127,9 +127,34 @@ pub(super) async fn store_plan<'p>(
         decisions.push((planned, id));
     }
     if !rehearsal {
+        withdraw_warnings(tx, plan, now).await?;
         deletions::propose(tx, plan, now).await?;
     }
     Ok(Stored { decisions, anew })
+}
+
+/// Takes back what was said in earnest of steps that are not armed any more, or of accounts whose notices are held back by now, as far
+/// as it has reached nobody: a threat that holds no longer must not go out because a mail server was slow.
+async fn withdraw_warnings(tx: &mut Tx, plan: &Plan, now: Timestamp) -> Result<(), Error> {
+    let unheard: Vec<_> = policy_rows::list_warnings(tx)
+        .await?
+        .into_iter()
+        .filter(|row| row.dry_run == 0 && row.arrived_ms.is_none())
+        .collect();
+    if unheard.is_empty() {
+        return Ok(());
+    }
+    let planned: HashMap<_, _> = plan.accounts.iter().map(|planned| (planned.account.id, planned)).collect();
+    for row in unheard {
+        let Some(planned) = planned.get(&row.account_id) else { continue };
+        if planned.armed.has(notices::rung_of_event(&row.event)) && !planned.notices_wait {
+            continue;
+        }
+        if policy_rows::withdraw_warnings(tx, row.account_id, &row.event, now).await? > 0 {
+            tracing::info!(account = %planned.account.full_name(), event = %row.event, "a warning that reached nobody was taken back");
+        }
+    }
+    Ok(())
 }
 
 /// Tells the gauges how many accounts are in which state, and how many managed payers have nothing left.

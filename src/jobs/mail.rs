@@ -130,8 +130,9 @@ pub async fn send_until(app: App, stop: CancellationToken) {
         let looked = if all { Looked::AtAll } else { Looked::AtNews };
         match pass_until(&app, looked, "schedule", &stop).await {
             Ok(summary) => {
-                // A server that can not be used is left alone for longer each time.
-                let unusable = summary.sent.stopped.is_some();
+                // A server that can not be used is left alone for longer each time; one that takes so many mails a connection and
+                // then hangs up is not.
+                let unusable = summary.sent.stopped.is_some() && summary.sent.sent == 0;
                 rest = if unusable { (rest * 2).min(LONGEST_REST) } else { LOOK_EVERY };
                 if all {
                     looked_at_all = Some(now);

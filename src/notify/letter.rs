@@ -81,8 +81,8 @@ impl Letter {
         paragraphs.extend(words::consequences(kind).iter().map(|text| (*text).to_owned()));
         paragraphs.extend(words::not_before(kind, terms.warning.as_secs() / 3_600));
         let mut facts = Vec::new();
-        let names = plain(&accounts.join(", "), LINE_CHARS);
-        facts.push((if accounts.len() == 1 { words::ACCOUNT } else { words::ACCOUNTS }, names));
+        let (named, sections) = named(accounts);
+        facts.push(named);
         facts.extend(date.map(|date| (words::DATE, date)));
         let short = accounts.first().and_then(|name| name.rsplit_once('/')).map_or("", |(_, name)| name);
         let subject = match accounts {
@@ -95,7 +95,7 @@ impl Letter {
             headline,
             paragraphs,
             facts,
-            sections: Vec::new(),
+            sections,
             links: settings.pages.clone().map(|address| (words::OPEN_PAGES.to_owned(), address)).into_iter().collect(),
             footer: words::TENANT_FOOTER,
         }
@@ -131,9 +131,10 @@ impl Letter {
 
     /// New links to the pages of suspended accounts.
     pub(super) fn link(accounts: &[String], links: Vec<(String, String)>) -> Self {
-        let label = if accounts.len() == 1 { words::ACCOUNT } else { words::ACCOUNTS };
+        let (named, sections) = named(accounts);
         Self {
-            facts: vec![(label, plain(&accounts.join(", "), LINE_CHARS))],
+            facts: vec![named],
+            sections,
             ..Self::note("link", words::NEW_LINK, &[words::NEW_LINK_TEXT.to_owned()], links)
         }
     }
@@ -165,6 +166,19 @@ impl Letter {
             subject: letter.subject,
         })
     }
+}
+
+/// The accounts that a letter is about: as a line, or where that would be too long as a list with each of them.
+fn named(accounts: &[String]) -> ((&'static str, String), Vec<Section>) {
+    let names = accounts.join(", ");
+    if let [_] = accounts {
+        return ((words::ACCOUNT, plain(&names, LINE_CHARS)), Vec::new());
+    }
+    if names.chars().count() <= LINE_CHARS {
+        return ((words::ACCOUNTS, plain(&names, LINE_CHARS)), Vec::new());
+    }
+    let list = Section::new(words::ACCOUNTS, accounts, accounts.len());
+    ((words::ACCOUNTS, words::listed_below(accounts.len())), list.into_iter().collect())
 }
 
 /// The day that an instant falls on, as digests are named.

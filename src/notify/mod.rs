@@ -27,5 +27,5 @@ pub use self::{
     sender::{SendReport, Sender, send_due, tell_gauges},
     settings::{MailSettings, NotReady, Security, Server, TESTED, Transport, mail_ready, note_tested},
     transport::{Connection, Outcome, TestAnswer, TransportError, look, send_test},
-    words::{kind_of, title as kind_title},
+    words::{TOO_OLD, kind_of, title as kind_title},
 };

@@ -33,8 +33,6 @@ const ADMIN_NOTICES_AT_ONCE: i64 = 100;
 const UNADDRESSED_FOR: Duration = Duration::from_hours(7 * 24);
 /// Sent mails are kept for so long, for whoever asks what was sent.
 const KEPT_FOR: Duration = Duration::from_hours(180 * 24);
-/// The setting that says since when mail leaves, in ms; empty or absent while it does not.
-const SINCE: &str = "mail.since-ms";
 /// How often what is kept long enough is looked for.
 const PURGED_EVERY: Duration = Duration::from_hours(24);
 /// The setting with the instant up to which the last digest told, in ms.
@@ -72,7 +70,7 @@ pub async fn queue(
 ) -> Result<Queued, StoreError> {
     let mut done = Queued::default();
     let mut tx = store.read().await?;
-    let since = runs::find_setting(&mut tx, SINCE).await?.filter(|text| !text.is_empty());
+    let since = runs::find_setting(&mut tx, rows::SINCE).await?.filter(|text| !text.is_empty());
     let digest_due = digest_due(&mut tx, settings, now).await?;
     let news = rows::is_anything_due(&mut tx, now).await?;
     let purged = runs::find_setting(&mut tx, PURGED).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_ms);
@@ -84,7 +82,8 @@ pub async fn queue(
     if !settings.sends() {
         if since.is_some() {
             let mut tx = store.begin().await?;
-            runs::put_setting(&mut tx, SINCE, "", now).await?;
+            runs::put_setting(&mut tx, rows::SINCE, "", now).await?;
+            runs::put_setting(&mut tx, rows::ENDED, &now.as_ms().to_string(), now).await?;
             tx.commit().await?;
         }
         return Ok(done);
@@ -140,14 +139,14 @@ async fn purge(store: &Store, now: Timestamp) -> Result<(), StoreError> {
 /// earlier time with mail left behind for longer than they would have been tried. Gives how many of these are dropped.
 async fn begin(store: &Store, settings: &MailSettings, now: Timestamp) -> Result<u64, StoreError> {
     let mut tx = store.begin().await?;
-    if runs::find_setting(&mut tx, SINCE).await?.is_some_and(|text| !text.is_empty()) {
+    if runs::find_setting(&mut tx, rows::SINCE).await?.is_some_and(|text| !text.is_empty()) {
         return Ok(0);
     }
     let dropped = rows::drop_stale(&mut tx, now.minus(settings.give_up), words::LEFT_BEHIND, now).await?;
     rows::pass_over_notices(&mut tx, now).await?;
     rows::take_up_standing_warnings(&mut tx).await?;
     rows::pass_over_admin_notices(&mut tx, now).await?;
-    runs::put_setting(&mut tx, SINCE, &now.as_ms().to_string(), now).await?;
+    runs::put_setting(&mut tx, rows::SINCE, &now.as_ms().to_string(), now).await?;
     // The first digest tells of the time from now on.
     runs::put_setting(&mut tx, DIGEST_UNTIL, &now.as_ms().to_string(), now).await?;
     tx.commit().await?;

@@ -83,3 +83,20 @@ fn the_subject_of_a_deletion_says_until_when_and_is_not_cut() {
     let mail = letter.to_mail("key".to_owned(), &to, &settings, &SystemRandom).unwrap();
     assert_eq!(mail.subject, format!("Billing: {} (an-account-of-thirty-characters)", letter.headline));
 }
+
+#[test]
+fn a_letter_with_new_links_names_each_of_many_accounts() {
+    let settings = settings_of(&Config::load(&Sources::none()).unwrap());
+    let accounts: Vec<String> = (0..60).map(|number| format!("ROOT/account-{number:02}")).collect();
+    let to = EmailAddress::parse("alice@example.com").unwrap();
+    let mail = Letter::link(&accounts, Vec::new()).to_mail("key".to_owned(), &to, &settings, &SystemRandom).unwrap();
+    assert!(mail.text_body.contains("Accounts: 60, listed below"), "{}", mail.text_body);
+    for account in &accounts {
+        let line = format!("- {account}");
+        assert!(mail.text_body.lines().any(|said| said == line), "{line} is missing in {}", mail.text_body);
+        assert!(mail.html_body.contains(&format!("<li>{account}</li>")), "{account} is missing in {}", mail.html_body);
+    }
+    let few = Letter::link(&accounts[..2], Vec::new());
+    assert_eq!(few.facts, [("Accounts", "ROOT/account-00, ROOT/account-01".to_owned())]);
+    assert!(few.sections.is_empty());
+}

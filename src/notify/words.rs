@@ -194,7 +194,11 @@ pub(super) fn consequences(kind: &str) -> &'static [&'static str] {
 /// The promise of a warning, where there is one.
 pub(super) fn not_before(kind: &str, hours: u64) -> Option<String> {
     let promised = matches!(kind, "warning-lock" | "warning-stop");
-    promised.then(|| format!("It does not happen earlier than {hours} hours after this mail."))
+    promised.then(|| {
+        format!(
+            "It does not happen earlier than {hours} hours after this warning first reached somebody of your account."
+        )
+    })
 }
 
 /// The same, where a mail has several.
@@ -205,6 +209,11 @@ pub(super) fn why_of(account: &str) -> String {
 /// So many more lines than a section shows.
 pub(super) fn and_more(count: usize) -> String {
     format!("… and {count} more")
+}
+
+/// So many accounts, each named further down.
+pub(super) fn listed_below(count: usize) -> String {
+    format!("{count}, listed below")
 }
 
 /// What a decision is called that nothing was done about, and one that was.
@@ -268,6 +277,9 @@ pub(super) fn dead_letters() -> (&'static str, &'static str) {
 /// Why a mail was not sent, where `bursar mail list` shows what a server said of others.
 pub(super) const OVERTAKEN: &str = "not sent: the contrary was done before it could be";
 pub(super) const LEFT_BEHIND: &str = "not sent: mail was switched off until it was older than [mail] give_up_hours";
+
+/// Said of given-up mails when all of them are to be tried again.
+pub const TOO_OLD: &str = "not sent again: it was older than [mail] give_up_hours";
 
 /// The test mail.
 pub(super) const TEST_SUBJECT: &str = "bursar: test mail";

@@ -7,13 +7,28 @@ pub use self::digest::{
     DigestAction, DigestDecision, DigestNotice, list_digest_actions, list_digest_decisions, list_digest_notices,
 };
 pub use self::outbox::{
-    GIVEN_UP, Mail, MailLine, NewMail, claim_mail, count_mails, drop_overtaken, drop_settled_warnings, drop_stale,
-    hurry_mail, insert_mail, is_mail_due, link_notice, list_mails, list_mails_since, purge_mails, put_mail_dead,
-    put_mail_later, put_mail_sent, reopen_mails, reopen_undelivered,
+    GIVEN_UP, Mail, MailLine, NewMail, claim_mail, count_mails, drop_old_dead, drop_overtaken, drop_settled_warnings,
+    drop_stale, hurry_mail, insert_mail, is_mail_due, link_notice, list_mails, list_mails_since, purge_mails,
+    put_mail_dead, put_mail_later, put_mail_sent, reopen_mails, reopen_undelivered,
 };
 
-use super::{StoreError, Tx, all, exec, maybe, scalar};
+use super::{StoreError, Tx, all, exec, maybe, runs, scalar};
 use crate::{ids::AccountId, time::Timestamp};
+
+/// The setting that says since when mail leaves, in ms; empty or absent while it does not.
+pub const SINCE: &str = "mail.since-ms";
+/// The setting that says when mail last ceased to leave, in ms; absent where it never left.
+pub const ENDED: &str = "mail.ended-ms";
+
+/// Since when people are warned in another way than by mail, where mail is switched off: a warning that no mail server had taken by
+/// then has reached nobody before. None: mail never left.
+pub async fn off_since(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    // Nobody may have looked since it was switched off.
+    if runs::find_setting(tx, SINCE).await?.is_some_and(|text| !text.is_empty()) {
+        return Ok(Some(now));
+    }
+    Ok(runs::find_setting(tx, ENDED).await?.and_then(|text| text.parse().ok()).map(Timestamp::from_ms))
+}
 
 /// A notice that no mail was made of yet.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -190,7 +205,7 @@ pub async fn pass_over_unaddressed(tx: &mut Tx, since: Timestamp, now: Timestamp
 pub async fn take_up_undelivered(tx: &mut Tx) -> Result<u64, StoreError> {
     exec!(
         tx,
-        "update notice set queued_ms = null where dry_run = 0 and queued_ms is not null and arrived_ms is null \
+        "update notice set queued_ms = null where dry_run = 0 and queued_ms is not null and arrived_ms is null and seen_ms is null \
            and id in (select m.notice_id from mail_notice m join mail d on d.id = m.mail_id where d.state = 'dead') \
            and id not in (select m.notice_id from mail_notice m join mail o on o.id = m.mail_id where o.state = 'open') \
            and id in (select notice_id from standing_warning)"
@@ -215,13 +230,14 @@ pub async fn put_notice_unaddressed(tx: &mut Tx, notice: i64, now: Timestamp) ->
 
 /// Accounts with notices that nobody could be sent, with the newest of them.
 pub async fn list_without_address(tx: &mut Tx, limit: i64) -> Result<Vec<WithoutAddress>, StoreError> {
+    // The plus keeps SQLite from walking the notices of every account instead of those that wait.
     all!(
         tx,
         WithoutAddress,
         "select n.account_id, a.domain_path, a.name, n.event, n.no_address_ms from notice n \
          join account a on a.id = n.account_id where n.id in ( \
            select max(id) from notice where no_address_ms is not null and queued_ms is null and dry_run = 0 \
-           group by account_id) order by a.domain_path, a.name, n.account_id limit $1",
+           group by +account_id) order by a.domain_path, a.name, n.account_id limit $1",
         limit
     )
 }

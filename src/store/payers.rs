@@ -94,8 +94,9 @@ pub async fn move_account(tx: &mut Tx, account: AccountId, from: PayerId, into: 
     Ok(())
 }
 
-/// Nobody is behind this payer any more: nothing is booked to it from now on.
+/// Nobody is behind this payer any more: nothing is booked to it from now on, and no warning of its stands.
 pub async fn retire_payer(tx: &mut Tx, payer: PayerId, into: PayerId) -> Result<(), StoreError> {
+    exec!(tx, "delete from rung_watch where payer_id = $1", payer)?;
     exec!(tx, "update payer set joined_into = $1 where id = $2", into, payer)?;
     Ok(())
 }

@@ -286,7 +286,7 @@ pub async fn list_warnings(tx: &mut Tx) -> Result<Vec<WarningRow>, StoreError> {
            case when n.arrived_ms is null or n.seen_ms < n.arrived_ms then n.seen_ms else n.arrived_ms end as arrived_ms, \
            cast(case when n.no_address_ms is not null and n.queued_ms is null then 1 else 0 end as bigint) as no_address, \
            n.dry_run \
-         from standing_warning s join notice n on n.id = s.notice_id where n.acts_at_ms is not null order by n.id"
+         from notice n where n.id in (select notice_id from standing_warning) and n.acts_at_ms is not null order by n.id"
     )
 }
 
@@ -323,20 +323,165 @@ pub async fn put_warnings_aside(
     Ok(())
 }
 
+/// Takes back warnings of this event that were given in earnest and have reached nobody: they stand no longer, and their mails are
+/// dropped. Where the step comes about again it is warned of anew.
+pub async fn withdraw_warnings(
+    tx: &mut Tx,
+    account: AccountId,
+    event: &str,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update mail set key = key || '/' || cast(id as text) where id in ( \
+           select m.mail_id from mail_notice m join notice n on n.id = m.notice_id where n.account_id = $1 and n.event = $2 \
+             and n.dry_run = 0 and n.arrived_ms is null and n.seen_ms is null)",
+        account,
+        event
+    )?;
+    exec!(
+        tx,
+        "update notice set event = event || '-' || cast(id as text), queued_ms = coalesce(queued_ms, $3) \
+         where account_id = $1 and event = $2 and dry_run = 0 and arrived_ms is null and seen_ms is null",
+        account,
+        event,
+        now
+    )
+}
+
 /// The thresholds that each account was given notice of in its payer's present epoch, and the weeks of which it was told ever that a
 /// payment is overdue, since a part of it opens an epoch and changes nothing about that: (account, rehearsed) to events.
+/// By the payers, whose epochs SQLite looks notices up by: the notices of all times are many more.
 pub async fn list_noticed_now(tx: &mut Tx) -> Result<HashMap<(AccountId, bool), BTreeSet<String>>, StoreError> {
     let rows = all!(
         tx,
         (AccountId, String, i64),
-        "select n.account_id, n.event, n.dry_run from notice n \
-         left join (select payer_id, max(id) as epoch_id from epoch group by payer_id) e on e.payer_id = n.payer_id \
-         where (n.epoch_id = coalesce(e.epoch_id, 0) or n.event like 'overdue-%') and n.event not like 'warning-%' \
-         order by n.account_id, n.id"
+        "with present as materialized ( \
+           select p.id as payer_id, coalesce((select max(e.id) from epoch e where e.payer_id = p.id), 0) as epoch_id from payer p) \
+         select n.account_id, n.event, n.dry_run from present p cross join notice n \
+         where n.payer_id = p.payer_id and n.epoch_id = p.epoch_id and n.event not like 'warning-%' \
+         union all select account_id, event, dry_run from notice where event like 'overdue-%'"
     )?;
     let mut noticed: HashMap<_, BTreeSet<String>> = HashMap::new();
     for (account, event, dry_run) in rows {
         noticed.entry((account, dry_run == 1)).or_default().insert(event);
     }
     Ok(noticed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        money::Money,
+        secrets::Secret,
+        store::{
+            Store, StoreSettings,
+            cloud::{self, Account, SeenAccount},
+            enforcement, ledger,
+        },
+    };
+
+    const NOW: Timestamp = Timestamp::from_ms(1_793_491_200_000);
+
+    async fn store() -> (Store, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings { data_dir: folder.path().to_owned(), url: Secret::new(""), max_connections: 2 };
+        (Store::open(&settings).await.unwrap(), folder)
+    }
+
+    async fn account(tx: &mut Tx, name: &str) -> Account {
+        let seen = SeenAccount {
+            cloud_id: format!("id-of-{name}"),
+            name: name.to_owned(),
+            domain_id: "root".to_owned(),
+            domain_path: "ROOT".to_owned(),
+            account_type: 0,
+            role_type: "User".to_owned(),
+            state: "enabled".to_owned(),
+        };
+        let (id, _) = cloud::put_account(tx, &seen, NOW).await.unwrap();
+        cloud::get_account(tx, id).await.unwrap()
+    }
+
+    async fn epoch(tx: &mut Tx, account: &Account) -> i64 {
+        ledger::open_epoch(tx, account.payer_id, "payment", Money::ZERO, NOW).await.unwrap();
+        ledger::find_epoch(tx, account.payer_id).await.unwrap().unwrap().0
+    }
+
+    async fn notice(tx: &mut Tx, account: &Account, epoch: i64, event: &str, rehearsed: bool) {
+        let acts_at = event.starts_with("warning-").then_some(NOW);
+        let (payer, id) = (account.payer_id, account.id);
+        assert!(enforcement::insert_notice(tx, payer, id, epoch, event, "", acts_at, rehearsed, NOW).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn noticed_now_are_thresholds_of_the_present_epoch_and_overdue_weeks_of_any() {
+        let (store, _folder) = store().await;
+        let mut tx = store.begin().await.unwrap();
+        let (ann, bob, eve) =
+            (account(&mut tx, "ann").await, account(&mut tx, "bob").await, account(&mut tx, "eve").await);
+        // Epochs of several payers, one between those of another; eve has none.
+        let old = epoch(&mut tx, &ann).await;
+        let bobs = epoch(&mut tx, &bob).await;
+        let new = epoch(&mut tx, &ann).await;
+        for (account, epoch, event, rehearsed) in [
+            (&ann, old, "used-80", false),
+            (&ann, old, "overdue-1", false),
+            (&ann, old, "overdue-2", true),
+            (&ann, 0, "days-left-7", false),
+            (&ann, new, "used-90", false),
+            (&ann, new, "overdue-1", false),
+            (&ann, new, "warning-lock-1793491200", false),
+            (&bob, bobs, "used-80", true),
+            (&bob, new, "used-90", true),
+            (&eve, 0, "used-80", false),
+            (&eve, old, "used-90", false),
+        ] {
+            notice(&mut tx, account, epoch, event, rehearsed).await;
+        }
+        let noticed = list_noticed_now(&mut tx).await.unwrap();
+        let mut told: Vec<_> = noticed.into_iter().collect();
+        told.sort();
+        let of = |account: &Account, rehearsed: bool, events: &[&str]| {
+            ((account.id, rehearsed), events.iter().map(|event| (*event).to_owned()).collect::<BTreeSet<_>>())
+        };
+        assert_eq!(
+            told,
+            [
+                of(&ann, false, &["overdue-1", "used-90"]),
+                of(&ann, true, &["overdue-2"]),
+                of(&bob, true, &["used-80"]),
+                of(&eve, false, &["used-80"]),
+            ]
+        );
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_warning_stands_for_the_time_that_goes_on_and_not_beyond_a_lift() {
+        let (store, _folder) = store().await;
+        let mut tx = store.begin().await.unwrap();
+        let (ann, bob) = (account(&mut tx, "ann").await, account(&mut tx, "bob").await);
+        let (since, lifted) = (NOW.minus(Duration::from_hours(48)), NOW.minus(Duration::from_hours(1)));
+        for (account, rung) in [(&ann, "lock"), (&ann, "stop"), (&bob, "lock")] {
+            put_reached(&mut tx, account.payer_id, rung, Some(since)).await.unwrap();
+        }
+        assert!(
+            enforcement::place_hold(&mut tx, bob.id, "billing", "lock", "", None, "bursar", since).await.unwrap()
+                && enforcement::lift_hold(&mut tx, bob.id, "billing", "bursar", lifted).await.unwrap()
+        );
+        let of = |rung: &str, at: Timestamp| format!("warning-{rung}-{}", at.as_ms() / 1_000);
+        let stand = [(&ann, of("lock", since)), (&ann, of("stop", since)), (&bob, of("lock", lifted))];
+        let past = [(&ann, of("restrict", since)), (&ann, of("lock", lifted)), (&bob, of("lock", since))];
+        for (account, event) in past.iter().chain(&stand) {
+            notice(&mut tx, account, 0, event, false).await;
+        }
+        let listed = list_warnings(&mut tx).await.unwrap();
+        let listed: Vec<_> = listed.into_iter().map(|row| (row.account_id, row.event)).collect();
+        assert_eq!(listed, stand.map(|(account, event)| (account.id, event)), "oldest first");
+        tx.commit().await.unwrap();
+    }
 }

@@ -1,9 +1,9 @@
 //! The command line and `bursar check`, beside a real mail server.
 
-use bursar::time::SystemClock;
+use bursar::{ids::MailId, time::SystemClock};
 
 use super::*;
-use crate::story_cli::bursar;
+use crate::{harness::on_each_database, story_cli::bursar};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_is_tested_sent_listed_and_tried_again_at_the_command_line() {
@@ -122,4 +122,65 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
         assert!(begun.elapsed() < Duration::from_mins(1), "waited too long until {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A mail that was made so many hours ago and given up then.
+async fn dead(cloud: &Cloud, kind: &str, hours: u64) -> MailId {
+    let made = SystemClock.now().minus(Duration::from_hours(hours));
+    let mail = rows::NewMail {
+        key: format!("{kind}/{hours}"),
+        kind: kind.to_owned(),
+        recipient: "alice@example.com".to_owned(),
+        subject: "Billing".to_owned(),
+        text_body: "So it is.".to_owned(),
+        html_body: "So it is.".to_owned(),
+        message_id: format!("{kind}-{hours}@example.com"),
+    };
+    let mut tx = cloud.app.store.begin().await.unwrap();
+    let id = rows::insert_mail(&mut tx, &mail, made).await.unwrap().unwrap();
+    let claimed = rows::claim_mail(&mut tx, "an older one", made, made).await.unwrap().unwrap();
+    assert_eq!(claimed.id, id);
+    assert!(rows::put_mail_dead(&mut tx, id, "an older one", "550 no", made).await.unwrap());
+    tx.commit().await.unwrap();
+    id
+}
+
+/// The state of a mail, and what was said of it last.
+async fn state_of(cloud: &Cloud, id: MailId) -> (String, String) {
+    let mail = outbox(cloud).await.into_iter().find(|mail| mail.id == id).unwrap();
+    (mail.state, mail.last_error.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn to_try_all_dead_mails_again_leaves_out_what_has_become_old_and_to_name_one_does_not() {
+    on_each_database(|database| async {
+        let cloud = Cloud::start(database, NOVEMBER, alice).await;
+        meet(&cloud).await;
+        let (named, old, young) =
+            (dead(&cloud, "used", 500).await, dead(&cloud, "used", 73).await, dead(&cloud, "used", 71).await);
+        let (stands, to_admins) = (dead(&cloud, "warning-lock", 500).await, dead(&cloud, "admin", 500).await);
+        let warning = notice(&cloud, "alice", WARNING, SENTENCE).await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        rows::link_notice(&mut tx, stands, warning).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let one = bursar(&cloud.env, &["--json", "mail", "retry", &named.to_string()]).await.json();
+        assert_eq!((&one["again"], &one["dropped"]), (&1.into(), &0.into()), "{one}");
+        assert_eq!(state_of(&cloud, named).await.0, "open", "whoever names one means it");
+        for id in [old, young, stands, to_admins] {
+            assert_eq!(state_of(&cloud, id).await.0, "dead");
+        }
+        let all = bursar(&cloud.env, &["--json", "mail", "retry", "--dead"]).await.json();
+        assert_eq!((&all["again"], &all["dropped"]), (&3.into(), &1.into()), "{all} on {}", cloud.database.kind);
+        let why = "not sent again: it was older than [mail] give_up_hours";
+        assert_eq!(state_of(&cloud, old).await, ("dropped".to_owned(), why.to_owned()));
+        for id in [young, stands, to_admins] {
+            assert_eq!(state_of(&cloud, id).await.0, "open", "on {}", cloud.database.kind);
+        }
+        // In words.
+        dead(&cloud, "used", 600).await;
+        let said = bursar(&cloud.env, &["mail", "retry", "--dead"]).await;
+        assert!(said.out.contains("0 to be tried again") && said.out.contains("1 older than 72 hours"), "{}", said.out);
+    })
+    .await;
 }

@@ -151,7 +151,7 @@ async fn a_warning_promises_what_the_payers_own_policy_holds_to() {
             let to = format!("{name}@example.com");
             let mail = server.taken().into_iter().find(|mail| mail.to == to).unwrap();
             let text = mail.part("text/plain");
-            let promise = format!("It does not happen earlier than {hours} hours after this mail.");
+            let promise = format!("It does not happen earlier than {hours} hours after this warning first reached somebody of your account.");
             assert!(text.contains(&promise), "{name}: {text}");
             assert!(text.contains(&format!("Account: ROOT/{name}\r\nDate: {date}")), "{name}: {text}");
             let subject = format!("Billing: Your account will be locked on {date} ({name})");

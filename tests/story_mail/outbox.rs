@@ -316,3 +316,27 @@ async fn what_administrators_are_told_stands_in_one_digest() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_was_sent_is_forgotten_after_half_a_year_also_without_a_digest_and_where_mail_is_off() {
+    for is_off in [false, true] {
+        on_each_database(|database| async {
+            let server = MailServer::start();
+            let mut cloud = cloud_with_mail(database, &server, alice).await;
+            notice(&cloud, "alice", "used-80", "80 % of your credit is used.").await;
+            assert_eq!(pass(&cloud).await.sent.sent, 1);
+            if is_off {
+                cloud.reconfigure("MAIL_TRANSPORT", "off").await;
+            }
+            let mut kept = Vec::new();
+            // Days apart from each other, however often what is old is looked for.
+            for days in [90, 89, 2] {
+                cloud.clock.advance(Duration::from_hours(days * 24));
+                pass(&cloud).await;
+                kept.push(outbox(&cloud).await.len());
+            }
+            assert_eq!(kept, [1, 1, 0], "off: {is_off}, on {}", cloud.database.kind);
+        })
+        .await;
+    }
+}

@@ -54,6 +54,43 @@ async fn a_person_in_two_accounts_of_a_payer_gets_one_mail() {
 }
 
 #[tokio::test]
+async fn a_mail_about_sixty_accounts_names_each_of_them() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let names: Vec<String> = (0..60).map(|number| format!("account-{number:02}")).collect();
+        let cloud = cloud_with_mail(database, &server, |world| {
+            let root = world.find_domain("ROOT").unwrap();
+            for name in &names {
+                let account = world.add_account(root, name, AccountKind::User);
+                world.add_user(account, &format!("alice-{name}"), "password-of-a-tenant", "alice@example.com");
+            }
+        })
+        .await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let customer =
+            payers::insert_customer(&mut tx, "Alice Ltd", None, None, None, cloud.clock.now()).await.unwrap();
+        for name in &names {
+            let account = accounts::resolve_account(&mut tx, name).await.unwrap();
+            payers::move_account(&mut tx, account.id, account.payer_id, customer).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        for name in &names {
+            notice(&cloud, name, WARNING, SENTENCE).await;
+        }
+        assert_eq!(pass(&cloud).await.sent.sent, 1);
+        let mail = server.taken().remove(0);
+        let (text, html) = (mail.part("text/plain"), mail.part("text/html"));
+        assert!(text.contains("Accounts: 60, listed below"), "{text}");
+        for name in &names {
+            let line = format!("- ROOT/{name}");
+            assert_eq!(text.lines().filter(|said| *said == line).count(), 1, "{line} is missing in {text}");
+            assert!(html.contains(&format!("<li>ROOT/{name}</li>")), "{name} is missing in {html}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn users_that_nobody_reads_the_mail_of_are_left_out_and_configured_people_added() {
     on_each_database(|database| async {
         let server = MailServer::start();

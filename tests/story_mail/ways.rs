@@ -37,7 +37,7 @@ async fn a_notice_arrives_as_text_and_html_and_its_arrival_is_noted() {
             "Your account will be locked on 2026-11-04 00:00 UTC\n\n\
              Your account will be locked on 2026-11-04 00:00 UTC because 104.20 of 100.00 EUR were used.\n\n\
              Once the account is locked, signing in stops working, and API keys stop working too. Machines keep running.\n\n\
-             It does not happen earlier than 48 hours after this mail.\n\n\
+             It does not happen earlier than 48 hours after this warning first reached somebody of your account.\n\n\
              Account: ROOT/alice\nDate: 2026-11-04 00:00 UTC\n\n\
              Open Billing: https://cloud.example.com/client/api/bursar/\n\n-- \n\
              Sent by the billing of your cloud, because your address belongs to this account."

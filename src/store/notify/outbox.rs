@@ -164,8 +164,9 @@ pub async fn reopen_undelivered(tx: &mut Tx, now: Timestamp) -> Result<u64, Stor
         "update mail set state = 'open', attempts = 0, next_ms = $1, opened_ms = $1, ended_ms = null \
          where state = 'dead' and last_error like $2 \
            and ended_ms < (select max(s.ended_ms) from mail s where s.state = 'sent') \
-           and id in (select m.mail_id from mail_notice m join standing_warning w on w.notice_id = m.notice_id \
-             join notice n on n.id = m.notice_id where n.dry_run = 0 and n.arrived_ms is null)",
+           and id in (select m.mail_id from mail_notice m join notice n on n.id = m.notice_id \
+             where m.notice_id in (select notice_id from standing_warning) \
+               and n.dry_run = 0 and n.arrived_ms is null and n.seen_ms is null)",
         now,
         format!("{GIVEN_UP}%")
     )
@@ -215,14 +216,14 @@ pub async fn drop_settled_warnings(tx: &mut Tx, now: Timestamp) -> Result<u64, S
         tx,
         "update mail set state = 'dropped', ended_ms = $1 where state = 'open' \
            and (claim_ends_ms is null or claim_ends_ms <= $1) and kind like 'warning-%' and id not in ( \
-             select m.mail_id from mail_notice m join standing_warning s on s.notice_id = m.notice_id)",
+             select mail_id from mail_notice where notice_id in (select notice_id from standing_warning))",
         now
     )
 }
 
 /// Drops open mails about what was, or was to be, done to an account where the contrary was done later: "locked" after "open again"
-/// would be read as what is so. A warning that stands is true; a mail that tells of another account besides, of which it still is,
-/// goes on.
+/// would be read as what is so. A warning that stands is true until the step, or a higher one, was taken; a mail that tells of another
+/// account besides, of which it still is, goes on.
 pub async fn drop_overtaken(tx: &mut Tx, why: &str, now: Timestamp) -> Result<u64, StoreError> {
     exec!(
         tx,
@@ -231,6 +232,10 @@ pub async fn drop_overtaken(tx: &mut Tx, why: &str, now: Timestamp) -> Result<u6
            and (kind in ('restricted', 'locked', 'stopped', 'restored') or kind like 'warning-%') \
            and exists (select 1 from mail_notice m where m.mail_id = mail.id) \
            and not exists (select 1 from mail_notice m join notice n on n.id = m.notice_id where m.mail_id = mail.id \
+             and not exists (select 1 from notice t where t.account_id = n.account_id and t.dry_run = 0 and t.id > n.id \
+               and ((n.event like 'warning-%' and t.event like 'stopped-%') \
+                 or (n.event not like 'warning-stop-%' and n.event like 'warning-%' and t.event like 'locked-%') \
+                 or (n.event like 'warning-restrict-%' and t.event like 'restricted-%'))) \
              and (exists (select 1 from standing_warning s where s.notice_id = n.id) \
                or not exists (select 1 from notice r where r.account_id = n.account_id and r.dry_run = 0 and r.id > n.id \
                  and ((n.event not like 'restored-%' and r.event like 'restored-%') or (n.event like 'restored-%' \
@@ -246,7 +251,20 @@ pub async fn drop_stale(tx: &mut Tx, before: Timestamp, why: &str, now: Timestam
         tx,
         "update mail set state = 'dropped', ended_ms = $1, last_error = $2 where state = 'open' and opened_ms <= $3 \
            and (claim_ends_ms is null or claim_ends_ms <= $1) and kind not in ('admin', 'digest') and id not in ( \
-             select m.mail_id from mail_notice m join standing_warning s on s.notice_id = m.notice_id)",
+             select mail_id from mail_notice where notice_id in (select notice_id from standing_warning))",
+        now,
+        why,
+        before
+    )
+}
+
+/// Drops given-up mails to tenants that were made before an instant, but for warnings that still stand: what they say is old.
+pub async fn drop_old_dead(tx: &mut Tx, before: Timestamp, why: &str, now: Timestamp) -> Result<u64, StoreError> {
+    exec!(
+        tx,
+        "update mail set state = 'dropped', ended_ms = $1, last_error = $2 where state = 'dead' and created_ms < $3 \
+           and kind not in ('admin', 'digest') and id not in ( \
+             select mail_id from mail_notice where notice_id in (select notice_id from standing_warning))",
         now,
         why,
         before

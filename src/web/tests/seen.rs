@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     ids::RunId,
-    store::{enforcement, notify, policy},
+    people::mapping::CLOUDSTACK,
+    store::{enforcement, mapping, notify, payers, policy, sessions},
 };
 
 const OVER_SINCE: Timestamp = Timestamp::from_seconds(1_795_300_000);
@@ -48,6 +49,48 @@ async fn a_standing_warning_is_on_the_page_and_counts_as_seen_from_then_on() {
     assert_eq!(text.matches("banner warning").count(), 1, "what is settled or rehearsed is no warning: {text}");
     assert!(!text.contains("Only rehearsed"), "{text}");
     assert_eq!(unseen(&place, place.alice).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn no_warning_of_a_payer_is_on_the_page_once_the_account_belongs_to_a_customer() {
+    let place = Place::open().await;
+    warn(&place, place.alice).await;
+    let banner = format!("<p class=\"banner warning\" role=\"alert\">{WARNING}</p>");
+    let (cookies, text) = place.sign_in("/").await;
+    assert!(text.contains(&banner), "{text}");
+    let mut tx = place.app.store.begin().await.unwrap();
+    let before = cloud::get_account(&mut tx, place.alice).await.unwrap().payer_id;
+    let customer = payers::insert_customer(&mut tx, "Alice Ltd", None, None, None, NOW).await.unwrap();
+    payers::move_account(&mut tx, place.alice, before, customer).await.unwrap();
+    payers::retire_payer(&mut tx, before, customer).await.unwrap();
+    tx.commit().await.unwrap();
+    let text = place.open_page("/", &cookies).await.text().await.unwrap();
+    assert!(text.contains("<h1>Overview</h1>") && !text.contains("banner warning"), "{text}");
+}
+
+#[tokio::test]
+async fn an_administrator_who_was_given_the_account_to_look_into_has_not_seen_it_for_its_people() {
+    let place = Place::open().await;
+    warn(&place, place.alice).await;
+    place.cloud.answer(200, users(&[admin()]));
+    let mut tx = place.app.store.begin().await.unwrap();
+    let binding = mapping::NewBinding {
+        issuer: CLOUDSTACK,
+        subject: ADMIN_USER,
+        cloud_user_id: Some(ADMIN_USER),
+        account: place.alice,
+        role: "viewer",
+        by: "admin",
+        rule_id: None,
+        address_id: None,
+    };
+    mapping::put_binding(&mut tx, &binding, NOW).await.unwrap();
+    sessions::put_choice(&mut tx, CLOUDSTACK, ADMIN_USER, place.alice, NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    let (cookies, text) = place.sign_in("/").await;
+    assert!(text.contains(WARNING), "{text}");
+    assert_eq!(place.open_page("/", &cookies).await.status(), 200);
+    assert_eq!(unseen(&place, place.alice).await.len(), 3);
 }
 
 #[tokio::test]
