@@ -369,6 +369,48 @@ async fn a_machine_that_goes_on_running_is_followed_up_and_starts_again_with_the
 }
 
 #[tokio::test]
+async fn a_machine_on_its_way_down_is_not_taken_for_stopped() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        let (first, second) = (story.bob.first, story.bob.second);
+        story.cloud.standin.with(|world| world.set_stubbornness(first, Stubbornness::HangsStopping));
+        let report = story.cloud.enforce().await;
+        assert_eq!((story.state(), report.stopped.len()), (State::Disabled, 0), "{report:?}");
+        assert!(report.started[0].contains("still stopping: first"), "{report:?}");
+        // It runs on, in an account that is disabled: nobody else would look.
+        story.cloud.standin.with(|world| {
+            world.fail_stopping(first);
+            world.set_stubbornness(first, Stubbornness::Obedient);
+        });
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        assert_eq!((story.power(first), story.power(second)), (Power::Stopped, Power::Stopped));
+        story.pay().await;
+        story.is_all_back(&[first, second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_machine_that_hangs_on_its_way_down_is_waited_for_a_day_and_then_told() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        story.cloud.standin.with(|world| world.set_stubbornness(story.bob.first, Stubbornness::HangsStopping));
+        story.cloud.enforce().await;
+        story.cloud.pass(25 * HOUR);
+        story.cloud.round().await;
+        let outcome = story.outcome().await;
+        assert!(outcome.contains("stop them by hand: first"), "{outcome}");
+        let report = story.pay().await;
+        assert_eq!(report.restored.len() + report.started.len(), 1, "nobody waits behind it: {report:?}");
+        assert_eq!(story.state(), State::Enabled);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_payment_ends_the_following_up_of_a_stop() {
     on_each_database(|database| async {
         let story = Story::on(database).await;
@@ -807,7 +849,8 @@ async fn on_three_pages(database: Database) -> (Story, CloudId, CloudId) {
 
 /// The next run reads lists in pages of two rows.
 fn in_short_pages(story: &Story) {
-    story.fault("listUsers", FaultKind::PagesOf(2));
+    let fault = Fault::once("listVirtualMachines", FaultKind::PagesOf(2)).about("page", "1");
+    story.cloud.standin.with(|world| world.faults().push(fault));
 }
 
 /// Behind the answer with the second page of bob's machines this one is gone, and the last one moves up to that page.

@@ -204,12 +204,13 @@ impl Client {
         self.everywhere("listPublicIpAddresses", &Params::new().with("listall", true)).await
     }
 
-    /// A list of what accounts have, then of what projects have: CloudStack gives them apart.
+    /// A list of what accounts have, then one with what projects have. With `listall` 4.22 gives administrators everything in the second
+    /// one already; the first stays for releases that give them apart.
     async fn everywhere<T: Thing>(&self, command: &str, params: &Params) -> Result<Inventory<T>, Error> {
         let mut all = self.steady::<T>(command, params).await?;
         let projects = self.steady::<T>(command, &params.clone().with("projectid", "-1")).await?;
         all.complete &= projects.complete;
-        // A release that gives projects' things in both lists must not count them twice.
+        // What is in both lists must not count twice.
         let known: HashSet<CloudId> = all.items.iter().map(Thing::id).collect();
         all.items.extend(projects.items.into_iter().filter(|thing| !known.contains(&thing.id())));
         Ok(all)

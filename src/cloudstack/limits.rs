@@ -36,6 +36,16 @@ const USE_FIELDS: [(i32, &str); 17] = [
     (16, "gputotal"),
 ];
 
+/// The limit of each resource, in the same rows: a number, or "Unlimited". Those without a tag.
+const LIMIT_FIELDS: [(i32, &str); 6] = [
+    (0, "vmlimit"),
+    (2, "volumelimit"),
+    (8, "cpulimit"),
+    (9, "memorylimit"),
+    (PRIMARY_STORAGE, "primarystoragelimit"),
+    (16, "gpulimit"),
+];
+
 /// Whose limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitOwner {
@@ -95,7 +105,10 @@ impl Entry for ResourceLimit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResourceUse {
     id: CloudId,
+    name: String,
     totals: BTreeMap<i32, i64>,
+    /// Of what a tag can narrow, the limits without one.
+    limits: BTreeMap<i32, i64>,
 }
 
 impl ResourceUse {
@@ -116,17 +129,32 @@ impl<'de> Deserialize<'de> for ResourceUse {
         #[derive(Deserialize)]
         struct Row {
             id: CloudId,
+            #[serde(default, deserialize_with = "fields::text")]
+            name: Option<String>,
             #[serde(flatten)]
             fields: Map<String, Value>,
         }
         let row = Row::deserialize(deserializer)?;
         let total = |field: &str| row.fields.get(field).and_then(rounded_up);
         let totals = USE_FIELDS.iter().filter_map(|(number, field)| Some((*number, total(field)?))).collect();
-        Ok(Self { id: row.id, totals })
+        let limit = |field: &str| row.fields.get(field).and_then(limit_of);
+        let limits = LIMIT_FIELDS.iter().filter_map(|(number, field)| Some((*number, limit(field)?))).collect();
+        Ok(Self { id: row.id, name: row.name.unwrap_or_default(), totals, limits })
     }
 }
 
 impl Entry for ResourceUse {}
+
+/// A limit as listAccounts and listProjects write it; -1 is unlimited.
+fn limit_of(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) if text.trim().eq_ignore_ascii_case("unlimited") => Some(-1),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Number(number) => number.as_i64(),
+        _ => None,
+    }
+    .filter(|limit| *limit >= -1)
+}
 
 /// A number or a text with one, rounded up.
 fn rounded_up(value: &Value) -> Option<i64> {
@@ -167,9 +195,38 @@ impl Client {
         self.list_limits_of(&LimitOwner::Account { name: account.to_owned(), domain_id: domain }).await
     }
 
-    /// The limits of an account or project.
+    /// The limits of an account or project. Where one of a kind is narrowed to a tag, CloudStack leaves out the one without a tag unless
+    /// that was set too, also where the tag is none any more (`ResourceLimitManagerImpl.searchForLimits`): those are taken from the
+    /// account or project itself.
     pub async fn list_limits_of(&self, owner: &LimitOwner) -> Result<Listing<ResourceLimit>, Error> {
-        self.list_all("listResourceLimits", &owner.params()).await
+        let mut listed: Listing<ResourceLimit> = self.list_all("listResourceLimits", &owner.params()).await?;
+        let is_listed = |number: i32| listed.iter().any(|row| row.resource_type == Some(number) && row.tag.is_none());
+        let missing: Vec<i32> =
+            LIMIT_FIELDS.iter().map(|(number, _)| *number).filter(|number| !is_listed(*number)).collect();
+        if missing.is_empty() {
+            return Ok(listed);
+        }
+        let known = match owner {
+            LimitOwner::Account { name, domain_id } => {
+                let params = Params::new().with("name", name).with("domainid", domain_id).with("listall", true);
+                self.find_one("listAccounts", &params, |row: &ResourceUse| row.name == *name).await?
+            }
+            LimitOwner::Project(id) => self.get_project_use(*id).await?,
+        };
+        let Some(known) = known else { return Ok(listed) };
+        listed.items.extend(missing.into_iter().filter_map(|number| {
+            let max = Some(*known.limits.get(&number)?);
+            Some(ResourceLimit {
+                resource_type: Some(number),
+                resource_type_name: None,
+                max,
+                tag: None,
+                account: None,
+                domain_id: None,
+                project_id: None,
+            })
+        }));
+        Ok(listed)
     }
 
     /// Sets one limit. Only while the account is enabled, or the project active (531 otherwise). What exists beyond it is not touched, but nothing more can be made.

@@ -80,6 +80,21 @@ impl Client {
     /// show it (there is no API that tells the caller who it is, facts 2.3).
     pub async fn own_user(&self) -> Result<Option<User>, Error> {
         let users = self.list_users().await?;
-        Ok(users.items.into_iter().find(|user| user.api_key.as_ref().is_some_and(|key| self.signs_with(key))))
+        Ok(users.items.into_iter().find(|user| self.is_own(user)))
+    }
+
+    /// The same where it is known which user it was the last time: that one is asked for alone, and the list of everybody only where it has
+    /// another key by now.
+    pub async fn own_user_as_known(&self, known: Option<CloudId>) -> Result<Option<User>, Error> {
+        if let Some(id) = known
+            && let Some(user) = self.get_user(id).await?.filter(|user| self.is_own(user))
+        {
+            return Ok(Some(user));
+        }
+        self.own_user().await
+    }
+
+    fn is_own(&self, user: &User) -> bool {
+        user.api_key.as_ref().is_some_and(|key| self.signs_with(key))
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     calls,
+    former::{self, FormerUser},
     plan::{PlannedAccount, protection},
     run::{Enforcer, Error},
     tell,
@@ -68,6 +69,8 @@ pub struct Actor<'a> {
     pub(super) own_name: Option<String>,
     /// The same with its account and domain: elsewhere somebody else may have the name.
     pub(super) own: Option<OwnUser>,
+    /// Users whose key the enforcer had before.
+    pub(super) former: Vec<FormerUser>,
 }
 
 /// The id of an account in CloudStack.
@@ -125,8 +128,14 @@ pub(super) struct End<'a> {
 impl<'a> Actor<'a> {
     /// Gets ready to act: finds out under which name CloudStack knows the enforcer.
     pub async fn new(enforcer: &'a Enforcer<'a>, client: &'a Client, run: RunId, fence: i64) -> Result<Self, Error> {
-        let own = client.own_user().await?.map(OwnUser::of);
+        let user = client.own_user_as_known(former::find_own_id(enforcer).await?).await?;
+        let id = user.as_ref().map(|user| user.id);
+        let own = user.map(OwnUser::of);
         let own_name = own.as_ref().map(|own| own.username.clone());
+        let former = match (&own, id) {
+            (Some(own), Some(id)) => former::note(enforcer, fence, (own, id)).await?,
+            _ => Vec::new(),
+        };
         Ok(Self {
             enforcer,
             client,
@@ -137,6 +146,7 @@ impl<'a> Actor<'a> {
             by_order: false,
             own_name,
             own,
+            former,
         })
     }
 

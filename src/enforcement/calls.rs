@@ -26,7 +26,7 @@ use crate::{
 /// A call that was claimed so long ago is not sent any more: others may have looked for it meanwhile, and written it off.
 const SENT_WITHIN: Duration = Duration::from_mins(1);
 /// A request that got lost may still arrive and act for so long: its signature lasts ten minutes, and clocks differ.
-const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
+pub(super) const REQUEST_LIVES_FOR: Duration = Duration::from_mins(15);
 /// Whether somebody else suspended an account is looked at so long before it is opened at most.
 const LOOK_LASTS: Duration = Duration::from_mins(5);
 /// What is said of an older look.

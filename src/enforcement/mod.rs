@@ -10,6 +10,7 @@ mod calls;
 mod carry;
 pub mod deletions;
 pub mod differences;
+mod former;
 pub mod fuse;
 mod guards;
 pub mod held;
@@ -55,6 +56,10 @@ pub mod switches {
     pub const EVENTS_LOST: &str = "enforce.events-lost-ms";
     /// Why the last run could not read CloudStack's events; empty: it could.
     pub const EVENTS_UNREADABLE: &str = "enforce.events-unreadable";
+    /// The user whose key the enforcer has, as JSON.
+    pub const OWN_USER: &str = "enforce.own-user";
+    /// The users whose key it had before, as JSON.
+    pub const FORMER_USERS: &str = "enforce.former-users";
     /// The instant of the last run, ms: a clock that went backwards is seen here.
     pub const LAST_NOW: &str = "enforce.last-now-ms";
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     act::{Actor, EVENT_TOLERANCE},
+    former,
     run::Error,
     switches,
 };
@@ -299,9 +300,16 @@ impl Actor<'_> {
             let acted = self.own.as_ref().map_or(Some(false), |own| own.acted(&event));
             if event.created.is_none_or(|created| created >= since) {
                 let Some(ours) = acted else { continue };
-                let mut username = event.username.unwrap_or_default();
+                let mut username = event.username.clone().unwrap_or_default();
                 if !ours && self.own_name.as_ref() == Some(&username) {
                     username.push_str(" of another account");
+                }
+                if !ours && let Some(own) = &self.own_name {
+                    match former::acted(&self.former, &event) {
+                        Some(true) => username.clone_from(own),
+                        Some(false) => {}
+                        None => continue,
+                    }
                 }
                 found.push(Event { cloud_id: id.to_string(), username, at: event.created, came_about });
             }

@@ -15,7 +15,7 @@ use super::{
     run::Error,
 };
 use crate::{
-    cloudstack::{self, AccountState},
+    cloudstack::{self, AccountState, User},
     ids::DecisionId,
     store::{
         acting::{self, LimitChange, Noted, ProjectNote},
@@ -279,6 +279,9 @@ impl Actor<'_> {
             return Ok(Done::Started(why));
         }
         let mut outcome = self.restored_in_words(intent, account).await?;
+        if intent.state_before != AccountState::Enabled.as_str() {
+            outcome.push_str(&who_can_not_sign_in(&read.users));
+        }
         if let Some(waits) = self.limits_that_wait(account).await? {
             outcome.push_str(&format!("; {waits}"));
         }
@@ -579,5 +582,26 @@ impl Actor<'_> {
         }
         tx.commit().await?;
         Ok(())
+    }
+}
+
+/// Users that CloudStack does not let in although their account is open, in words. It disables a user of its own after some wrong
+/// passwords, also while the account is locked, and enabling the account changes nothing about that. Where nobody is left to sign in, a
+/// person has to look.
+fn who_can_not_sign_in(users: &[User]) -> String {
+    let closed: Vec<String> = users
+        .iter()
+        .filter(|user| user.state != AccountState::Enabled)
+        .map(|user| format!("{} ({})", user.username, user.state.as_str()))
+        .collect();
+    if closed.is_empty() {
+        String::new()
+    } else if closed.len() < users.len() {
+        format!(", not signing in: {}", closed.join(", "))
+    } else {
+        format!(
+            "; none of its users can sign in: {}; CloudStack closed them, or somebody did, so enable them there",
+            closed.join(", ")
+        )
     }
 }

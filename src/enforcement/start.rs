@@ -23,7 +23,7 @@ const STARTS_A_MACHINE: i64 = 5;
 const LOOKS_A_RUN: u32 = 2;
 
 /// A machine that has been on its way for so long is a person's to look at: nothing else is done about its account meanwhile.
-const STUCK_AFTER: Duration = Duration::from_hours(24);
+pub(super) const STUCK_AFTER: Duration = Duration::from_hours(24);
 
 /// What a noted machine needs.
 enum Need {
@@ -139,7 +139,10 @@ impl Actor<'_> {
         match machine.state.as_str() {
             "Running" if counts => self.settle(note, "running", None).await,
             "Running" => Ok(Need::Wait),
-            "Starting" | "Migrating" | "Stopping" if self.enforcer.clock.now().since(intent.created) < STUCK_AFTER => {
+            // A backup that is played back ends in a stopped machine.
+            "Starting" | "Migrating" | "Stopping" | "Restoring"
+                if self.enforcer.clock.now().since(intent.created) < STUCK_AFTER =>
+            {
                 Ok(Need::Wait)
             }
             "Stopped" if note.starts < STARTS_A_MACHINE => Ok(Need::Start(machine.id)),

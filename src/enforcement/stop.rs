@@ -8,6 +8,7 @@ use super::{
     calls::{Act, CallEnd},
     machines::{Listed, name_of},
     run::Error,
+    start::STUCK_AFTER,
 };
 use crate::{
     cloudstack::{self, AccountState},
@@ -22,6 +23,15 @@ use crate::{
 const STOPS_A_MACHINE: usize = 5;
 /// Machines that are told to stop side by side.
 const STOPS_AT_ONCE: usize = 10;
+
+/// The machines of an account that is being stopped.
+#[derive(Default)]
+struct Compared {
+    /// They run.
+    running: Vec<Listed>,
+    /// They are on their way down, and run on where that fails.
+    stopping: Vec<Listed>,
+}
 
 impl Actor<'_> {
     /// Notes, disables, suspends projects, compares, and follows up what went on running.
@@ -93,12 +103,19 @@ impl Actor<'_> {
         if let Some(why) = self.suspend_projects(intent, account, patience).await? {
             return Ok(Done::Started(format!("{why}; the next run looks again")));
         }
-        let still_running = self.follow_up(intent, account, &read, patience).await?;
+        let Compared { running: mut still_running, stopping } =
+            self.follow_up(intent, account, &read, patience).await?;
         if !still_running.is_empty() {
             if !self.tried_enough(intent, &still_running).await? {
                 return Ok(Done::Started(format!("still running: {}; the next run stops them", names(&still_running))));
             }
             tracing::warn!(account = %account.full_name(), machines = %names(&still_running), "machines of a stopped account can not be stopped");
+        }
+        if !stopping.is_empty() {
+            if self.may_still_stop(intent) {
+                return Ok(Done::Started(format!("still stopping: {}; the next run looks again", names(&stopping))));
+            }
+            still_running.extend(stopping);
         }
         let outcome = self.stop_in_words(account, &still_running).await?;
         self.finish(intent, account, End { worked: true, state_after: Some("disabled"), outcome: &outcome }).await?;
@@ -173,7 +190,7 @@ impl Actor<'_> {
                 Some(_) => self.put_project(note, "left", "somebody else suspended the account too", true).await?,
             }
         }
-        let running = self.compare(intent, account, read).await?;
+        let running = self.compare(intent, account, read).await?.running;
         let words = self.stop_in_words(account, &running).await?;
         let outcome = format!("{words}; left so, since somebody else suspended the account too");
         self.finish(intent, account, End { worked: true, state_after: Some("disabled"), outcome: &outcome }).await?;
@@ -199,8 +216,14 @@ impl Actor<'_> {
         let mut tx = self.enforcer.store.read().await?;
         let projects = acting::list_project_notes(&mut tx, Some(account.id)).await?;
         tx.commit().await?;
-        let running = self.compare(intent, account, read).await?;
-        Ok(!running.is_empty() || projects.iter().any(|note| note.state == "noted"))
+        let Compared { running, stopping } = self.compare(intent, account, read).await?;
+        let waits = !stopping.is_empty() && self.may_still_stop(intent);
+        Ok(!running.is_empty() || waits || projects.iter().any(|note| note.state == "noted"))
+    }
+
+    /// Whether a machine that is on its way down is waited for: CloudStack lets it run on where stopping it fails.
+    fn may_still_stop(&self, intent: &Intent) -> bool {
+        self.enforcer.clock.now().since(intent.created) < STUCK_AFTER
     }
 
     /// A stop that nobody wants any more and that was never begun.
@@ -269,19 +292,19 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Compares what runs with what was noted, and stops what went on running. Gives what runs still.
+    /// Compares what runs with what was noted, and stops what went on running. Gives what runs still, and what is on its way down.
     async fn follow_up(
         &self,
         intent: &Intent,
         account: &Account,
         read: &cloudstack::Account,
         patience: Duration,
-    ) -> Result<Vec<Listed>, Error> {
-        let running = self.compare(intent, account, read).await?;
-        if running.is_empty() {
-            return Ok(running);
+    ) -> Result<Compared, Error> {
+        let before = self.compare(intent, account, read).await?;
+        if before.running.is_empty() {
+            return Ok(before);
         }
-        for chunk in running.chunks(STOPS_AT_ONCE) {
+        for chunk in before.running.chunks(STOPS_AT_ONCE) {
             let mut acts = Vec::new();
             for listed in chunk {
                 let act = Act::StopMachine(listed.machine.id);
@@ -294,13 +317,8 @@ impl Actor<'_> {
         self.compare(intent, account, read).await
     }
 
-    /// Marks what has stopped, notes what was started meanwhile, and gives what runs still.
-    async fn compare(
-        &self,
-        intent: &Intent,
-        account: &Account,
-        read: &cloudstack::Account,
-    ) -> Result<Vec<Listed>, Error> {
+    /// Marks what has stopped, notes what was started meanwhile, and gives what runs still, and what is on its way down.
+    async fn compare(&self, intent: &Intent, account: &Account, read: &cloudstack::Account) -> Result<Compared, Error> {
         let mut tx = self.enforcer.store.read().await?;
         let notes = acting::list_machine_notes(&mut tx, Some(account.id)).await?;
         let projects = acting::list_project_notes(&mut tx, Some(account.id)).await?;
@@ -309,7 +327,7 @@ impl Actor<'_> {
             projects.into_iter().filter(|note| note.state == "suspended").map(|note| note.project_id).collect();
         let listed = self.list_machines(read, &suspended.into_iter().collect::<Vec<_>>()).await?;
         let now = self.enforcer.clock.now();
-        let mut running = Vec::new();
+        let mut compared = Compared::default();
         let mut tx = self.write().await?;
         let mut position = acting::count_machine_notes(&mut tx, account.id).await?;
         for found in listed {
@@ -319,7 +337,9 @@ impl Actor<'_> {
                     position = position.saturating_add(1);
                     acting::note_machine(&mut tx, &note_of(intent, account, &found, position), now).await?;
                 }
-                running.push(found);
+                compared.running.push(found);
+            } else if found.machine.state == "Stopping" {
+                compared.stopping.push(found);
             } else if let Some(noted) = noted.filter(|note| note.state == "noted")
                 && found.machine.state == "Stopped"
             {
@@ -327,7 +347,7 @@ impl Actor<'_> {
             }
         }
         tx.commit().await?;
-        Ok(running)
+        Ok(compared)
     }
 
     async fn tried_enough(&self, intent: &Intent, running: &[Listed]) -> Result<bool, Error> {

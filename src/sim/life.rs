@@ -367,10 +367,15 @@ impl Life {
     /// Jobs of CloudStack end, and machines get where they were on their way to. Those that do not obey do so again, mostly.
     fn all_settles(&mut self) {
         let obey = self.dice.chance(500);
+        let dice = &self.dice;
         self.balking = self.cloud.standin.with(|world| {
             world.finish_jobs();
             let mut balking = false;
             for machine in world.vms.iter().map(|vm| vm.id).collect::<Vec<_>>() {
+                let hangs = world.vms.get(machine).is_some_and(|vm| vm.stubbornness == Stubbornness::HangsStopping);
+                if hangs && dice.chance(500) {
+                    world.fail_stopping(machine);
+                }
                 world.settle_power(machine);
                 if obey {
                     world.set_stubbornness(machine, Stubbornness::Obedient);

@@ -169,10 +169,11 @@ impl Life {
             let machines: Vec<CloudId> =
                 tenant.owners().into_iter().flat_map(|owner| world.machines_of(owner)).collect();
             let Some(machine) = dice.pick(&machines).copied() else { return };
-            match dice.below(4) {
+            match dice.below(5) {
                 0 => world.set_stubbornness(machine, Stubbornness::KeepsRunning),
                 1 => world.set_stubbornness(machine, Stubbornness::Throws),
                 2 => world.set_stubbornness(machine, Stubbornness::Obedient),
+                3 => world.set_stubbornness(machine, Stubbornness::HangsStopping),
                 _ => world.set_passing_power(machine, Power::Migrating),
             }
         });

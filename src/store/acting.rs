@@ -184,6 +184,13 @@ pub async fn list_calls(tx: &mut Tx, intent: &str) -> Result<Vec<CallRow>, Store
     )
 }
 
+/// When the newest call of all was claimed; None: there was none yet.
+pub async fn find_last_claim(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
+    let found =
+        maybe!(tx, (Timestamp,), "select claimed_ms from intent_call order by claimed_ms desc, id desc limit 1")?;
+    Ok(found.map(|(at,)| at))
+}
+
 /// The decision behind the job id that an intent or one of its calls asked for.
 pub async fn find_decision_of_job(tx: &mut Tx, job: &str) -> Result<Option<i64>, StoreError> {
     let found = maybe!(

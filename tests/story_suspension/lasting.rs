@@ -438,6 +438,71 @@ async fn a_request_that_arrives_twice_is_one_job_which_is_waited_for() {
 }
 
 #[tokio::test]
+async fn another_service_account_opens_what_the_former_one_locked() {
+    on_each_database(|database| async {
+        let mut story = Story::stopped(database, false).await;
+        let (api_key, secret_key) = story.cloud.standin.with(|world| {
+            let role = world.find_role("bursar-enforcer").unwrap();
+            world.add_service_account("bursar-second", role)
+        });
+        story.cloud.pass(HOUR);
+        story.cloud.reconfigure("CLOUDSTACK_ENFORCER_API_KEY", &api_key).await;
+        story.cloud.reconfigure("CLOUDSTACK_ENFORCER_SECRET_KEY", secret_key.expose()).await;
+        story.cloud.round().await;
+        assert_eq!(story.rung().await.as_deref(), Some("stop"), "the lock is bursar's own still");
+        let report = story.pay().await;
+        assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_account_that_is_open_and_whose_people_are_not_let_in_is_told_to_administrators() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, false).await;
+        // After some wrong passwords CloudStack disables the user, whatever becomes of the account.
+        story.cloud.standin.with(|world| {
+            for user in world.users_of(story.bob.account) {
+                world.set_user_state(user, State::Disabled);
+            }
+        });
+        assert_eq!(story.pay().await.restored, ["ROOT/bob"]);
+        let outcome = story.outcome().await;
+        assert!(outcome.contains("; none of its users can sign in: bob (disabled)"), "{outcome}");
+        let mut tx = story.cloud.app.store.read().await.unwrap();
+        let told =
+            notify::list_admin_notices(&mut tx, Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX), 50).await.unwrap();
+        assert_eq!(told.iter().filter(|notice| notice.body.contains("none of its users")).count(), 1, "{told:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limit_that_one_with_a_tag_hides_is_lowered_and_put_back_too() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        let bob = story.bob.account;
+        let root = story.cloud.standin.with(|world| {
+            world.set_limit_tags(&["gold"]);
+            world.root_domain()
+        });
+        let client = story.cloud.app.client(Role::Enforcer).unwrap();
+        let owner = LimitOwner::Account { name: "bob".to_owned(), domain_id: root };
+        client.update_resource_limit(&owner, 0, 10, Some("gold")).await.unwrap();
+        // The tag is none any more: CloudStack lists neither the limit with it nor the one without.
+        story.cloud.standin.with(|world| world.set_limit_tags(&[]));
+        let before = story.limits(bob);
+        assert_eq!(story.over().await.restricted, ["ROOT/bob"]);
+        assert_eq!(story.limits(bob)[&0], 3, "he could go on making machines");
+        story.pay().await;
+        assert_eq!(story.limits(bob), before);
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn limits_with_a_tag_are_neither_lowered_nor_taken_for_those_without_one() {
     on_each_database(|database| async {
         let story = Story::on(database).await;

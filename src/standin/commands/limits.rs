@@ -119,7 +119,13 @@ pub(super) fn list(call: &mut Call<'_>) -> Result<Value> {
     let kinds = KINDS.iter().filter(|kind| wanted.is_none_or(|number| i64::from(kind.number) == number));
     let mut rows: Vec<Limit> = Vec::new();
     for kind in kinds {
-        rows.push(Limit { kind, tag: None });
+        // What is missing in the table is filled in from the defaults, but for kinds that have a row narrowed to a tag.
+        let is_hidden = matches!(owner, Owner::Account(id) if call.world.accounts.get(id).is_some_and(|row| {
+            !row.limits.contains_key(&kind.number) && row.tagged_limits.keys().any(|(number, _)| *number == kind.number)
+        }));
+        if !is_hidden {
+            rows.push(Limit { kind, tag: None });
+        }
         if matches!(owner, Owner::Account(_)) && WITH_HOST_TAGS.contains(&kind.number) {
             rows.extend(call.world.limit_tags.iter().map(|tag| Limit { kind, tag: Some(tag.clone()) }));
         }

@@ -68,7 +68,7 @@ pub(crate) enum Scope {
     Account(CloudId),
     Domain(CloudId),
     Tree(CloudId),
-    /// What belongs to projects, and nothing of accounts (`projectid=-1`).
+    /// What belongs to projects, and nothing of accounts (`projectid=-1` without `listall`).
     Projects,
 }
 
@@ -169,7 +169,9 @@ impl Call<'_> {
     /// Which rows a list is about: by account and domain, by project, by domain, everything, else the caller's own.
     pub(crate) fn scope(&self) -> Result<Scope> {
         if self.filled("projectid") == Some(ALL_PROJECTS) {
-            return Ok(Scope::Projects);
+            // Of root administrators who want all it is all: what accounts have is among it.
+            let all = self.flag("listall") && self.caller.is_root();
+            return Ok(if all { Scope::Everything } else { Scope::Projects });
         }
         if let Some(project) = self.project("projectid")? {
             let account = self.world.owner_account(project);

@@ -156,6 +156,8 @@ pub enum Stubbornness {
     KeepsRunning,
     /// The attempt throws: the job fails although the account's state has changed.
     Throws,
+    /// It is on its way down when the job ends, and stays so until something comes of it.
+    HangsStopping,
 }
 
 #[derive(Debug)]

@@ -220,6 +220,13 @@ impl World {
                 }
                 return Err(guesses::STOP_FAILED.to_owned());
             }
+            // The agent did not answer in time; what comes of it is seen later.
+            Some(Stubbornness::HangsStopping) => {
+                self.set_passing_power(vm, Power::Stopping);
+                if let Some(account) = self.accounts.get_mut(account) {
+                    account.needs_cleanup = true;
+                }
+            }
             None => {}
         }
         Ok(!machines.is_empty())

@@ -137,6 +137,15 @@ impl World {
         }
     }
 
+    /// A machine that was on its way down runs on: stopping it failed, or its host says that it runs.
+    pub fn fail_stopping(&mut self, vm: CloudId) {
+        let now = self.now;
+        if let Some(machine) = self.vms.get_mut(vm).filter(|machine| machine.power == Power::Stopping) {
+            machine.power = Power::Running;
+            machine.updated = now;
+        }
+    }
+
     /// Lets what a machine is on its way to be reached: the jobs of one machine wait for each other.
     pub fn settle_power(&mut self, vm: CloudId) {
         let now = self.now;
