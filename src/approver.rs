@@ -2,10 +2,13 @@
 //! can be changed at an issuer, and one person may come by CloudStack once and by an issuer then. Pure.
 //!
 //! An identity is a few marks, one a line. `user:` (a user of CloudStack), `openid:` (a subject of an issuer), `token:`, `cli:`
-//! and `name:` each are one person; `at:` names the account whose user it is, `some:` an account of which nobody knows which
+//! (everybody at the command line) and `name:` each are one person; `at:` names the account whose user it is, `some:` an account of which nobody knows which
 //! user it is.
 
 use crate::{ids::AccountId, secrets::token_hash};
+
+/// The mark of the command line. Former versions put the operating system's user behind it.
+const COMMAND_LINE: &str = "cli:";
 
 /// Somebody who approves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +51,9 @@ impl Approver {
         Self { name, identity: format!("token:{id}") }
     }
 
-    /// Somebody at the command line: the operating system's user, or the name where there is no number.
-    pub fn by_command_line(name: String, uid: Option<u32>) -> Self {
-        let identity = uid.map_or_else(|| format!("cli:{name}"), |uid| format!("cli:{uid}"));
-        Self { name, identity }
+    /// Somebody at the command line. All of them count as one: who may become bursar's user there, or root, may become the other too.
+    pub fn by_command_line(name: String) -> Self {
+        Self { name, identity: COMMAND_LINE.to_owned() }
     }
 
     /// Somebody whose name is all there is to know: the simulation, the demo.
@@ -73,7 +75,9 @@ impl Approver {
 /// Whether two identities are one person for certain.
 pub fn is_same(one: &str, other: &str) -> bool {
     let is_place = |mark: &str| mark.starts_with("at:") || mark.starts_with("some:");
-    one == other || one.lines().any(|mark| !is_place(mark) && other.lines().any(|theirs| theirs == mark))
+    let at_shell = |mark: &str| mark.starts_with(COMMAND_LINE);
+    let same = |mark: &str, theirs: &str| mark == theirs || (at_shell(mark) && at_shell(theirs));
+    one == other || one.lines().any(|mark| !is_place(mark) && other.lines().any(|theirs| same(mark, theirs)))
 }
 
 /// Whether two identities may be one person: the same, or nobody knows who of an account the one is, and the other is of that
@@ -130,9 +134,14 @@ mod tests {
         assert_eq!(count(&[&before, &after]), 1);
         assert!(is_same(before.identity(), after.identity()));
         assert_eq!(count(&[&Approver::by_token("desk".to_owned(), 1), &Approver::by_token("desk".to_owned(), 2)]), 2);
-        let at_shell = |name: &str, uid| Approver::by_command_line(name.to_owned(), uid);
-        assert_eq!(count(&[&at_shell("cli:alice", Some(7)), &at_shell("cli:bert", Some(7))]), 1);
-        assert_eq!(count(&[&at_shell("cli:alice", Some(7)), &at_shell("cli:alice", Some(8))]), 2);
+        let at_shell = |name: &str| Approver::by_command_line(name.to_owned());
+        assert_eq!(count(&[&at_shell("cli:alice"), &at_shell("cli:bert")]), 1);
+        assert_eq!(
+            count_people(&["cli:7".to_owned(), at_shell("cli:alice").identity().to_owned()]),
+            1,
+            "as it was stored"
+        );
+        assert_eq!(count(&[&at_shell("cli:alice"), &cloudstack(Some("u1"))]), 2);
     }
 
     #[test]

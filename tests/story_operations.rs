@@ -2,6 +2,7 @@
 
 mod audited;
 mod begun;
+mod cut_off;
 mod desk;
 mod late;
 mod others;
@@ -196,6 +197,32 @@ async fn a_plan_can_take_two_administrators_of_different_names() {
 }
 
 #[tokio::test]
+async fn a_plan_that_was_approved_under_another_configuration_waits_for_the_second_administrator() {
+    on_each_database(|database| async {
+        let mut cloud = due(database, &["ann", "bob"]).await;
+        cloud.reconfigure("FUSE_SECOND_ADMIN", "true").await;
+        let id = cloud.enforce().await.plan.unwrap();
+        // A process with the configuration of before takes one approval for enough.
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let alice = Approver::by_name("alice");
+        assert!(plans::approve(&mut tx, id, &alice, false, cloud.clock.now()).await.unwrap());
+        tx.commit().await.unwrap();
+        assert_eq!(plan(&cloud, id).await.0.state, "approved");
+        for _ in 0..2 {
+            let report = cloud.enforce().await;
+            assert_eq!((report.locked.len(), report.carried_plan), (0, None), "{report:?}");
+            assert_eq!(plan(&cloud, id).await.0.state, "waiting");
+        }
+        assert_eq!(calls(&cloud, "disableAccount"), 0);
+        assert_eq!(audit(&cloud, "plan.recount").await, [("bursar".to_owned(), format!("plan {id}"))]);
+        assert!(cloud.approve(id, "bert").await.unwrap());
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/ann", "ROOT/bob"]);
+        assert_eq!(plan(&cloud, id).await.0.state, "done");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn one_person_under_two_names_is_not_two_administrators() {
     on_each_database(|database| async {
         let mut cloud = due(database, &["ann", "bob"]).await;
@@ -297,6 +324,11 @@ async fn a_plan_on_demand_says_who_what_why_and_how_to_avoid_it_and_does_nothing
 
 /// bob with a machine, and a project with one: stopped by the next run, all steps armed.
 async fn due_to_stop(database: Database) -> Cloud {
+    due_to_stop_with(database, "shop").await
+}
+
+/// The same with a project of this name.
+async fn due_to_stop_with(database: Database, project: &str) -> Cloud {
     let mut cloud = Cloud::start_tuned(
         database,
         NOVEMBER,
@@ -304,7 +336,7 @@ async fn due_to_stop(database: Database) -> Cloud {
         |world| {
             tenants(world, &["bob"]);
             let bob = world.find_account(world.root_domain(), "bob").unwrap();
-            let project = world.add_project(bob, "shop");
+            let project = world.add_project(bob, project);
             machine(world, project, "shop-vm");
             let eve = tenant(world, "eve");
             world.add_project_member(project, eve);
@@ -354,6 +386,44 @@ async fn the_fuse_counts_machines_of_projects_and_the_plan_names_them() {
         assert_eq!((report.stopped.len(), state(&cloud, "bob").await), (0, State::Locked));
         let again = operations::make_plan(&cloud.app, "alice", true, "test").await.unwrap().plan.unwrap();
         cloud.approve(again, "alice").await.unwrap();
+        assert_eq!(cloud.enforce().await.stopped, ["ROOT/bob"]);
+        assert_eq!(state(&cloud, "bob").await, State::Disabled);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_name_of_a_project_hides_a_machine_that_was_started_after_the_approval() {
+    on_each_database(|database| async {
+        // As it is said of machines that nobody could list.
+        let mut cloud = due_to_stop_with(database, "were not listed").await;
+        cloud.reconfigure("FUSE_RUNNING_VMS", "1").await;
+        cloud.pass(2 * DAY);
+        cloud.catch_up().await;
+        let id = cloud.enforce().await.plan.unwrap();
+        let lines = plan(&cloud, id).await.1;
+        assert!(lines[0].notes.contains("were not listed") && lines[0].machines.contains("bob-vm"), "{lines:?}");
+        cloud.approve(id, "alice").await.unwrap();
+        let bob = id_of(&cloud, "bob").await;
+        cloud.standin.with(|world| machine(world, bob, "new-vm"));
+        let report = cloud.enforce().await;
+        assert_eq!((report.stopped.len(), state(&cloud, "bob").await), (0, State::Locked), "{report:?}");
+        assert!(report.skipped[0].contains("the machine new-vm runs now and is not in the plan"), "{report:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_whose_machines_nobody_could_list_is_carried_out_as_it_was_approved() {
+    on_each_database(|database| async {
+        let cloud = due_to_stop(database).await;
+        let silent = Fault::once("listVirtualMachines", FaultKind::Status(503)).times(1_000);
+        cloud.standin.with(|world| world.faults().push(silent));
+        let id = operations::make_plan(&cloud.app, "alice", true, "test").await.unwrap().plan.unwrap();
+        cloud.standin.with(|world| world.faults().clear());
+        let lines = plan(&cloud, id).await.1;
+        assert!(lines[0].notes.contains("its machines were not listed") && lines[0].rung == "stop", "{lines:?}");
+        cloud.approve(id, "alice").await.unwrap();
         assert_eq!(cloud.enforce().await.stopped, ["ROOT/bob"]);
         assert_eq!(state(&cloud, "bob").await, State::Disabled);
     })

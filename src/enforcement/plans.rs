@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -153,6 +154,16 @@ pub(super) struct Built {
     pub unread: Vec<(AccountId, String)>,
 }
 
+/// The machines of an account that run; None: nobody has to know.
+type Listing = Option<Result<Vec<Machine>, Error>>;
+
+async fn list(actor: Option<&Actor<'_>>, planned: &PlannedAccount, rung: Rung) -> Listing {
+    match actor {
+        Some(actor) if rung != Rung::Restrict => Some(actor.running_machines(&planned.account).await),
+        _ => None,
+    }
+}
+
 /// Builds the lines of a plan, and the steps that the fuse counts. Asks CloudStack for the machines.
 pub(super) async fn build(
     enforcer: &Enforcer<'_>,
@@ -164,24 +175,31 @@ pub(super) async fn build(
     tx.commit().await?;
     let (mut lines, mut steps, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     let (mut machines_stopped, mut not_listed) = (0_u64, 0_u64);
-    for (at, (planned, rung)) in due.iter().enumerate() {
+    // Several at once: what is decided here is carried out within a minute or not at all.
+    let listings: Vec<BoxFuture<'_, Listing>> =
+        due.iter().take(MACHINES_LISTED_FOR).map(|(planned, rung)| list(actor, planned, *rung).boxed()).collect();
+    let mut listings = stream::iter(listings).buffered(enforcer.settings.reads_at_once.max(1));
+    for (planned, rung) in due {
         let mut notes = Vec::new();
-        let machines = match actor {
-            _ if *rung == Rung::Restrict => Vec::new(),
-            Some(actor) if at < MACHINES_LISTED_FOR => {
-                let listed = actor.running_machines(&planned.account).await;
-                actor.bear(listed).await?.unwrap_or_else(|why| {
+        // None: they were not listed, so nobody knows which ran.
+        let looked = listings.next().await;
+        let is_looked_at = looked.is_some();
+        let machines = match (actor, looked.flatten()) {
+            _ if *rung == Rung::Restrict => Some(Vec::new()),
+            (Some(actor), Some(listed)) => match actor.bear(listed).await? {
+                Ok(machines) => Some(machines),
+                Err(why) => {
                     notes.push(format!("its machines were not listed: {why}"));
                     unread.push((planned.account.id, why));
-                    Vec::new()
-                })
-            }
+                    None
+                }
+            },
             _ => {
                 not_listed += 1;
                 notes.push(format!(
                     "its machines were not listed: the plan has more than {MACHINES_LISTED_FOR} accounts"
                 ));
-                Vec::new()
+                None
             }
         };
         let own: Vec<&str> = projects
@@ -191,7 +209,7 @@ pub(super) async fn build(
             .collect();
         notes.extend(notes_of(*rung, &own));
         let shared = match actor {
-            Some(actor) if at < MACHINES_LISTED_FOR && *rung != Rung::Lock => {
+            Some(actor) if is_looked_at && *rung != Rung::Lock => {
                 actor.projects_with_others(&planned.account, &projects).await?
             }
             _ => Vec::new(),
@@ -199,10 +217,11 @@ pub(super) async fn build(
         if !shared.is_empty() {
             notes.push(format!("people of other accounts work in its projects: {}", shared.join(", ")));
         }
+        let count = machines.as_ref().map_or(0, Vec::len) as u64;
         if *rung == Rung::Stop {
-            machines_stopped += machines.len() as u64;
+            machines_stopped += count;
         }
-        steps.push(Step { account: planned.account.id, machines: machines.len() as u64 });
+        steps.push(Step { account: planned.account.id, machines: count });
         lines.push(PlanLineRow {
             account_id: planned.account.id,
             rung: rung.word().to_owned(),
@@ -349,9 +368,30 @@ pub(super) async fn overtake(tx: &mut Tx, id: i64, why: &str, now: Timestamp) ->
     Ok(())
 }
 
-/// The plan that is approved and not carried out, if there is one.
-pub(super) async fn find_approved(tx: &mut Tx) -> Result<Option<PlanRow>, StoreError> {
-    Ok(rows::list_open_plans(tx).await?.into_iter().find(|plan| plan.state == "approved"))
+/// The plan that is approved and not carried out, if there is one. The approvals are counted again: whoever noted the last one may have
+/// had another configuration than the process that carries the plan out. One that lacks some waits again.
+pub(super) async fn find_approved(
+    tx: &mut Tx,
+    settings: &EnforceSettings,
+    now: Timestamp,
+) -> Result<Option<PlanRow>, StoreError> {
+    for plan in rows::list_open_plans(tx).await?.into_iter().filter(|plan| plan.state == "approved") {
+        let approvals = approver::count_people(&rows::list_approvers(tx, plan.id).await?);
+        if approvals >= settings.approvals {
+            return Ok(Some(plan));
+        }
+        if rows::turn_plan(tx, plan.id, "approved", "waiting").await? {
+            let words = format!("approval {approvals} of {}: it waits for more", settings.approvals);
+            audit(tx, "bursar", "plan.recount", plan.id, &words, now).await?;
+            tracing::warn!(
+                plan = plan.id,
+                approvals,
+                needed = settings.approvals,
+                "the plan lacks approvals, so it waits again"
+            );
+        }
+    }
+    Ok(None)
 }
 
 /// Approves a plan; two approvals are of two people for certain, whatever they are called. True: it has every approval it takes, and the next run carries it out.

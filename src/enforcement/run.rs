@@ -64,6 +64,8 @@ pub struct EnforceSettings {
     pub fuse: fuse::Limits,
     /// How long a plan can be approved and carried out.
     pub plan_lasts: Duration,
+    /// How many people have to approve a plan.
+    pub approvals: usize,
     /// Beyond this share of the cloud's charges, in percent, what waits for a person holds back everybody.
     pub quarantine_percent: Decimal,
     /// Grace on top of two ranges of the usage job before usage counts as stale.
@@ -82,6 +84,8 @@ pub struct EnforceSettings {
     pub dry_run: bool,
     /// Whether the enforcer's key pair is configured. Without it notices are given where that is armed, and everything else is rehearsed.
     pub has_key: bool,
+    /// Reads of CloudStack side by side.
+    pub reads_at_once: usize,
     /// Machines that a restore starts side by side.
     pub starts_at_once: usize,
     /// Whether a restriction also stops snapshots and backups.
@@ -536,7 +540,7 @@ async fn go_down(
 ) -> Result<(), Error> {
     let mut tx = actor.write().await?;
     plans::expire(&mut tx, planned_at).await?;
-    let approved = plans::find_approved(&mut tx).await?;
+    let approved = plans::find_approved(&mut tx, enforcer.settings, planned_at).await?;
     let recent = operations::list_fuse_uses(&mut tx, planned_at.minus(FUSE_WINDOW)).await?;
     let lines = match &approved {
         Some(plan) => operations::list_plan_lines(&mut tx, plan.id).await?,

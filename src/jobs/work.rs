@@ -9,7 +9,7 @@ use super::app::{App, AppError, Role};
 use crate::{
     cloudstack,
     config::{Database, MailTransport},
-    enforcement::{self, EnforceReport, EnforceSettings, fuse::Limits, held::HeldBack, marker, run::Enforcer},
+    enforcement::{self, EnforceReport, EnforceSettings, fuse::Limits, held::HeldBack, marker, plans, run::Enforcer},
     ids::{PriceBookId, RunId},
     ledger::{
         grants::{self, Lapsed},
@@ -583,6 +583,7 @@ pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSet
             machines: config.fuse.running_vms,
         },
         plan_lasts: config.fuse.plan_lasts,
+        approvals: plans::approvals_needed(config.fuse.second_admin),
         quarantine_percent: config.enforcement.quarantine_percent,
         usage_grace: config.enforcement.usage_grace,
         clock_jump: config.enforcement.clock_jump,
@@ -590,6 +591,7 @@ pub fn enforce_settings(app: &App, options: EnforceOptions) -> Result<EnforceSet
         intent_deadline: config.enforcement.intent_deadline,
         job_pause: JOB_PAUSE,
         planned_by: None,
+        reads_at_once: usize::try_from(config.cloudstack.concurrency).unwrap_or(1),
         starts_at_once: usize::try_from(config.enforcement.starts_at_once).unwrap_or(1),
         restrict_backups: config.enforcement.restrict_backups,
         dry_run: options.dry_run,
