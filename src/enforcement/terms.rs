@@ -213,6 +213,19 @@ pub async fn leave_alone(
     no_notices: bool,
     word: Word<'_>,
 ) -> Result<(), Error> {
+    check_exemption(until, word)?;
+    let (payer, account) = whom.ids();
+    rows::end_exemptions(tx, payer, account, word.author, word.now).await?;
+    begin_exemption(tx, whom, until, no_notices, word).await
+}
+
+/// Leaves somebody alone until an instant beside whatever was said before: the time asked for takes nothing of what holds for longer.
+pub async fn grant_time(tx: &mut Tx, whom: Whom<'_>, until: Timestamp, word: Word<'_>) -> Result<(), Error> {
+    check_exemption(until, word)?;
+    begin_exemption(tx, whom, until, false, word).await
+}
+
+fn check_exemption(until: Timestamp, word: Word<'_>) -> Result<(), Error> {
     word.check(Some(until))?;
     if until > word.now.plus(LONGEST_EXEMPTION) {
         return Err(Error::Refused(
@@ -220,8 +233,17 @@ pub async fn leave_alone(
                 .to_owned(),
         ));
     }
+    Ok(())
+}
+
+async fn begin_exemption(
+    tx: &mut Tx,
+    whom: Whom<'_>,
+    until: Timestamp,
+    no_notices: bool,
+    word: Word<'_>,
+) -> Result<(), Error> {
     let (payer, account) = whom.ids();
-    rows::end_exemptions(tx, payer, account, word.author, word.now).await?;
     rows::insert_exemption(tx, payer, account, until, no_notices, word.author, word.reason, word.now).await?;
     let notices = if no_notices { ", without notices" } else { "" };
     let line = AuditLine {

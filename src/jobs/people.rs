@@ -47,7 +47,7 @@ pub async fn answer_more_time(
     if let Some(until) = until {
         let reason = format!("asked for more time (request {id})");
         let word = Word { author: by, reason: &reason, now };
-        terms::leave_alone(tx, Whom::Account(&account), until, false, word).await?;
+        terms::grant_time(tx, Whom::Account(&account), until, word).await?;
     }
     let settings = mail::settings(app);
     let mut people: BTreeMap<String, EmailAddress> = notify::people_of(tx, account.id, &settings)
