@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     cloudstack::{self, Client},
+    config::{Config, MailTransport},
     enforcement::{self, EnforceSettings, held::HeldBack, marker, run::Enforcer, running::Looker, switches},
     notify::{self, NotReady},
     policy::{Arming, Rung},
@@ -112,6 +113,14 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
         }
     }
     tx.commit().await?;
+    let takes = wanted.rungs.iter().any(|rung| *rung != Rung::Notify);
+    if takes && reaches_nobody(&app.config) {
+        found.push(
+            "mail goes into a folder ([mail] transport = \"folder\"), where no tenant reads it: set it to \"smtp\", or to \"off\" if people \
+             are warned in another way"
+                .to_owned(),
+        );
+    }
     for path in wanted.domains.iter().filter(|path| !path.is_empty()) {
         if domains.iter().all(|domain| domain.path != *path) {
             found.push(format!(
@@ -132,7 +141,7 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
     {
         found.push("stop passes lock, and lock is not armed in the whole cloud".to_owned());
     }
-    if wanted.rungs.iter().all(|rung| *rung == Rung::Notify) {
+    if !takes {
         return Ok(found);
     }
     if app.config.cloudstack.enforcer.is_none() {
@@ -159,6 +168,17 @@ pub async fn obstacles(app: &App, wanted: &Wanted) -> Result<Vec<String>, JobErr
     }
     found.extend(missing_rights(&client, wanted).await?);
     Ok(found)
+}
+
+/// Whether mails are written where no tenant looks. A CloudStack on this very machine is the demo's, or a trial.
+fn reaches_nobody(config: &Config) -> bool {
+    let is_local = config.cloudstack.url.as_ref().is_some_and(|url| match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    });
+    matches!(config.mail.transport, MailTransport::Folder(_)) && !is_local
 }
 
 async fn missing_rights(client: &Client, wanted: &Wanted) -> Result<Vec<String>, JobError> {
@@ -491,6 +511,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sources;
 
     #[test]
     fn nothing_named_is_every_step_in_the_whole_cloud() {
@@ -499,5 +520,26 @@ mod tests {
         assert_eq!(all.words(), "notify, restrict, lock, stop in the whole cloud");
         let some = Wanted::new(&["lock".to_owned(), "notify".to_owned()], &["/ROOT/acme/".to_owned()]);
         assert_eq!(some.words(), "notify, lock in ROOT/acme");
+    }
+
+    #[test]
+    fn mail_in_a_folder_warns_nobody_of_a_real_cloud() {
+        let config = |url: &str, transport: &str| {
+            let variables = [
+                ("BURSAR_CLOUDSTACK_URL", url),
+                ("BURSAR_BILLING_CURRENCY", "EUR"),
+                ("BURSAR_MAIL_TRANSPORT", transport),
+                ("BURSAR_MAIL_FOLDER", "/var/lib/bursar/mail"),
+                ("BURSAR_MAIL_HOST", "mail.example.com"),
+                ("BURSAR_MAIL_FROM", "billing@example.com"),
+                ("BURSAR_MAIL_ADMINS", "admin@example.com"),
+            ];
+            Config::load(&Sources::new(None, variables).with_fallback(None)).unwrap()
+        };
+        let cloud = "https://cloud.example.com/client/api";
+        assert!(reaches_nobody(&config(cloud, "folder")));
+        assert!(!reaches_nobody(&config(cloud, "smtp")));
+        assert!(!reaches_nobody(&config(cloud, "off")), "on purpose");
+        assert!(!reaches_nobody(&config("http://127.0.0.1:8080/client/api", "folder")), "the demo");
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) no_apis: BTreeSet<String>,
     /// Commands that are refused with 432 for everybody.
     pub(super) denied: BTreeSet<String>,
+    /// Who checks the passwords: native, ldap.
+    pub(super) user_source: String,
     /// What everything is answered with instead.
     pub(super) instead: Option<Reaction>,
     ids: u32,
@@ -71,6 +73,7 @@ impl World {
             servers: 1,
             no_apis: BTreeSet::from(["deleteUserKeys".to_owned(), "listUserKeys".to_owned()]),
             denied: BTreeSet::new(),
+            user_source: "native".to_owned(),
             instead: None,
             ids: 0,
         };
@@ -145,7 +148,7 @@ impl World {
         let mut user = json!({
             "id": account.user, "username": account.name, "firstname": account.name, "lastname": "Tester",
             "email": account.email, "state": "enabled", "account": account.name, "accountid": account.id,
-            "accounttype": self.kind(account), "usersource": "native", "roleid": role.id, "roletype": role.kind,
+            "accounttype": self.kind(account), "usersource": self.user_source, "roleid": role.id, "roletype": role.kind,
             "rolename": role.name, "domainid": ROOT, "domain": "ROOT", "apikeyaccess": account.access,
             "isdefault": account.name == "admin",
         });

@@ -9,6 +9,7 @@ use crate::{
     cloudstack::{Account, AccountState, User},
     config::DomainRef,
     ids::CloudId,
+    policy::OnDrift,
     scope::Scope,
 };
 
@@ -39,6 +40,7 @@ pub(super) async fn look(found: &Found<'_>, services: &[Service], report: &mut C
     protected_names(found, report);
     states(&accounts, report);
     addresses(found, &accounts, report);
+    by_ldap(found, &accounts, report);
     if found.config.access.enabled {
         roles::look(found, &accounts, report).await;
     }
@@ -96,6 +98,34 @@ fn states(accounts: &[&Account], report: &mut CheckReport) {
     let text = format!("{} of {} are locked or disabled: {}", closed.len(), accounts.len(), some_of(&closed));
     report.add(Line::warning(AREA, name, text).with_way_out(
         "bursar only restores what it locked itself: these stay as they are until a person enables them",
+    ));
+}
+
+/// LDAP in a domain that is linked as a whole: where wrong passwords have disabled a user, the next right one enables the user again, and
+/// with it the account, whoever suspended that (`LdapAuthenticator`, `AccountManagerImpl.enableUser`).
+fn by_ldap(found: &Found<'_>, accounts: &[&Account], report: &mut CheckReport) {
+    if found.config.policy.ladder.on_drift == OnDrift::Suspend {
+        return;
+    }
+    let mut people: Vec<&str> = found
+        .users
+        .iter()
+        .filter(|user| user.user_source.as_deref().is_some_and(|source| source.eq_ignore_ascii_case("ldap")))
+        .filter(|user| found.account_of(user).is_some_and(|account| accounts.iter().any(|one| one.id == account.id)))
+        .map(|user| user.username.as_str())
+        .collect();
+    people.sort_unstable();
+    if people.is_empty() {
+        return;
+    }
+    let text = format!(
+        "{} people sign in by LDAP ({}): in a domain that is linked to LDAP, CloudStack itself enables a suspended account again when \
+         somebody gives the right password after several wrong ones, and bursar leaves it so",
+        people.len(),
+        some_of(&people)
+    );
+    report.add(Line::warning(AREA, "people of LDAP", text).with_way_out(
+        "set [policy] on_drift = \"suspend\" here, or incorrect.login.attempts.allowed = 0 in CloudStack (docs/policy.md)",
     ));
 }
 

@@ -290,6 +290,16 @@ async fn closed_self_service_is_counted_and_makes_the_line_good_once_every_accou
 }
 
 #[tokio::test]
+async fn people_of_ldap_who_could_open_their_account_themselves_are_told_of() {
+    let mut world = World::with_services();
+    world.user_source = "ldap".to_owned();
+    let report = checked(world.clone()).await;
+    expect(&report, "people of LDAP", Verdict::Warning, &["alice", "enables a suspended account again"]);
+    let report = checked_with(world, &[("BURSAR_POLICY_ON_DRIFT", "suspend")]).await;
+    assert!(report.lines.iter().all(|line| line.name != "people of LDAP"), "{report}");
+}
+
+#[tokio::test]
 async fn a_missing_or_wrong_price_book_says_how_to_get_one() {
     let report = checked_with(World::with_services(), &[("BURSAR_BILLING_PRICE_BOOK", "/does/not/exist.toml")]).await;
     expect(&report, "price book", Verdict::Bad, &["bursar price init"]);
