@@ -12,7 +12,7 @@ use super::{
     args::{EnforceArgs, EnforceCommand, LeaveArgs},
     author,
     jobs::{Turn, ask_server, take_turn},
-    output,
+    output, way_out,
 };
 use crate::{
     enforcement::{differences::Differences, held::HeldBack, plans, switches},
@@ -153,7 +153,10 @@ async fn show_status(context: &Context, app: &App) -> anyhow::Result<ExitCode> {
     let status = arming::status(app).await?;
     let (held_back_by, not_looked_at) = match operations::find_guards(app).await {
         Ok(guards) => (guards, None),
-        Err(error) => (Vec::new(), Some(error.to_string())),
+        Err(error) => {
+            let why = way_out::cause_of_job(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            (Vec::new(), Some(why))
+        }
     };
     context.show(&StatusNow { status, held_back_by, not_looked_at }, |now| {
         let mut text = now.status.text(app.config.billing.zone);

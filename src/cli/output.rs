@@ -11,7 +11,13 @@ use crate::progress::Progress;
 
 /// Prints a line on standard output. A closed pipe ends quietly.
 pub fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    let _ = writeln!(std::io::stdout(), "{}", harmless(text.trim_end()));
+}
+
+/// Without what would steer the terminal: texts of tenants and names out of CloudStack are shown too.
+fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(steers) { text.replace(steers, "\u{fffd}").into() } else { text.into() }
 }
 
 /// Prints a text as it is on standard output.
@@ -21,7 +27,7 @@ pub fn text(text: &str) {
 
 /// Prints an error on standard error.
 pub fn error(text: &str) {
-    let _ = writeln!(std::io::stderr(), "bursar: {text}");
+    let _ = writeln!(std::io::stderr(), "bursar: {}", harmless(text));
 }
 
 /// A table for people.

@@ -11,11 +11,25 @@ use crate::{
 
 /// The error with its causes; where CloudStack is the cause, with what to do about that.
 pub fn sentence(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
+    let text = with_causes(error);
     let text = text.trim_end();
     let Some(cause) = cloudstack_error(error) else { return text.to_owned() };
-    let stop = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{text}{stop}\nWhat to do: {}. `bursar check` looks at everything.", check::way_out(cause))
+    format!("{}\nWhat to do: {} `bursar check` looks at everything.", ended(text), ended(&check::way_out(cause)))
+}
+
+/// The error and its causes, less those that it tells itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn ended(sentence: &str) -> String {
+    format!("{sentence}{}", if sentence.ends_with(['.', '!', '?']) { "" } else { "." })
 }
 
 /// CloudStack's error in what stopped the command. The errors between are transparent: they can not be found as causes.
@@ -45,7 +59,7 @@ fn cloudstack_error(error: &anyhow::Error) -> Option<&Error> {
     })
 }
 
-fn cause_of_job(error: &JobError) -> Option<&Error> {
+pub(super) fn cause_of_job(error: &JobError) -> Option<&Error> {
     match error {
         JobError::Unfinished { why, .. } => cause_of_job(why),
         JobError::CloudStack(error)
@@ -60,6 +74,7 @@ fn cause_of_job(error: &JobError) -> Option<&Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enforcement::run;
 
     #[test]
     fn a_refusal_of_cloudstack_says_what_to_do() {
@@ -68,8 +83,11 @@ mod tests {
         let text = sentence(&error);
         assert!(text.contains("listUsageRecords") && text.contains("docs/install.md"), "{text}");
         assert_eq!(sentence(&anyhow::anyhow!("something else")), "something else");
-        let silent = Error::Retry { code: None, after: None, text: "quotaTariffList: no connection".to_owned() };
-        let text = sentence(&quota::Error::from(JobError::CloudStack(silent)).into());
+        let silent = || Error::Retry { code: None, after: None, text: "quotaTariffList: no connection".to_owned() };
+        let text = sentence(&quota::Error::from(JobError::CloudStack(silent())).into());
         assert!(text.contains("quotaTariffList") && text.contains("What to do"), "{text}");
+        let text = sentence(&JobError::Enforce(run::Error::CloudStack(silent())).into());
+        assert_eq!(text.matches("no connection").count(), 1, "{text}");
+        assert!(text.contains("through? `bursar check`"), "{text}");
     }
 }

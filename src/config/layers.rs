@@ -24,6 +24,8 @@ const FILE_VARIABLE: &str = "BURSAR_CONFIG";
 /// Variables of the test suite are none of the configuration's.
 const TEST_PREFIX: &str = "BURSAR_TEST_";
 /// Largest configuration file read; the built-in one has some ten thousand characters.
+/// So many keys of a section are named where a name is like none of them.
+const MOST_KEYS_NAMED: usize = 8;
 const FILE_LIMIT: u64 = 1024 * 1024;
 /// Largest file read for one secret.
 const SECRET_LIMIT: u64 = 16 * 1024;
@@ -449,10 +451,15 @@ impl FileReader<'_> {
                 same_name().or_else(|| nearest(&path, all.iter().map(|(path, _)| path.as_str()))).map(str::to_owned)
             }
         };
-        meant.map_or_else(
-            || format!("there is no key {path}"),
-            |meant| format!("there is no key {path}; did you mean {meant}?"),
-        )
+        if let Some(meant) = meant {
+            return format!("there is no key {path}; did you mean {meant}?");
+        }
+        let known: Vec<&str> =
+            self.schema.keys.iter().filter(|key| key.section == above).filter_map(|key| last(&key.path)).collect();
+        if known.is_empty() || known.len() > MOST_KEYS_NAMED {
+            return format!("there is no key {path}");
+        }
+        format!("there is no key {path}; [{above}] has {}", known.join(", "))
     }
 
     fn origin(&self, line: usize) -> Origin {

@@ -211,9 +211,12 @@ pub async fn ask_more_time(
     };
     runs::write_audit(tx, &line).await?;
     let subject = format!("{} asks for more time", account.full_name());
+    // What the tenant wrote must not be taken for words of bursar's.
+    let quoted: Vec<String> = reason.lines().map(|line| format!("> {line}")).collect();
     let body = format!(
         "The account is suspended and asks for more time. The page Queue, or `bursar user more-time`, shows the request and \
-         takes the answer.\n{reason}"
+         takes the answer. It writes:\n{}",
+        quoted.join("\n")
     );
     notify::insert_admin_notice(tx, &format!("more-time/{id}"), "more-time", &subject, &body, now).await?;
     Ok(id)

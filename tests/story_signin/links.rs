@@ -2,14 +2,17 @@
 
 use bursar::{
     email::EmailAddress,
+    enforcement::terms::{self, Whom, Word},
+    jobs::people::answer_more_time,
     money::Money,
+    people::links::ask_more_time,
     secrets::token_hash,
     store::{links as rows, mapping, policy, runs},
-    time::Clock as _,
+    time::{Clock as _, Day},
 };
 
 use super::*;
-use crate::harness::on_each_database;
+use crate::harness::{on_each_database, smtp::Taken};
 
 /// The labels and facts that the page owes whoever opens it.
 const PAGE: &[&str] = &[
@@ -474,6 +477,71 @@ async fn more_time_is_asked_for_once_answered_by_an_administrator_and_told_by_ma
             place.cloud.pass(DAY);
             assert_eq!(place.cloud.round().await.stopped, Vec::<String>::new());
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_time_takes_nothing_of_what_an_administrator_said_for_longer() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        let cloud = &place.cloud;
+        let bob = cloud.account("bob").await;
+        let now = cloud.clock.now();
+        let (longer, shorter) = (now.plus(20 * DAY), now.plus(2 * DAY));
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let word = Word { author: "alice", reason: "a migration", now };
+        terms::leave_alone(&mut tx, Whom::Account(&bob), longer, true, word).await.unwrap();
+        let today = Day::of(now, chrono_tz::UTC).unwrap();
+        let id = ask_more_time(&mut tx, &bob, "bob", ("please", None), None, today, now).await.unwrap();
+        answer_more_time(&cloud.app, &mut tx, id, Some(shorter), "", "carol").await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let alone = policy::list_exemptions(&mut tx, now).await.unwrap();
+        drop(tx);
+        let mut said: Vec<(String, i64)> = alone.iter().map(|row| (row.until_ms.to_string(), row.no_notices)).collect();
+        said.sort();
+        assert_eq!(said, [(shorter.to_string(), 0), (longer.to_string(), 1)], "on {}", cloud.database.kind);
+        // Neither warned of the stop, nor stopped, though the time that was granted is over.
+        for _ in 0..5 {
+            cloud.pass(DAY);
+            assert_eq!(cloud.round().await.stopped, Vec::<String>::new());
+        }
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let notices = bursar::store::enforcement::list_notices(&mut tx, Some(bob.id), 100).await.unwrap();
+        assert!(notices.iter().all(|notice| !notice.event.starts_with("warning-stop-")), "{notices:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_tenant_writes_steers_nothing_and_is_quoted_to_administrators_line_by_line() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        let mut browser = Browser::default();
+        let page = place.redeem(&mut browser, &place.link_to("bob@example.com")).await;
+        let reason = "The invoice is at the bank.\u{1b}[31m\r\nGranted\u{7} by\u{0} bursar.\u{9b}2J";
+        let fields = [("csrf", page.hidden("csrf")), ("reason", reason.to_owned())];
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let sent = browser.send(&place.at("/suspended/more-time"), &fields).await;
+        assert!(sent.says("Your request is sent"), "{}", sent.text);
+        let bob = place.cloud.account("bob").await;
+        let mut tx = place.cloud.app.store.read().await.unwrap();
+        let asked = rows::list_more_time(&mut tx, Some(bob.id), Some("open"), 10).await.unwrap();
+        drop(tx);
+        assert_eq!(asked[0].reason, "The invoice is at the bank.[31m\nGranted by bursar.2J");
+        let told = place.cloud.told("more-time").await;
+        assert_eq!(told.len(), 1);
+        let quoted = "takes the answer. It writes:\n> The invoice is at the bank.[31m\n> Granted by bursar.2J";
+        assert!(told[0].ends_with(quoted), "{}", told[0]);
+        place.post().await;
+        let mails = place.mail.taken();
+        let about_it = |mail: &&Taken| mail.header("Subject").unwrap().ends_with("asks for more time");
+        let text = mails.iter().find(about_it).unwrap().part("text/plain");
+        for line in ["> The invoice is at the bank.[31m", "> Granted by bursar.2J"] {
+            assert!(text.lines().any(|said| said == line), "{line} is missing in {text}");
+        }
+        assert!(text.lines().all(|said| !said.starts_with("Granted")), "{text}");
     })
     .await;
 }

@@ -98,7 +98,8 @@ pub(super) async fn ask(State(state): State<WebState>, form: AnyForm) -> Result<
     let app = &state.app;
     let now = app.clock.now();
     let zone = app.config.billing.zone;
-    let reason = form.fields.get("reason").replace('\r', "");
+    // Lines, and nothing that steers the terminal or the mail program of whoever reads it.
+    let reason: String = form.fields.get("reason").chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     let typed = form.fields.get("until");
     let wished = chrono::NaiveDate::parse_from_str(typed, "%Y-%m-%d").ok().map(Day::from_date);
     let wrong = if reason.is_empty() {
