@@ -31,15 +31,23 @@ fn needed(policy: &Policy, facts: &Facts<'_>) -> String {
 
 /// A threshold of percent used was reached.
 pub fn used(facts: &Facts<'_>, percent: u32) -> String {
-    format!(
-        "{percent} % of your credit is used: {}; {} are available.",
-        amounts(facts),
-        facts.currency.format(facts.figures.available)
-    )
+    format!("{percent} % of your credit is used: {}; {}.", amounts(facts), left(facts))
+}
+
+/// What is left of the credit, or lacks.
+fn left(facts: &Facts<'_>) -> String {
+    let available = facts.figures.available;
+    match available.negated() {
+        Ok(lacking) if available.is_negative() => format!("{} are missing", facts.currency.format(lacking)),
+        _ => format!("{} are available", facts.currency.format(available)),
+    }
 }
 
 /// A threshold of what is available was reached.
 pub fn available(facts: &Facts<'_>) -> String {
+    if facts.figures.available.is_negative() {
+        return format!("Nothing is available any more: {}; {}.", amounts(facts), left(facts));
+    }
     format!("Only {} are available: {}.", facts.currency.format(facts.figures.available), amounts(facts))
 }
 
@@ -163,7 +171,6 @@ pub fn protected(why: &str) -> String {
 
 /// How things are, where nothing is done.
 pub fn standing(policy: &Policy, facts: &Facts<'_>, reason: Reason) -> String {
-    let available = facts.currency.format(facts.figures.available);
     match reason {
         Reason::NotManaged => "No credit limit applies to this account.".to_owned(),
         Reason::OutOfScope => "This account is not billed here yet.".to_owned(),
@@ -186,7 +193,7 @@ pub fn standing(policy: &Policy, facts: &Facts<'_>, reason: Reason) -> String {
             "This account was closed for billing and has been opened by an administrator.".to_owned()
         }
         Reason::StepsAreOff => held_back(policy, facts, Rung::None),
-        _ => format!("{}; {available} are available.", sentence_case(&amounts(facts))),
+        _ => format!("{}; {}.", sentence_case(&amounts(facts)), left(facts)),
     }
 }
 

@@ -77,6 +77,28 @@ fn each_step_says_why_and_what_ends_it() {
 }
 
 #[test]
+fn what_lacks_is_no_available_amount_with_a_minus() {
+    let told = |used: &str| {
+        let world = World::used(used);
+        [crate::policy::sentences::used(&world.facts(), 100), crate::policy::sentences::available(&world.facts())]
+    };
+    assert_eq!(
+        told("104.20"),
+        [
+            "100 % of your credit is used: 104.20 of 100.00 EUR were used; 4.20 EUR are missing.",
+            "Nothing is available any more: 104.20 of 100.00 EUR were used; 4.20 EUR are missing."
+        ]
+    );
+    assert_eq!(
+        told("100"),
+        [
+            "100 % of your credit is used: 100.00 of 100.00 EUR were used; 0.00 EUR are available.",
+            "Only 0.00 EUR are available: 100.00 of 100.00 EUR were used."
+        ]
+    );
+}
+
+#[test]
 fn what_paying_avoids_is_what_the_sentence_names() {
     let pay = |world: &World| to_avoid(&world.policy, &world.facts());
     assert_eq!(pay(&World::used("10")), Money::ZERO);
