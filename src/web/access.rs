@@ -61,7 +61,7 @@ impl<R: Right> Tenant<R> {
     /// Whether the account's own person looks at a page: no administrator, also where one was given the account to look into, and no
     /// script.
     pub(super) fn sees_notices(&self) -> bool {
-        self.proof.navigates() && self.proof.role() != Role::CloudAdmin && !self.proof.looks_in()
+        self.proof.sees_notices()
     }
 
     /// Whether a person opened the page with this request.
@@ -118,9 +118,9 @@ impl Suspended {
         self.proof.kind() == Kind::OpenId && matches!(self.proof.role(), Role::Owner | Role::CloudAdmin)
     }
 
-    /// Whether a person opened the page with this request.
-    pub(super) const fn navigates(&self) -> bool {
-        self.proof.navigates()
+    /// Whether the account's own person looks at the page, and no administrator or script.
+    pub(super) fn sees_notices(&self) -> bool {
+        self.proof.sees_notices()
     }
 
     /// The signed link that the person came by.

@@ -7,7 +7,7 @@ use bursar::{
     money::Money,
     people::links::ask_more_time,
     secrets::token_hash,
-    store::{links as rows, mapping, policy, runs},
+    store::{links as rows, mapping, notify, policy, runs, sessions},
     time::{Clock as _, Day},
 };
 
@@ -573,4 +573,37 @@ async fn whoever_guesses_links_keeps_nobody_with_a_right_one_out() {
     }
     assert!(limited > 0, "guesses are limited");
     assert_eq!(place.redeem(&mut Browser::default(), &link).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_administrator_on_the_page_has_not_seen_its_warnings_for_the_people_of_the_account() {
+    on_each_database(|database| async {
+        let place = locked(database).await;
+        // bob is warned of the stop, and no mail has left.
+        place.cloud.pass(HOUR);
+        place.cloud.round().await;
+        let bob = place.cloud.account("bob").await;
+        let stop = async || {
+            let mut tx = place.cloud.app.store.read().await.unwrap();
+            let standing = notify::list_standing_warnings(&mut tx, bob.id).await.unwrap();
+            let stop = standing.iter().find(|warning| warning.event.starts_with("warning-stop-")).unwrap().id;
+            notify::is_unseen(&mut tx, bob.id, stop).await.unwrap()
+        };
+        assert!(stop().await);
+        place.map(&place.corp, "ann", "bob", "viewer").await;
+        place.map(&place.corp, "ann", "alice", "cloud-admin").await;
+        place.map(&place.corp, "bea", "bob", "viewer").await;
+        let now = place.cloud.clock.now();
+        let mut tx = place.cloud.app.store.begin().await.unwrap();
+        sessions::put_choice(&mut tx, &place.corp.issuer, "ann", bob.id, now).await.unwrap();
+        tx.commit().await.unwrap();
+        for (sub, unseen) in [("ann", true), ("bea", false)] {
+            let person = Person::new(sub, &format!("{sub}@corp.example.com"));
+            let (mut browser, _) = place.signs_in("corp", person).await;
+            let page = browser.open(&place.at("/suspended")).await;
+            assert!(page.text.contains("Your account is suspended: ROOT/bob"), "{sub}: {}", page.text);
+            assert_eq!(stop().await, unseen, "{sub}");
+        }
+    })
+    .await;
 }

@@ -114,9 +114,9 @@ impl Proof {
         self.navigates
     }
 
-    /// Whether an administrator looks into an account of somebody else's.
-    pub(super) const fn looks_in(&self) -> bool {
-        self.looks_in
+    /// Whether the account's own person looks at a page: no administrator, and no script.
+    pub(super) fn sees_notices(&self) -> bool {
+        self.navigates && self.role != Role::CloudAdmin && !self.looks_in
     }
 
     pub(super) const fn account(&self) -> &Account {

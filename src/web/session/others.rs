@@ -101,7 +101,9 @@ async fn openid(state: &WebState, tx: &mut Tx, hash: &str, session: WebSession) 
     let way = ways.iter().find(|way| way.account.id == session.account_id);
     let way = way.ok_or_else(|| Failure::sign_in(words::sign_in::MAPPING_GONE))?;
     let choices = choices(None, &ways, way.account.id);
-    let looks_in = ways.iter().any(|way| way.role == Role::CloudAdmin.as_str());
+    let admins: Vec<String> = state.app.config.web.admins.iter().map(ToString::to_string).collect();
+    let is_listed = |way: &Way| way.cloud_user_id.as_ref().is_some_and(|user| admins.contains(user));
+    let looks_in = ways.iter().any(|way| way.role == Role::CloudAdmin.as_str() || is_listed(way));
     let session =
         WebSession { role: way.role.clone(), cloud_user_id: way.cloud_user_id.clone().unwrap_or_default(), ..session };
     Ok(Held {

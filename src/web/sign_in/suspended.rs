@@ -259,7 +259,7 @@ async fn next_steps(
 
 /// A warning that somebody of the account has before the eyes counts from then on.
 async fn note_seen(state: &WebState, who: &Suspended) -> Result<(), Failure> {
-    if !who.navigates() {
+    if !who.sees_notices() {
         return Ok(());
     }
     let account = who.account();
