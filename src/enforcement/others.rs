@@ -24,11 +24,14 @@ use crate::{
 /// act leaves three, so with more than 16,000 suspensions within CloudStack's memory of its events nobody is opened.
 pub(super) const MOST_EVENTS: usize = 50_000;
 
+/// How long before a hold was placed its lock may have been: nobody looks while bursar is off.
+const LATE_CALLS_LOOKED_FOR: Duration = Duration::from_hours(48);
+
 /// For how many days CloudStack keeps events, where it does not say: its default (`event.purge.delay`).
 const EVENTS_KEPT_DAYS: u64 = 15;
 
 /// Who placed a hold that was found in the events.
-const OUTSIDE: &str = "admin outside bursar";
+pub(super) const OUTSIDE: &str = "admin outside bursar";
 
 /// Whether somebody else locked or disabled the account since `begun`, when bursar set out to lock it. Where bursar's own event is
 /// older than that, our clock was ahead of CloudStack's, and its event is what counts.
@@ -255,7 +258,9 @@ impl Actor<'_> {
         tx.commit().await?;
         for (account, hold) in held {
             let read = self.read_back(&account).await?;
-            if read.is_some_and(|read| read.state == AccountState::Enabled) {
+            if read.is_some_and(|read| read.state == AccountState::Enabled)
+                && !self.own_call_came_late(&account, &hold).await?
+            {
                 let now = self.enforcer.clock.now();
                 let mut tx = self.write().await?;
                 // A person may have replaced it by an own one meanwhile.
@@ -267,6 +272,21 @@ impl Actor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an account that somebody else suspended is open since a call of bursar's that was sent before that and arrived afterwards:
+    /// nobody has taken their word back.
+    async fn own_call_came_late(&self, account: &Account, hold: &HoldRow) -> Result<bool, Error> {
+        let Some(own) = &self.own_name else { return Ok(false) };
+        let about = Some(account.cloud_id.as_str());
+        let since = Timestamp::from_ms(hold.placed_ms).minus(LATE_CALLS_LOOKED_FOR);
+        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", about, since).await? else { return Ok(false) };
+        let Some((suspended, _)) = self.events("ACCOUNT.DISABLE", about, since).await? else { return Ok(false) };
+        let opened = enabled.iter().filter(|event| event.came_about && event.cloud_id == account.cloud_id);
+        let Some(newest) = opened.max_by_key(|event| event.at) else { return Ok(false) };
+        let theirs = suspended.iter().filter(|event| event.username != *own && event.cloud_id == account.cloud_id);
+        let theirs = theirs.filter_map(|event| event.at).max();
+        Ok(newest.username == *own && newest.at.zip(theirs).is_some_and(|(opened, theirs)| theirs <= opened))
     }
 
     /// Events of a type since an instant, about one account or all, newest first, and when they were listed by CloudStack's clock. None: they can not be read.

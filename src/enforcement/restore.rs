@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{
     act::{Actor, Done, EVENT_TOLERANCE, End, INTENTS_LOOKED_AT, Intent, cloud_id},
     calls::{Act, CallEnd, LOOK_IS_OLD, look_is_of_now},
-    others::MOST_EVENTS,
+    others::{MOST_EVENTS, OUTSIDE},
     plan::PlannedAccount,
     restrict::{limit_owner, owners_of},
     run::Error,
@@ -206,13 +206,24 @@ impl Actor<'_> {
             return Ok(());
         };
         let mut tx = self.enforcer.store.read().await?;
-        let under_way = acting::list_calls(&mut tx, &open.id).await?.iter().any(|call| call.state == "open");
+        let calls = acting::list_calls(&mut tx, &open.id).await?;
         tx.commit().await?;
+        let mut under_way = false;
+        for call in calls.iter().filter(|call| call.state == "open") {
+            under_way = under_way || !self.is_on_its_way_down(call).await?;
+        }
         if hold.rung == "stop" && !under_way {
             let end = End { worked: true, state_after: None, outcome: "stopped, and opened again" };
             self.finish(&Intent::from(open), account, end).await?;
         }
         Ok(())
+    }
+
+    /// Whether a call stops a machine that does not run any more, or is stopping: nobody waits for the end of its job, since a machine on
+    /// its way down is started once it has stopped.
+    async fn is_on_its_way_down(&self, call: &acting::CallRow) -> Result<bool, Error> {
+        let (true, Ok(machine)) = (call.command == "stopVirtualMachine", call.target.parse()) else { return Ok(false) };
+        Ok(self.client.get_virtual_machine(machine).await?.is_none_or(|machine| !machine.is_running()))
     }
 
     /// Enables, puts limits back, activates projects and starts machines, as far as it comes.
@@ -267,6 +278,16 @@ impl Actor<'_> {
             }
             read = after;
         }
+        if self.is_locked_by_others_in_cloudstack(account).await? {
+            // A call of bursar's that was on its way while they did has opened it: nothing more is undone.
+            if let Some(open) = self.last_call(&intent.id, &Act::Enable(cloud_id(account)?)).await?
+                && open.state == "open"
+            {
+                self.close_call(open.id, "done", "it arrived late").await?;
+            }
+            let outcome = "opened by a call that was sent before somebody else suspended it; look at it in CloudStack";
+            return self.leave_to_others(intent, account, Some("enabled"), outcome).await;
+        }
         self.free(intent, account).await?;
         let mut waits: Vec<String> = self.restore_limits(intent, account, &read).await?.into_iter().collect();
         waits.extend(self.activate_projects(intent, account, patience).await?);
@@ -287,6 +308,15 @@ impl Actor<'_> {
         }
         self.finish(intent, account, End { worked: true, state_after: Some("enabled"), outcome: &outcome }).await?;
         Ok(Done::Yes)
+    }
+
+    /// Whether bursar holds the account and has seen somebody else suspend it in CloudStack too.
+    async fn is_locked_by_others_in_cloudstack(&self, account: &Account) -> Result<bool, Error> {
+        let mut tx = self.enforcer.store.read().await?;
+        let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
+        tx.commit().await?;
+        let ours = holds.iter().any(|hold| hold.owner == "billing");
+        Ok(ours && holds.iter().any(|hold| hold.owner == "admin" && hold.placed_by == OUTSIDE))
     }
 
     /// The account is open: the hold goes, and the tenant is told, before the rest comes back.

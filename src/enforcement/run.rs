@@ -27,7 +27,7 @@ use crate::{
     random::RandomSource,
     rating::tax::TaxRate,
     scope::Scope,
-    store::{Store, StoreError, Tx, acting, enforcement as rows, operations, policy as policy_rows, runs},
+    store::{Store, StoreError, Tx, acting, enforcement as rows, notify, operations, policy as policy_rows, runs},
     time::{Clock, Timestamp},
 };
 
@@ -385,8 +385,9 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     if let (true, None, Some(client)) = (acts, &switches.unconfirmed, enforcer.client) {
         let made = Actor::new(enforcer, client, run, fence).await?;
         if guards::own_acts_are_known(&made).await? {
-            report.recovered = recover::recover(&made).await?;
+            // First what others did: a restore that an earlier run began goes no further past them.
             made.note_locks_by_others().await?;
+            report.recovered = recover::recover(&made).await?;
             let forgotten = made.forget_locks_that_ended().await;
             if let Err(why) = made.bear(forgotten).await? {
                 tracing::warn!(why, "not every account that somebody locked by hand could be looked at");
@@ -410,6 +411,10 @@ async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, fence: i64, report: &mu
     let rehearsal = settings.dry_run || switches.unconfirmed.is_some();
     let record::Stored { decisions, anew } = record::store_plan(&mut tx, &plan, run, rehearsal, now, report).await?;
     runs::put_setting(&mut tx, switches::LAST_NOW, &now.as_ms().to_string(), now).await?;
+    if settings.mail_is_off {
+        // Where no server runs, nobody else does.
+        notify::note_off(&mut tx, now).await?;
+    }
     tx.commit().await?;
 
     if let Some(author) = &settings.planned_by {

@@ -169,9 +169,9 @@ async fn give_back_all(
         return Ok(report);
     };
     let mut actor = Actor::new(enforcer, client, run, fence).await?;
+    actor.note_locks_by_others().await?;
     // What a former run began is ended first: nothing else can be done to its account before.
     report.recovered = recover::recover(&actor).await?;
-    actor.note_locks_by_others().await?;
     // From here on also while enforcement is paused.
     actor.acts_by_order();
     let now = enforcer.clock.now();

@@ -585,6 +585,36 @@ async fn what_bursars_own_late_call_opened_gets_everything_back_whatever_is_left
 }
 
 #[tokio::test]
+async fn what_bursars_late_call_opened_past_an_administrator_goes_no_further() {
+    on_each_database(|database| async {
+        let story = enabling_lost(database).await;
+        // An administrator locks bob too, then the call arrives.
+        story.cloud.standin.with(|world| world.lock_by_admin(story.bob.account));
+        let enforcer = story.cloud.app.client(Role::Enforcer).unwrap();
+        enforcer.enable_account(story.bob.account).await.unwrap();
+        for _ in 0..2 {
+            story.cloud.pass(HOUR);
+            let report = story.cloud.round().await;
+            assert!(report.restored.is_empty(), "{report:?}");
+        }
+        let account = story.cloud.account("bob").await;
+        let mut tx = story.cloud.app.store.read().await.unwrap();
+        let owners: Vec<String> =
+            rows::list_holds(&mut tx, Some(account.id)).await.unwrap().into_iter().map(|hold| hold.owner).collect();
+        assert_eq!(owners, ["billing", "admin"], "nobody has taken the lock back");
+        drop(tx);
+        // Somebody does.
+        story.cloud.standin.with(|world| world.enable_by_admin(story.bob.account));
+        for _ in 0..2 {
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+        }
+        story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_an_administrator_opened_behind_a_lost_call_of_bursars_is_not_taken_for_its_own() {
     on_each_database(|database| async {
         let story = enabling_lost(database).await;
