@@ -167,8 +167,11 @@ async fn one(
             Err(why) => return Ok(Ok(Done::No(format!("its machines could not be listed: {why}")))),
         };
         machines = now.len() as u64;
-        // None: they were not listed when the plan was made.
+        // None: they were not listed when the plan was made. Former versions said so in a note alone.
         let planned: Option<Vec<Machine>> = serde_json::from_str(&line.machines).unwrap_or_else(|_| Some(Vec::new()));
+        let notes: Vec<String> = serde_json::from_str(&line.notes).unwrap_or_default();
+        let was_said = || notes.iter().any(|note| note.starts_with("its machines were not listed: "));
+        let planned = planned.filter(|planned| !planned.is_empty() || !was_said());
         if line.rung == Rung::Stop.word()
             && let Some(planned) = planned
             && let Some(new) = now.iter().find(|machine| planned.iter().all(|known| known.id != machine.id))

@@ -57,7 +57,7 @@ pub(super) async fn find_own_id(enforcer: &Enforcer<'_>) -> Result<Option<CloudI
 }
 
 /// Notes whose key the enforcer has, and gives those whose it had before. The time of one of these ends with the last call that bursar
-/// sent, as long as that may have taken to arrive.
+/// saw to its end, and as long as one may take to arrive.
 pub(super) async fn note(
     enforcer: &Enforcer<'_>,
     fence: i64,
@@ -80,7 +80,7 @@ pub(super) async fn note(
     let mut tx = enforcer.write(fence).await?;
     // Another name of the same user is the same: CloudStack tells events by the present one.
     if let Some(Known { user, .. }) = known.filter(|known| known.id != id)
-        && let Some(last) = acting::find_last_claim(&mut tx).await?
+        && let Some(last) = acting::find_last_end(&mut tx, now).await?
     {
         tracing::warn!(before = %user.username, now = %own.username, "the enforcer's key is another user's than before");
         former.insert(0, FormerUser { user, until_ms: last.plus(REQUEST_LIVES_FOR).plus(EVENT_TOLERANCE).as_ms() });

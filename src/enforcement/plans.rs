@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -138,6 +141,12 @@ pub enum PlanError {
     /// The same person can not approve it twice.
     #[error("{0} has approved it already; another administrator has to")]
     Twice(String),
+    /// Everybody at the command line is one person.
+    #[error(
+        "it was approved at the command line already, and everybody there counts as one person: the second administrator approves on the \
+         page Enforcement"
+    )]
+    TwiceAtCommandLine,
 }
 
 /// How many approvals a plan takes.
@@ -175,14 +184,19 @@ pub(super) async fn build(
     tx.commit().await?;
     let (mut lines, mut steps, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     let (mut machines_stopped, mut not_listed) = (0_u64, 0_u64);
-    // Several at once: what is decided here is carried out within a minute or not at all.
-    let listings: Vec<BoxFuture<'_, Listing>> =
-        due.iter().take(MACHINES_LISTED_FOR).map(|(planned, rung)| list(actor, planned, *rung).boxed()).collect();
-    let mut listings = stream::iter(listings).buffered(enforcer.settings.reads_at_once.max(1));
-    for (planned, rung) in due {
+    // Several at once: what is decided here is carried out within a minute or not at all. All of them end before anything else is asked
+    // for: who is not polled keeps its turn at CloudStack.
+    let mut listings = Vec::new().into_iter();
+    for (at, (planned, rung)) in due.iter().enumerate() {
+        if listings.len() == 0 && at < MACHINES_LISTED_FOR {
+            let next = due.iter().take(MACHINES_LISTED_FOR).skip(at).take(enforcer.settings.reads_at_once.max(1));
+            let next: Vec<BoxFuture<'_, Listing>> =
+                next.map(|(planned, rung)| list(actor, planned, *rung).boxed()).collect();
+            listings = join_all(next).await.into_iter();
+        }
         let mut notes = Vec::new();
         // None: they were not listed, so nobody knows which ran.
-        let looked = listings.next().await;
+        let looked = listings.next();
         let is_looked_at = looked.is_some();
         let machines = match (actor, looked.flatten()) {
             _ if *rung == Rung::Restrict => Some(Vec::new()),
@@ -416,6 +430,9 @@ pub async fn approve(
     if approvers.iter().any(|known| approver::is_same(known, by.identity()))
         || !rows::insert_approval(tx, id, by.identity(), by.name(), now).await?
     {
+        if by.is_at_command_line() {
+            return Err(PlanError::TwiceAtCommandLine);
+        }
         return Err(PlanError::Twice(by.name().to_owned()));
     }
     let approvals = approver::count_people(&rows::list_approvers(tx, id).await?);

@@ -202,6 +202,8 @@ impl Actor<'_> {
         let now = self.enforcer.clock.now();
         let mut tx = self.write().await?;
         rows::raise_hold(&mut tx, account.id, "stop", "disabled for billing", &intent.id, now).await?;
+        // Told once, and not only when its last machine is down.
+        self.tell_tenant(&mut tx, intent, account, "stopped").await?;
         tx.commit().await?;
         Ok(())
     }

@@ -184,10 +184,14 @@ pub async fn list_calls(tx: &mut Tx, intent: &str) -> Result<Vec<CallRow>, Store
     )
 }
 
-/// When the newest call of all was claimed; None: there was none yet.
-pub async fn find_last_claim(tx: &mut Tx) -> Result<Option<Timestamp>, StoreError> {
-    let found =
-        maybe!(tx, (Timestamp,), "select claimed_ms from intent_call order by claimed_ms desc, id desc limit 1")?;
+/// When the last of all calls ended, or `now` where one is under way; None: there was none yet.
+pub async fn find_last_end(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let found = maybe!(
+        tx,
+        (Timestamp,),
+        "select coalesce(ended_ms, cast($1 as bigint)) as at_ms from intent_call order by at_ms desc limit 1",
+        now
+    )?;
     Ok(found.map(|(at,)| at))
 }
 
