@@ -198,7 +198,10 @@ async fn retry(context: &Context, app: &App, id: Option<MailId>) -> anyhow::Resu
         let old = match dropped {
             0 => String::new(),
             count => {
-                format!(" {count} older than {} hours were dropped: what they say is old.", give_up.as_secs() / 3_600)
+                format!(
+                    " Dropped since they had been given up for more than {} hours: {count}.",
+                    give_up.as_secs() / 3_600
+                )
             }
         };
         format!("{again} to be tried again: by the running server within seconds, or by `bursar mail send`.{old}")

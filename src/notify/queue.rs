@@ -82,8 +82,7 @@ pub async fn queue(
     if !settings.sends() {
         if since.is_some() {
             let mut tx = store.begin().await?;
-            runs::put_setting(&mut tx, rows::SINCE, "", now).await?;
-            runs::put_setting(&mut tx, rows::ENDED, &now.as_ms().to_string(), now).await?;
+            rows::note_off(&mut tx, now).await?;
             tx.commit().await?;
         }
         return Ok(done);

@@ -275,11 +275,11 @@ pub(super) fn dead_letters() -> (&'static str, &'static str) {
 }
 
 /// Why a mail was not sent, where `bursar mail list` shows what a server said of others.
-pub(super) const OVERTAKEN: &str = "not sent: the contrary was done before it could be";
+pub(super) const OVERTAKEN: &str = "not sent: what it says was no longer so by then";
 pub(super) const LEFT_BEHIND: &str = "not sent: mail was switched off until it was older than [mail] give_up_hours";
 
 /// Said of given-up mails when all of them are to be tried again.
-pub const TOO_OLD: &str = "not sent again: it was older than [mail] give_up_hours";
+pub const TOO_OLD: &str = "not sent again: it had been given up for longer than [mail] give_up_hours";
 
 /// The test mail.
 pub(super) const TEST_SUBJECT: &str = "bursar: test mail";

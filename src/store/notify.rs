@@ -20,6 +20,15 @@ pub const SINCE: &str = "mail.since-ms";
 /// The setting that says when mail last ceased to leave, in ms; absent where it never left.
 pub const ENDED: &str = "mail.ended-ms";
 
+/// Notes that mail does not leave any more, unless that is known.
+pub async fn note_off(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
+    if runs::find_setting(tx, SINCE).await?.is_some_and(|text| !text.is_empty()) {
+        runs::put_setting(tx, SINCE, "", now).await?;
+        runs::put_setting(tx, ENDED, &now.as_ms().to_string(), now).await?;
+    }
+    Ok(())
+}
+
 /// Since when people are warned in another way than by mail, where mail is switched off: a warning that no mail server had taken by
 /// then has reached nobody before. None: mail never left.
 pub async fn off_since(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {

@@ -221,7 +221,7 @@ async fn what_was_done_to_an_account_is_not_told_after_the_contrary() {
         assert_eq!(arrived(&cloud, locked).await, None);
         let mails = outbox(&cloud).await;
         assert_eq!((mails[0].kind.as_str(), mails[0].state.as_str()), ("locked", "dropped"));
-        assert_eq!(mails[0].last_error.as_deref(), Some("not sent: the contrary was done before it could be"));
+        assert_eq!(mails[0].last_error.as_deref(), Some("not sent: what it says was no longer so by then"));
         // Also where both wait for their first try, whatever order they are made in.
         notice(&cloud, "alice", "stopped-d4", "Your account was disabled.").await;
         notice(&cloud, "alice", "restored-e5", "Your account was opened again.").await;

@@ -26,7 +26,8 @@ pub enum MailCommand {
     Retry {
         /// The mail's number.
         id: Option<i64>,
-        /// All that were given up.
+        /// All that were given up. Mails to tenants that were given up longer than `[mail] give_up_hours` ago are dropped for good instead,
+        /// unless they warn of what still stands.
         #[arg(long)]
         dead: bool,
     },

@@ -258,11 +258,11 @@ pub async fn drop_stale(tx: &mut Tx, before: Timestamp, why: &str, now: Timestam
     )
 }
 
-/// Drops given-up mails to tenants that were made before an instant, but for warnings that still stand: what they say is old.
+/// Drops mails to tenants that were given up before an instant, but for warnings that still stand: what they say is old.
 pub async fn drop_old_dead(tx: &mut Tx, before: Timestamp, why: &str, now: Timestamp) -> Result<u64, StoreError> {
     exec!(
         tx,
-        "update mail set state = 'dropped', ended_ms = $1, last_error = $2 where state = 'dead' and created_ms < $3 \
+        "update mail set state = 'dropped', ended_ms = $1, last_error = $2 where state = 'dead' and ended_ms < $3 \
            and kind not in ('admin', 'digest') and id not in ( \
              select mail_id from mail_notice where notice_id in (select notice_id from standing_warning))",
         now,
