@@ -295,6 +295,7 @@ impl Life {
     async fn one_tick(&mut self, quiet: bool) -> Result<(), Error> {
         self.time_passes(quiet).await;
         self.cloud.tell(format!("tick {}{}", self.tick, if quiet { ", quiet" } else { "" }));
+        self.hanging_ends();
         if quiet {
             self.clock.set_off(0);
             self.pause(false).await?;
@@ -364,18 +365,30 @@ impl Life {
         self.cloud.tell("the weather clears");
     }
 
+    /// Machines that hung on their way down have stopped, or run on: no host leaves that open for long.
+    fn hanging_ends(&self) {
+        let dice = &self.dice;
+        self.cloud.standin.with(|world| {
+            for machine in world.vms.iter().map(|vm| vm.id).collect::<Vec<_>>() {
+                if world.vms.get(machine).is_some_and(|vm| vm.stubbornness == Stubbornness::HangsStopping) {
+                    if dice.chance(500) {
+                        world.fail_stopping(machine);
+                    } else {
+                        world.settle_power(machine);
+                    }
+                }
+            }
+        });
+    }
+
     /// Jobs of CloudStack end, and machines get where they were on their way to. Those that do not obey do so again, mostly.
     fn all_settles(&mut self) {
+        self.hanging_ends();
         let obey = self.dice.chance(500);
-        let dice = &self.dice;
         self.balking = self.cloud.standin.with(|world| {
             world.finish_jobs();
             let mut balking = false;
             for machine in world.vms.iter().map(|vm| vm.id).collect::<Vec<_>>() {
-                let hangs = world.vms.get(machine).is_some_and(|vm| vm.stubbornness == Stubbornness::HangsStopping);
-                if hangs && dice.chance(500) {
-                    world.fail_stopping(machine);
-                }
                 world.settle_power(machine);
                 if obey {
                     world.set_stubbornness(machine, Stubbornness::Obedient);
