@@ -61,6 +61,11 @@ impl Approver {
         Self { name: name.to_owned(), identity: format!("name:{name}") }
     }
 
+    /// Whether it is whoever is at the command line.
+    pub fn is_at_command_line(&self) -> bool {
+        self.identity == COMMAND_LINE
+    }
+
     /// What the person is called, for people to read.
     pub fn name(&self) -> &str {
         &self.name

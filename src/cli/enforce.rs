@@ -347,7 +347,10 @@ async fn approve(context: &Context, app: &App, id: i64) -> anyhow::Result<ExitCo
     tx.commit().await?;
     if !complete {
         context.show(&serde_json::json!({ "plan": id, "approved": false }), |_| {
-            format!("Your approval of plan {id} is noted; a second administrator has to approve it.")
+            format!(
+                "Your approval of plan {id} is noted; a second administrator has to approve it, on the page Enforcement: everybody at the \
+                 command line counts as one person."
+            )
         })?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -182,7 +182,10 @@ async fn approve(context: &Context, app: &App, id: KeyRequestId, consent: Consen
     tx.commit().await?;
     if approved == Approved::AnotherNeeded {
         return context.show(&json!({ "id": id, "state": "requested", "another_needed": true }), |_| {
-            format!("Your approval of request {id} is noted; a second administrator has to approve the same.")
+            format!(
+                "Your approval of request {id} is noted; a second administrator has to approve the same, on the page Queue: everybody at the \
+                 command line counts as one person."
+            )
         });
     }
     keys::carry_out(app).await?;
