@@ -34,17 +34,29 @@ pub fn used(facts: &Facts<'_>, percent: u32) -> String {
     format!("{percent} % of your credit is used: {}; {}.", amounts(facts), left(facts))
 }
 
-/// What is left of the credit, or lacks.
+/// What is left of the credit, or by how much it is exceeded.
 fn left(facts: &Facts<'_>) -> String {
     let available = facts.figures.available;
     match available.negated() {
-        Ok(lacking) if available.is_negative() => format!("{} are missing", facts.currency.format(lacking)),
+        Ok(beyond) if available.is_negative() && !is_nothing(facts) => {
+            format!("that is {} more than your credit", facts.currency.format(beyond))
+        }
+        _ if is_nothing(facts) => "nothing is available any more".to_owned(),
         _ => format!("{} are available", facts.currency.format(available)),
     }
 }
 
+/// Whether nothing is available, as amounts are shown.
+fn is_nothing(facts: &Facts<'_>) -> bool {
+    let shown = facts.currency.format(facts.figures.available);
+    shown.trim_start_matches('-') == facts.currency.format(crate::money::Money::ZERO)
+}
+
 /// A threshold of what is available was reached.
 pub fn available(facts: &Facts<'_>) -> String {
+    if is_nothing(facts) {
+        return format!("Nothing is available any more: {}.", amounts(facts));
+    }
     if facts.figures.available.is_negative() {
         return format!("Nothing is available any more: {}; {}.", amounts(facts), left(facts));
     }

@@ -85,15 +85,15 @@ fn what_lacks_is_no_available_amount_with_a_minus() {
     assert_eq!(
         told("104.20"),
         [
-            "100 % of your credit is used: 104.20 of 100.00 EUR were used; 4.20 EUR are missing.",
-            "Nothing is available any more: 104.20 of 100.00 EUR were used; 4.20 EUR are missing."
+            "100 % of your credit is used: 104.20 of 100.00 EUR were used; that is 4.20 EUR more than your credit.",
+            "Nothing is available any more: 104.20 of 100.00 EUR were used; that is 4.20 EUR more than your credit."
         ]
     );
     assert_eq!(
         told("100"),
         [
-            "100 % of your credit is used: 100.00 of 100.00 EUR were used; 0.00 EUR are available.",
-            "Only 0.00 EUR are available: 100.00 of 100.00 EUR were used."
+            "100 % of your credit is used: 100.00 of 100.00 EUR were used; nothing is available any more.",
+            "Nothing is available any more: 100.00 of 100.00 EUR were used."
         ]
     );
 }
