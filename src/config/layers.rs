@@ -23,9 +23,9 @@ pub const DEFAULT_FILE: &str = "/etc/bursar/bursar.toml";
 const FILE_VARIABLE: &str = "BURSAR_CONFIG";
 /// Variables of the test suite are none of the configuration's.
 const TEST_PREFIX: &str = "BURSAR_TEST_";
-/// Largest configuration file read; the built-in one has some ten thousand characters.
 /// So many keys of a section are named where a name is like none of them.
 const MOST_KEYS_NAMED: usize = 8;
+/// Largest configuration file read; the built-in one has some ten thousand characters.
 const FILE_LIMIT: u64 = 1024 * 1024;
 /// Largest file read for one secret.
 const SECRET_LIMIT: u64 = 16 * 1024;
@@ -459,7 +459,7 @@ impl FileReader<'_> {
         if known.is_empty() || known.len() > MOST_KEYS_NAMED {
             return format!("there is no key {path}");
         }
-        format!("there is no key {path}; [{above}] has {}", known.join(", "))
+        format!("there is no key {path}; the keys of [{above}] are {}", known.join(", "))
     }
 
     fn origin(&self, line: usize) -> Origin {

@@ -273,7 +273,7 @@ fn names_that_do_not_exist_are_told_with_what_may_be_meant() {
         ),
         "- bursar.toml:1: there is no key page_size; did you mean cloudstack.page_size?\n\
          - bursar.toml:3: there is no key store.listen; did you mean web.listen?\n\
-         - bursar.toml:4: there is no key store.colour; [store] has data_dir, url, max_connections\n\
+         - bursar.toml:4: there is no key store.colour; the keys of [store] are data_dir, url, max_connections\n\
          - bursar.toml:5: there is no section [store.reader]\n\
          - bursar.toml:8: there is no key web.lisen; did you mean web.listen?"
     );

@@ -111,7 +111,13 @@ fn by_ldap(found: &Found<'_>, accounts: &[&Account], report: &mut CheckReport) {
         .users
         .iter()
         .filter(|user| user.user_source.as_deref().is_some_and(|source| source.eq_ignore_ascii_case("ldap")))
-        .filter(|user| found.account_of(user).is_some_and(|account| accounts.iter().any(|one| one.id == account.id)))
+        .filter(|user| {
+            // Administrators' accounts are never suspended.
+            found.account_of(user).is_some_and(|account| {
+                !account.role_type.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("Admin"))
+                    && accounts.iter().any(|one| one.id == account.id)
+            })
+        })
         .map(|user| user.username.as_str())
         .collect();
     people.sort_unstable();
@@ -119,8 +125,9 @@ fn by_ldap(found: &Found<'_>, accounts: &[&Account], report: &mut CheckReport) {
         return;
     }
     let text = format!(
-        "{} people sign in by LDAP ({}): in a domain that is linked to LDAP, CloudStack itself enables a suspended account again when \
-         somebody gives the right password after several wrong ones, and bursar leaves it so",
+        "{} people sign in by LDAP ({}). In a domain that is linked to LDAP such a person can open a suspended account: after several wrong \
+         passwords CloudStack disables the user, and the next right one enables the user and the whole account again. With on_drift = \
+         \"leave\" bursar does not suspend it again",
         people.len(),
         some_of(&people)
     );

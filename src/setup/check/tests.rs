@@ -294,7 +294,7 @@ async fn people_of_ldap_who_could_open_their_account_themselves_are_told_of() {
     let mut world = World::with_services();
     world.user_source = "ldap".to_owned();
     let report = checked(world.clone()).await;
-    expect(&report, "people of LDAP", Verdict::Warning, &["alice", "enables a suspended account again"]);
+    expect(&report, "people of LDAP", Verdict::Warning, &["alice", "can open a suspended account"]);
     let report = checked_with(world, &[("BURSAR_POLICY_ON_DRIFT", "suspend")]).await;
     assert!(report.lines.iter().all(|line| line.name != "people of LDAP"), "{report}");
 }
