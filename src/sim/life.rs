@@ -294,6 +294,8 @@ impl Life {
 
     async fn one_tick(&mut self, quiet: bool) -> Result<(), Error> {
         self.time_passes(quiet).await;
+        // What has arrived meanwhile came before whatever anybody does now.
+        self.judge_effects().await?;
         self.cloud.tell(format!("tick {}{}", self.tick, if quiet { ", quiet" } else { "" }));
         self.hanging_ends();
         if quiet {
