@@ -72,7 +72,11 @@ impl Actor<'_> {
         let held = self.billing_hold(account.id).await?.is_some_and(|hold| hold.rung == "stop");
         let call = self.last_call(&intent.id, &disable).await?.map(|call| call.state).unwrap_or_default();
         // Enabled before bursar saw what came of its call: its machines were stopped all the same, and are to come back.
-        let did = call == "done" || call == "failed" && read.state == AccountState::Enabled;
+        // CloudStack forgets its jobs after a day, and its events later.
+        let is_enabled = read.state == AccountState::Enabled;
+        let did = call == "done"
+            || is_enabled
+                && (call == "failed" || call == "lost" && self.suspended_by_us(account, intent.created).await?);
         if read.state != AccountState::Disabled && (held || did) {
             let outcome = "disabled for billing, and enabled by somebody else since";
             self.finish(intent, account, End { worked: true, state_after: Some(read.state.as_str()), outcome }).await?;

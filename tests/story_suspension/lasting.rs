@@ -585,6 +585,30 @@ async fn what_bursars_own_late_call_opened_gets_everything_back_whatever_is_left
 }
 
 #[tokio::test]
+async fn what_a_stop_took_comes_back_though_cloudstack_has_forgotten_its_job_and_somebody_enabled_the_account() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        story.fault("disableAccount", FaultKind::CutAfterAction);
+        let (first, second) = (story.bob.first, story.bob.second);
+        story.fault("queryAsyncJobResult", FaultKind::Status(503));
+        story.cloud.enforce().await;
+        story.cloud.standin.with(|world| {
+            world.finish_jobs();
+            world.enable_by_admin(story.bob.account);
+        });
+        assert_eq!((story.state(), story.power(first)), (State::Enabled, Power::Stopped));
+        story.cloud.pay("bob", "500").await;
+        for _ in 0..2 {
+            story.cloud.pass(2 * DAY);
+            story.cloud.round().await;
+        }
+        story.is_all_back(&[first, second]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_bursars_late_call_opened_past_an_administrator_goes_no_further() {
     on_each_database(|database| async {
         let story = enabling_lost(database).await;
