@@ -4,6 +4,7 @@
 //! (`--json`), tables only a view of them. docs/benchmarks.md tells how to read them.
 
 mod cloud;
+mod enforce;
 mod figure;
 mod ingest;
 mod memory;
@@ -36,17 +37,20 @@ pub enum Measure {
     ReRate,
     /// Standing and decision of 10,000 accounts.
     Standing,
+    /// A run of enforcement, a look for mail, and payments, with a month behind 10,000 accounts.
+    Enforce,
     /// Pages opened by tenants, fifty a second, with 10,000 accounts and 13 months of charges.
     Pages,
 }
 
-const ALL: [Measure; 7] = [
+const ALL: [Measure; 8] = [
     Measure::SyncFast,
     Measure::SyncReal,
     Measure::Ingest,
     Measure::Rate,
     Measure::ReRate,
     Measure::Standing,
+    Measure::Enforce,
     Measure::Pages,
 ];
 /// The most records of `sync-real`: ten seconds a download.
@@ -60,7 +64,7 @@ impl Measure {
             (_, Some(asked)) => asked,
             (Self::ReRate, None) => 1_000_000,
             (Self::SyncFast | Self::Ingest | Self::Rate, None) => 100_000,
-            (Self::Standing | Self::Pages, None) => 10_000,
+            (Self::Standing | Self::Enforce | Self::Pages, None) => 10_000,
         }
     }
 
@@ -72,6 +76,7 @@ impl Measure {
             Self::Rate => rating::rate(place, records).await,
             Self::ReRate => rating::rate_again(place, records).await,
             Self::Standing => standing::standing(place, standing::ACCOUNTS).await,
+            Self::Enforce => enforce::enforce(place, standing::ACCOUNTS, enforce::DAYS).await,
             Self::Pages => pages::pages(place, pages::PAGES, standing::ACCOUNTS, pages::DAYS).await,
         }
     }
@@ -108,13 +113,15 @@ mod tests {
         for measure in ALL {
             let figures = place::in_place(None, async |place| match measure {
                 Measure::Standing => standing::standing(place, 20).await,
+                Measure::Enforce => enforce::enforce(place, 20, enforce::DAYS).await,
                 Measure::Pages => pages::pages(place, 20, 20, standing::DAYS).await,
                 _ => measure.take(place, 1_100).await,
             });
             names.extend(figures.await.unwrap().iter().map(|figure| figure.row()[0].clone()));
         }
         let expected =
-            "sync-fast sync-real ingest rate post ingest + rate + post insert in bulk re-rate standing pages"
+            "sync-fast sync-real ingest rate post ingest + rate + post insert in bulk re-rate standing enforce \
+             look for mail pay pages"
                 .to_owned();
         assert_eq!(names.join(" "), expected);
     }
