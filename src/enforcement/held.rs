@@ -19,6 +19,7 @@ impl HeldBack {
             Block::ClockJumped => "clock",
             Block::QuotaPluginEnforces => "quota-plugin",
             Block::Quarantine { .. } | Block::OpenProposal { .. } | Block::QuarantineShare { .. } => "waiting-usage",
+            Block::ClassUnknown { .. } => "class",
             Block::VersionChanged { .. } => "version",
             Block::EventsUnreadable { .. } => "events",
             Block::RestoredBackup => "restored-backup",

@@ -264,6 +264,9 @@ fn plan_account(
     let policy = settings.ladders.of(class, known.overrides.get(&account.payer_id));
     let mut own_blocks = blocks.to_vec();
     own_blocks.extend(known.blocks.get(&account.payer_id).into_iter().flatten().cloned());
+    if let Some(class) = class.filter(|class| !settings.ladders.has_class(class)) {
+        own_blocks.push(Block::ClassUnknown { class: class.to_owned() });
+    }
     let (billing_hold, other_hold) = known.holds.get(&account.id).copied().unwrap_or_default();
     let armed = arming.at(&account.domain_path);
     let exemption = known.exemption(&account);

@@ -39,6 +39,13 @@ impl Rule {
             || self.days_left.is_some_and(|days| facts.days_left.is_some_and(|left| left <= days))
     }
 
+    /// Whether it is reached only where nothing is available any more.
+    pub(super) fn wants_credit_used_up(&self) -> bool {
+        self.percent.is_none_or(|percent| percent >= 100)
+            && self.available.is_none_or(|amount| !amount.is_positive())
+            && self.days_left.is_none()
+    }
+
     /// What must be available at least so that no threshold is reached, as things stand.
     fn clears_at(&self, facts: &Facts<'_>) -> Money {
         let by_percent = self.percent.map(|percent| {

@@ -31,6 +31,11 @@ pub enum Block {
         /// How many.
         proposals: i64,
     },
+    /// The payer is of a class that has no section in the configuration: nobody knows which policy was meant.
+    ClassUnknown {
+        /// The class.
+        class: String,
+    },
     /// CloudStack's version changed, and nobody has looked yet.
     VersionChanged {
         /// As it was.
@@ -70,6 +75,10 @@ impl Block {
             ),
             Self::OpenProposal { proposals } => format!(
                 "{proposals} corrections that would change what was charged wait for a person (`bursar review`)"
+            ),
+            Self::ClassUnknown { class } => format!(
+                "it is of class {class}, and the configuration has no section [class.{class}]; write it, or give it another class \
+                 (`bursar policy class`)"
             ),
             Self::VersionChanged { from, to } => {
                 format!("CloudStack was {from} and is {to} now; run `bursar check`, then confirm with `bursar enforce confirm`")

@@ -211,7 +211,11 @@ impl<'a> Ladder<'a> {
             .filter(|rung| armed.has(*rung) || !above().any(|higher| higher > *rung && armed.has(higher)))
             .find(|rung| self.policy.rule(*rung).is_some_and(|rule| rule.is_reached(self.facts)))
             .and_then(|rung| {
-                let to = if rung == Rung::Stop && present < Rung::Lock { Rung::Lock } else { rung };
+                // Where the lock alone is armed, the lock on the way to a stop that is merely rehearsed would be taken in earnest, on a
+                // warning that nobody got.
+                let is_rehearsed = armed.has(Rung::Lock) && !armed.has(Rung::Stop);
+                let passes_lock = rung == Rung::Stop && present < Rung::Lock && !is_rehearsed;
+                let to = if passes_lock { Rung::Lock } else { rung };
                 self.step(rung, to)
             })
     }

@@ -7,7 +7,7 @@ use super::{
     amounts::percent_is_used,
     decision::{NoticeWanted, Rung},
     facts::Facts,
-    rules::Policy,
+    rules::{Policy, Rule},
     sentences,
 };
 use crate::time::Timestamp;
@@ -41,8 +41,9 @@ pub(super) fn thresholds(policy: &Policy, facts: &Facts<'_>) -> Vec<NoticeWanted
     {
         want(format!("available-{amount}"), sentences::available(facts));
     }
-    let reached =
-        policy.notify_days_left.iter().filter(|days| facts.days_left.is_some_and(|left| left <= **days)).min();
+    // Of nothing that is available nothing lasts for days.
+    let lasts = facts.days_left.filter(|_| facts.figures.available.is_positive());
+    let reached = policy.notify_days_left.iter().filter(|days| lasts.is_some_and(|left| left <= **days)).min();
     if let Some(days) = reached
         && !policy.notify_days_left.iter().any(|other| other <= days && noticed(format!("days-left-{other}")))
     {
@@ -79,15 +80,20 @@ pub fn personal(policy: &Policy, facts: &Facts<'_>, own: &[BTreeSet<u32>]) -> Ve
             want(format!("own-{percent}"), sentences::used(facts, *percent));
         }
     }
-    let since = Rung::ACTING.into_iter().filter_map(|rung| facts.reached.get(rung)).min();
-    if let Some(since) = since
+    let earliest = |of: fn(&Rule) -> bool| {
+        let rungs = Rung::ACTING.into_iter().filter(|rung| policy.rule(*rung).is_some_and(of));
+        rungs.filter_map(|rung| facts.reached.get(rung)).min()
+    };
+    // A rule that is reached while credit is left does not tell since when there was none.
+    let used_up = earliest(Rule::wants_credit_used_up);
+    if let Some(since) = used_up.or_else(|| earliest(|_| true))
         && !facts.figures.available.is_positive()
         && since <= facts.now
     {
         let over = facts.now.since(since);
         let weeks = over.as_secs() / REMIND_EVERY.as_secs();
         if weeks > 0 {
-            let days = over.as_secs() / 86_400;
+            let days = used_up.map(|_| over.as_secs() / 86_400);
             want(format!("overdue-{}-{weeks}", since.as_seconds()), sentences::overdue(policy, facts, days));
         }
     }

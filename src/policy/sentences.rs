@@ -142,13 +142,13 @@ pub fn still(policy: &Policy, facts: &Facts<'_>, rung: Rung) -> String {
     }
 }
 
-/// The account has been over its credit for weeks.
-pub fn overdue(policy: &Policy, facts: &Facts<'_>, days: u64) -> String {
-    format!(
-        "Payment is overdue: your account has been over its credit for {days} days, {}. Please pay {} or more.",
-        amounts(facts),
-        sum(policy, facts)
-    )
+/// The account has been over its credit for weeks: for so many days, where that is known.
+pub fn overdue(policy: &Policy, facts: &Facts<'_>, days: Option<u64>) -> String {
+    let over = match days {
+        Some(days) => format!("has been over its credit for {days} days"),
+        None => "is over its credit".to_owned(),
+    };
+    format!("Payment is overdue: your account {over}, {}. Please pay {} or more.", amounts(facts), sum(policy, facts))
 }
 
 /// What was taken is being given back.
@@ -171,6 +171,9 @@ pub fn restored(facts: &Facts<'_>, rung: Rung) -> String {
 /// A step is due and waits.
 pub fn held_back(policy: &Policy, facts: &Facts<'_>, present: Rung) -> String {
     match present {
+        Rung::None | Rung::Notify if facts.figures.available.is_positive() && !is_nothing(facts) => {
+            format!("Your credit is nearly used up: {}. Please pay soon.", amounts(facts))
+        }
         Rung::None | Rung::Notify => format!("Your credit is used up: {}. Please pay soon.", amounts(facts)),
         Rung::Restrict | Rung::Lock | Rung::Stop => still(policy, facts, present),
     }

@@ -342,7 +342,6 @@ fn table() -> Vec<Row> {
                     rule.enabled = false;
                 }
                 w.noticed.insert("used-100".to_owned());
-                w.noticed.insert("days-left-2".to_owned());
             }),
             vec![("99 12:00", Keep, StepsAreOff)],
         ),
@@ -770,6 +769,24 @@ fn every_rung_delay_exemption_override_and_warning_holds_to_the_second() {
 }
 
 #[test]
+fn a_stop_that_is_only_rehearsed_takes_no_lock_in_earnest_where_locking_is_off() {
+    let restricted = World::over_since("0 12:00").held(Rung::Restrict, "0 12:00");
+    let world = with(restricted.warned(Rung::Stop, Some("0 12:10"), "10 12:00"), |w| {
+        w.policy.lock.enabled = false;
+        w.armed = [Rung::Notify, Rung::Restrict, Rung::Lock].into_iter().collect();
+    });
+    for (now, outcome) in [("10 11:59:59", Outcome::Keep), ("10 12:00:00", Outcome::Stop)] {
+        let decision = world.decide_at(now);
+        assert_eq!((decision.outcome, decision.acts_for()), (outcome, Some(Rung::Stop)), "at {now}: {decision:?}");
+    }
+    let in_earnest = with(world, |w| w.armed = w.armed.with(Rung::Stop));
+    for (now, outcome) in [("10 11:59:59", Outcome::Keep), ("10 12:00:00", Outcome::Lock)] {
+        let decision = in_earnest.decide_at(now);
+        assert_eq!((decision.outcome, decision.acts_for()), (outcome, Some(Rung::Lock)), "at {now}: {decision:?}");
+    }
+}
+
+#[test]
 fn the_table_covers_every_outcome_and_every_reason_of_a_wait() {
     let decided: BTreeSet<&str> = table()
         .iter()
@@ -826,8 +843,10 @@ fn a_threshold_is_noticed_once_an_epoch_and_the_nearest_only() {
     world.noticed.insert("available-5.00".to_owned());
     world.noticed.insert("days-left-2".to_owned());
     assert_eq!(events(&world), Vec::<String>::new());
+    assert_eq!(events(&World::used("95")), ["used-90", "days-left-2"]);
     let reached = World::used("104.20");
-    assert_eq!(events(&reached), ["used-100", "days-left-2"], "the restriction brings the notice of the limit along");
+    assert_eq!(events(&reached), ["used-100"], "the restriction brings the notice of the limit along");
+    assert_eq!(events(&World::used("100")), ["used-100"], "of nothing that is available nothing lasts for days");
     let warned = World { armed: [Rung::Notify, Rung::Lock].into_iter().collect(), ..reached };
     assert_eq!(events(&warned), [format!("warning-lock-{}", at("0 12:00").as_seconds())], "the warning says it all");
     let silent = World { exemption: Some(exemption("1 00:00", true)), ..World::used("85") };

@@ -40,3 +40,30 @@ fn a_reminder_comes_each_week_over_the_credit_and_not_before() {
     world.noticed.clear();
     assert_eq!(events(&world, &[]), Vec::<String>::new());
 }
+
+#[test]
+fn a_reminder_counts_the_days_without_credit_and_not_those_of_a_rule_that_was_reached_before() {
+    let mut world = World::used("104.20");
+    let (early, today) = (world.now.minus(days(60)), world.now);
+    world.policy.restrict.percent = Some(80);
+    world.reached = Reached { restrict: Some(early), lock: Some(today), stop: Some(today) };
+    assert_eq!(events(&world, &[]), Vec::<String>::new(), "the credit is used up only today");
+    world.now = today.plus(days(8));
+    let notices = personal(&world.policy, &world.facts(), &[]);
+    assert_eq!(notices[0].event, format!("overdue-{}-1", today.as_seconds()));
+    assert!(notices[0].sentence.contains("has been over its credit for 8 days, 104.20 of"), "{}", notices[0].sentence);
+}
+
+#[test]
+fn a_reminder_names_no_days_where_no_rule_tells_since_when_the_credit_is_used_up() {
+    let mut world = World::used("104.20");
+    let early = world.now.minus(days(60));
+    for rule in [&mut world.policy.restrict, &mut world.policy.lock, &mut world.policy.stop] {
+        rule.percent = Some(80);
+    }
+    world.reached = Reached { restrict: Some(early), lock: Some(early), stop: Some(early) };
+    let notices = personal(&world.policy, &world.facts(), &[]);
+    assert_eq!(notices[0].event, format!("overdue-{}-8", early.as_seconds()));
+    let told = "Payment is overdue: your account is over its credit, 104.20 of 100.00 EUR were used. Please pay ";
+    assert!(notices[0].sentence.starts_with(told), "{}", notices[0].sentence);
+}

@@ -99,6 +99,24 @@ fn what_lacks_is_no_available_amount_with_a_minus() {
 }
 
 #[test]
+fn a_credit_of_which_something_is_left_is_nearly_used_up_where_a_step_waits() {
+    let told = |used: &str| {
+        let world = World::used(used);
+        [Rung::None, Rung::Notify]
+            .map(|present| crate::policy::sentences::held_back(&world.policy, &world.facts(), present))
+    };
+    for (used, expected) in [
+        ("85", "Your credit is nearly used up: 85.00 of 100.00 EUR were used. Please pay soon."),
+        ("99.99", "Your credit is nearly used up: 99.99 of 100.00 EUR were used. Please pay soon."),
+        ("99.999999", "Your credit is used up: 100.00 of 100.00 EUR were used. Please pay soon."),
+        ("100", "Your credit is used up: 100.00 of 100.00 EUR were used. Please pay soon."),
+        ("104.20", "Your credit is used up: 104.20 of 100.00 EUR were used. Please pay soon."),
+    ] {
+        assert_eq!(told(used), [expected, expected]);
+    }
+}
+
+#[test]
 fn what_paying_avoids_is_what_the_sentence_names() {
     let pay = |world: &World| to_avoid(&world.policy, &world.facts());
     assert_eq!(pay(&World::used("10")), Money::ZERO);

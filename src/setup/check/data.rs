@@ -2,6 +2,7 @@
 //! user must leave no files of its own, and one run with a newer program no newer tables.
 
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
     str::FromStr,
@@ -19,7 +20,7 @@ use super::{Area, CheckReport, Line, local_file_system};
 use crate::{
     config::{Config, Database},
     jobs::app,
-    store::{Store, StoreError, runs},
+    store::{Store, StoreError, policy, runs},
 };
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -135,6 +136,7 @@ async fn database(config: &Config, report: &mut CheckReport) {
         Ok(Standing::Current) => {
             report.add(Line::good(AREA, name, format!("{kind}: opens, and its tables are of this version")));
             cloud_of_the_data(config, report).await;
+            classes(config, report).await;
         }
         Ok(Standing::Behind(steps)) => {
             let line = Line::warning(AREA, name, format!("{kind}: of an older version, {steps} steps behind"));
@@ -234,6 +236,36 @@ async fn cloud_of_the_data(config: &Config, report: &mut CheckReport) {
         }
         Ok(Some(stored)) => report.add(Line::good(AREA, name, stored)),
         Ok(None) => report.add(Line::good(AREA, name, "none yet")),
+        Err(error) => {
+            report.add(Line::bad(AREA, name, error.to_string()).with_way_out("see [store] in the configuration"));
+        }
+    }
+}
+
+/// Classes of payers that the configuration does not know: nobody of them is taken a step down. Only asked of a database that opening does
+/// not change.
+async fn classes(config: &Config, report: &mut CheckReport) {
+    let name = "classes";
+    let given = async {
+        let store = Store::open(&app::store_settings(config)).await?;
+        let mut tx = store.read().await?;
+        let given = policy::list_classes(&mut tx).await;
+        drop(tx);
+        store.close().await;
+        given
+    };
+    match given.await {
+        Ok(given) => {
+            let unknown: BTreeSet<String> =
+                given.into_values().filter(|class| !config.policy.classes.contains_key(class)).collect();
+            if !unknown.is_empty() {
+                let list = unknown.into_iter().collect::<Vec<_>>().join(", ");
+                let text = format!("payers are of classes that the configuration has no section for: {list}");
+                report.add(Line::bad(AREA, name, text).with_way_out(
+                    "nobody of them is taken a step down until there is one ([class.NAME]); `bursar policy list` shows who they are",
+                ));
+            }
+        }
         Err(error) => {
             report.add(Line::bad(AREA, name, error.to_string()).with_way_out("see [store] in the configuration"));
         }

@@ -7,7 +7,7 @@ use crate::{
     cloudstack::testing::{NOW, Reaction},
     config::Sources,
     setup::fake::{self, Role, World},
-    store::{Store, Tx, cloud, keys},
+    store::{Store, Tx, cloud, keys, payers},
     time::ManualClock,
 };
 
@@ -345,4 +345,29 @@ async fn protected_accounts_that_are_not_there_are_named() {
     let listed = [("BURSAR_POLICY_PROTECTED_ACCOUNTS", "ROOT/bursar-reader")];
     let report = checked_with(World::with_services(), &listed).await;
     assert!(report.lines.iter().all(|line| line.name != "protected accounts"), "{report}");
+}
+
+#[tokio::test]
+async fn a_class_that_the_configuration_does_not_know_is_told_of() {
+    let (server, _world) = fake::start(World::with_services()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(server.settings.endpoint().unwrap().as_str(), folder.path(), &[]);
+    let seen = cloud::SeenAccount {
+        cloud_id: "a".to_owned(),
+        name: "alice".to_owned(),
+        domain_id: "root".to_owned(),
+        domain_path: "ROOT".to_owned(),
+        account_type: 0,
+        role_type: "User".to_owned(),
+        state: "enabled".to_owned(),
+    };
+    let payer = in_store(&config, async |tx| {
+        let (account, _) = cloud::put_account(tx, &seen, NOW).await.unwrap();
+        cloud::get_account(tx, account).await.unwrap().payer_id
+    })
+    .await;
+    let looked = async || check(&config, Arc::new(ManualClock::new(NOW))).await;
+    assert!(looked().await.lines.iter().all(|line| line.name != "classes"), "everybody is of the default");
+    in_store(&config, async |tx| payers::put_class(tx, payer, Some("gold")).await.unwrap()).await;
+    expect(&looked().await, "classes", Verdict::Bad, &["gold", "no section"]);
 }
