@@ -5,6 +5,7 @@ mod begun;
 mod cut_off;
 mod desk;
 mod late;
+mod orders;
 mod others;
 mod restored;
 mod told;

@@ -15,7 +15,7 @@ use super::{
     output, way_out,
 };
 use crate::{
-    enforcement::{differences::Differences, held::HeldBack, plans, switches},
+    enforcement::{differences::Differences, held::HeldBack, marker, plans, switches},
     ids::RunId,
     jobs::{
         App,
@@ -216,11 +216,24 @@ async fn steer(context: &Context, app: &App, command: EnforceCommand) -> anyhow:
         EnforceCommand::Confirm => {
             let confirmed = operations::confirm(app, &author()).await?;
             wake(app).await?;
-            context.show(&serde_json::json!({ "confirmed": confirmed }), |_| match confirmed.as_slice() {
-                [] => "There was nothing to confirm.".to_owned(),
-                list => format!("Confirmed: {}. Enforcement goes on.", list.join("; ")),
+            let mut tx = app.store.read().await?;
+            let open = marker::find_unconfirmed(&mut tx).await?;
+            tx.commit().await?;
+            context.show(&serde_json::json!({ "confirmed": confirmed, "unconfirmed": open }), |_| {
+                let said = match confirmed.as_slice() {
+                    [] => "There was nothing to confirm.".to_owned(),
+                    list => format!("Confirmed: {}.", list.join("; ")),
+                };
+                match &open {
+                    Some(why) => format!(
+                        "{said} Nothing is enforced all the same: {why}. Look at `bursar enforce differences`, then say `bursar enforce \
+                         confirm` again."
+                    ),
+                    None if confirmed.is_empty() => said,
+                    None => format!("{said} Enforcement goes on."),
+                }
             })?;
-            Ok(ExitCode::SUCCESS)
+            Ok(if open.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }
@@ -430,6 +443,7 @@ fn given_back(context: &Context, report: &serde_json::Value) -> anyhow::Result<E
             ("Given back", "given_back"),
             ("Under way", "started"),
             ("Left", "left"),
+            ("Not held any more", "free"),
             ("From a former run", "recovered"),
         ] {
             for item in words(report, key) {
@@ -455,7 +469,7 @@ fn differences_text(found: &Differences) -> String {
         text.push_str(&format!("\nCloudStack was {from} when somebody last looked, and is {to} now."));
     }
     for (head, list) in [
-        ("Suspended in CloudStack, and no hold here says why", &found.without_hold),
+        ("Suspended in CloudStack, and no hold here says why, or none that goes as far", &found.without_hold),
         ("Held here, and not suspended in CloudStack", &found.without_suspension),
     ] {
         if list.is_empty() {

@@ -10,7 +10,7 @@ use super::{
     author, output,
 };
 use crate::{
-    enforcement::deletions,
+    enforcement::{adopt, deletions},
     jobs::App,
     store::{
         Tx,
@@ -31,7 +31,7 @@ pub async fn hold(context: &Context, command: HoldCommand) -> anyhow::Result<Exi
         HoldCommand::List { account } => list(context, &app, account.as_deref()).await,
         HoldCommand::Place { account, owner, reason } => place(context, &app, &account, (&owner, &reason)).await,
         HoldCommand::Lift { account, owner, reason } => lift(context, &app, &account, (&owner, &reason)).await,
-        HoldCommand::Adopt { account, owner } => adopt(context, &app, &account, &owner).await,
+        HoldCommand::Adopt { account, owner } => adopt_hold(context, &app, &account, &owner).await,
     }
 }
 
@@ -130,26 +130,10 @@ async fn lift(context: &Context, app: &App, word: &str, (owner, reason): (&str, 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn adopt(context: &Context, app: &App, word: &str, owner: &str) -> anyhow::Result<ExitCode> {
-    let now = app.clock.now();
-    let who = author();
+async fn adopt_hold(context: &Context, app: &App, word: &str, owner: &str) -> anyhow::Result<ExitCode> {
     let mut tx = app.store.begin().await?;
     let found = cloud::resolve_account(&mut tx, word).await?;
-    let holds = enforcement::list_holds(&mut tx, Some(found.id)).await?;
-    if found.state == "enabled" {
-        bail!("{} is enabled in CloudStack: there is no suspension to adopt", found.full_name());
-    }
-    let suspended = found.state == "locked" || found.state == "disabled";
-    let unexplained = holds.is_empty() && suspended;
-    // From before the first sync, or (after a restored backup) locked without bursar knowing why.
-    if !enforcement::lift_hold(&mut tx, found.id, "before", &who, now).await? && !unexplained {
-        bail!("{} has no suspension to adopt; `bursar hold list` shows what there is", found.full_name());
-    }
-    let rung = if found.state == "disabled" { "stop" } else { "lock" };
-    let reason = format!("adopted as {owner}: it was {} when it was met", found.state);
-    enforcement::place_hold(&mut tx, found.id, owner, rung, &reason, None, &who, now).await?;
-    let after = format!("{owner} ({rung}), state {}", found.state);
-    audit(app, &mut tx, "hold.adopt", &found, (Some("before".to_owned()), Some(after)), &reason).await?;
+    adopt::adopt(&mut tx, &found, owner, &author(), app.clock.now()).await?;
     super::payments::wake(app, &mut tx).await?;
     tx.commit().await?;
     let value = serde_json::json!({ "account": found.full_name(), "held_by": owner });

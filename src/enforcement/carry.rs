@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ids::{AccountId, DecisionId, RunId},
-    policy::{Outcome, Rung},
+    policy::{Outcome, Reason, Rung},
     store::{
         enforcement as rows,
         operations::{self, PlanLineRow, PlanRow},
@@ -194,13 +194,27 @@ fn why_not(rung: &str, decided: Option<&PlannedAccount>) -> String {
     }
 }
 
-/// What blew the fuse becomes a plan that waits for an approval; an older plan of the fuse has no object where it holds.
-pub(super) async fn fuse_no_longer_blown(actor: &Actor<'_>) -> Result<(), Error> {
+/// Whether a step is due, and a guard or the night keeps it back: not what a person or the account's people have to do about it.
+fn is_held_back(planned: &PlannedAccount) -> bool {
+    planned.decision.outcome == Outcome::Wait
+        && matches!(planned.decision.reason, Reason::HeldBack | Reason::QuietHours)
+}
+
+/// An older plan of the fuse has no object where the fuse holds; but where nothing is due at the moment, `decided`, one stays whose
+/// steps are all held back: a guard or the night would throw away what one of two administrators has approved.
+pub(super) async fn fuse_no_longer_blown(actor: &Actor<'_>, decided: &[PlannedAccount]) -> Result<(), Error> {
     let now = actor.enforcer.clock.now();
     let mut tx = actor.write().await?;
     plans::expire(&mut tx, now).await?;
     for plan in operations::list_open_plans(&mut tx).await? {
         if plan.cause == "fuse" && plan.state == "waiting" {
+            let lines = operations::list_plan_lines(&mut tx, plan.id).await?;
+            let waits = |line: &PlanLineRow| {
+                decided.iter().any(|planned| planned.account.id == line.account_id && is_held_back(planned))
+            };
+            if lines.iter().all(waits) {
+                continue;
+            }
             plans::overtake(&mut tx, plan.id, "the fuse holds again", now).await?;
         }
     }

@@ -3,13 +3,14 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{
+    adopt,
     guards::{self, UnknownAct},
-    marker,
+    marker, plans,
     run::{Enforcer, Error},
     switches,
 };
 use crate::{
-    cloudstack::OwnUser,
+    cloudstack::{Client, OwnUser},
     store::{
         StoreError, Tx,
         cloud::{self, Account},
@@ -18,6 +19,9 @@ use crate::{
     },
     time::Timestamp,
 };
+
+/// Why a plan is dropped by a confirmation.
+const DROPPED: &str = "made before the differences were confirmed";
 
 /// An account whose state and holds do not fit.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -39,7 +43,7 @@ pub struct Differences {
     pub unconfirmed: Option<String>,
     /// CloudStack's version: the one last looked at, and the present one, where they differ.
     pub version: Option<(String, String)>,
-    /// Suspended in CloudStack, and no hold here says why.
+    /// Suspended in CloudStack, and no hold here says why, or one that does not go as far.
     pub without_hold: Vec<Difference>,
     /// Held here, and not suspended in CloudStack.
     pub without_suspension: Vec<Difference>,
@@ -97,14 +101,33 @@ impl Differences {
     fn compare(&mut self, account: &Account, held: &[&rows::HoldRow], state: Option<&String>) {
         let name = account.full_name();
         let suspended = state.is_some_and(|state| state == "locked" || state == "disabled");
-        if suspended && held.is_empty() {
+        // Where somebody else locks an account that bursar restricted, their hold stands beside it.
+        if suspended && !adopt::is_explained(held.iter().copied()) {
             self.without_hold.push(Difference {
                 way_out: format!(
                     "`bursar hold adopt {name} --as billing` if bursar suspended it, else --as admin or --as abuse"
                 ),
                 account: name,
                 state: state.cloned(),
-                known: "nothing: no hold".to_owned(),
+                known: if held.is_empty() {
+                    "nothing: no hold"
+                } else {
+                    "a restriction alone, which leaves it enabled"
+                }
+                .to_owned(),
+            });
+            return;
+        }
+        if state.is_some_and(|state| state == "disabled")
+            && held.iter().all(|hold| hold.owner == "billing" && hold.rung == "lock")
+        {
+            self.without_hold.push(Difference {
+                way_out: "bursar opens it once enough is available; machines that bursar stopped in what is not in this database \
+                          are then to be started by hand"
+                    .to_owned(),
+                account: name,
+                state: state.cloned(),
+                known: "a lock, which stops no machine".to_owned(),
             });
             return;
         }
@@ -129,7 +152,8 @@ impl Differences {
 }
 
 /// An administrator has looked: what was found so far is known, and enforcement goes on. Gives what was confirmed. What is found while
-/// CloudStack is asked stands: nobody has looked at it.
+/// CloudStack is asked stands: nobody has looked at it. Acts that no run has found yet are meant where there is nothing else to confirm;
+/// who confirms a version has not said to have looked at them, so they hold up enforcement from now on.
 pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String>, Error> {
     let now = enforcer.clock.now();
     let mut tx = enforcer.store.read().await?;
@@ -139,11 +163,17 @@ pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String
         Some(client) => guards::present_version(client).await?,
         None => None,
     };
+    let acts = match enforcer.client {
+        Some(client) if looked_at.is_none() => unknown_acts(enforcer, client, now).await?,
+        _ => None,
+    };
     let mut confirmed = Vec::new();
     let mut tx = enforcer.store.begin().await?;
     if let Some(why) = looked_at
         && runs::replace_setting(&mut tx, switches::UNCONFIRMED, (&why, ""), now).await?
     {
+        // They may have been approved, and be dropped since, in what is not in this database.
+        plans::drop_all(&mut tx, author, DROPPED, now).await?;
         confirmed.push(why);
     }
     if let Some(version) = version
@@ -151,9 +181,19 @@ pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String
     {
         confirmed.push(text);
     }
-    // CloudStack dates its events by the second.
-    let looked = now.plus(Duration::from_secs(1)).as_ms().to_string();
-    runs::put_setting(&mut tx, switches::OWN_ACTS_UNTIL, &looked, now).await?;
+    match acts {
+        Some(why) if confirmed.is_empty() && marker::find_unconfirmed(&mut tx).await?.is_none() => {
+            plans::drop_all(&mut tx, author, DROPPED, now).await?;
+            confirmed.push(why);
+        }
+        Some(why) => marker::note_unconfirmed(&mut tx, &why, now).await?,
+        None => {}
+    }
+    if !confirmed.is_empty() && marker::find_unconfirmed(&mut tx).await?.is_none() {
+        // CloudStack dates its events by the second.
+        let looked = now.plus(Duration::from_secs(1)).as_ms().to_string();
+        runs::put_setting(&mut tx, switches::OWN_ACTS_UNTIL, &looked, now).await?;
+    }
     if !confirmed.is_empty() {
         let line = AuditLine {
             at_ms: now.as_ms(),
@@ -168,6 +208,13 @@ pub async fn confirm(enforcer: &Enforcer<'_>, author: &str) -> Result<Vec<String
     }
     tx.commit().await?;
     Ok(confirmed)
+}
+
+/// Acts of bursar's own user that no run has found yet, in words.
+async fn unknown_acts(enforcer: &Enforcer<'_>, client: &Client, now: Timestamp) -> Result<Option<String>, Error> {
+    let Some(own) = client.own_user().await?.map(OwnUser::of) else { return Ok(None) };
+    let unknown = guards::unknown_acts(enforcer, client, &own, now).await?.unwrap_or_default();
+    Ok(UnknownAct::explain(&unknown, &own))
 }
 
 /// CloudStack's present version has been looked at. None: it had been before.

@@ -183,6 +183,22 @@ pub struct UnknownAct {
     pub at: Timestamp,
 }
 
+impl UnknownAct {
+    /// What such acts mean, as a sentence without its full stop; None where there are none.
+    pub(super) fn explain(unknown: &[Self], own: &OwnUser) -> Option<String> {
+        let first = unknown.last()?;
+        Some(format!(
+            "CloudStack's log tells of {} acts by bursar's own user {} that this database knows nothing of (the first: {} \
+             of {} at {}): it is older than the cloud, or somebody else uses bursar's keys",
+            unknown.len(),
+            own.username,
+            first.act,
+            first.account,
+            first.at
+        ))
+    }
+}
+
 /// Acts of the own user since the last look that no intent explains: the sign that the database is older than the cloud, or
 /// that somebody else uses bursar's keys. None: the events can not be read.
 pub(super) async fn unknown_acts(
@@ -287,7 +303,7 @@ pub(super) async fn own_acts_are_known(actor: &Actor<'_>) -> Result<bool, Error>
         return Ok(true);
     };
     note_unreadable(&mut tx, "", now).await?;
-    let Some(first) = unknown.last() else {
+    let Some(why) = UnknownAct::explain(&unknown, own) else {
         // Events that are written late are looked at once more; what was confirmed is not.
         let looked: Option<i64> =
             runs::find_setting(&mut tx, switches::OWN_ACTS_UNTIL).await?.and_then(|text| text.parse().ok());
@@ -296,15 +312,6 @@ pub(super) async fn own_acts_are_known(actor: &Actor<'_>) -> Result<bool, Error>
         tx.commit().await?;
         return Ok(true);
     };
-    let why = format!(
-        "CloudStack's log tells of {} acts by bursar's own user {} that this database knows nothing of (the first: {} \
-         of {} at {}): it is older than the cloud, or somebody else uses bursar's keys",
-        unknown.len(),
-        own.username,
-        first.act,
-        first.account,
-        first.at
-    );
     marker::note_unconfirmed(&mut tx, &why, now).await?;
     tx.commit().await?;
     Ok(false)

@@ -6,6 +6,7 @@
 //! holds the lease. Must not: work out figures (the ledger does) or decide (the policy does).
 
 mod act;
+pub mod adopt;
 mod calls;
 mod carry;
 pub mod deletions;

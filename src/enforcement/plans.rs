@@ -374,6 +374,16 @@ pub async fn expire(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Drops every plan that is not carried out, in somebody's name.
+pub(super) async fn drop_all(tx: &mut Tx, author: &str, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    for plan in rows::list_open_plans(tx).await? {
+        if rows::end_plan(tx, plan.id, "dropped", author, None, now).await? {
+            audit(tx, author, "plan.drop", plan.id, why, now).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Ends a plan that has no object any more.
 pub(super) async fn overtake(tx: &mut Tx, id: i64, why: &str, now: Timestamp) -> Result<(), StoreError> {
     if rows::end_plan(tx, id, "overtaken", "bursar", None, now).await? {

@@ -49,13 +49,37 @@ impl Leftovers {
     }
 }
 
+/// The decision behind a way up.
+enum Behind {
+    /// The run's.
+    Decided(DecisionId),
+    /// Not the run's: a word and a sentence. It is written once there is something to give back, since tenants read it.
+    ByHand(&'static str, String),
+}
+
 impl Actor<'_> {
+    /// Begins a way up. None: something else is under way.
+    async fn begin_up(
+        &self,
+        account: &Account,
+        behind: Behind,
+        state: &str,
+        who: Option<&str>,
+    ) -> Result<Option<Intent>, Error> {
+        let decision = match behind {
+            Behind::Decided(decision) => decision,
+            Behind::ByHand(..) if self.open_intent(account.id).await?.is_some() => return Ok(None),
+            Behind::ByHand(reason, sentence) => self.decide_by_hand(account, reason, sentence).await?,
+        };
+        self.begin(account, decision, "restore", state, who).await
+    }
+
     /// Opens an account that bursar suspended, if nobody else wants it suspended.
     pub async fn restore(&self, planned: &PlannedAccount, decision: DecisionId) -> Result<Done, Error> {
         if let Some(why) = self.may_call().await? {
             return Ok(Done::No(why.to_owned()));
         }
-        Box::pin(self.open_again(&planned.account, decision, None)).await
+        Box::pin(self.open_again(&planned.account, Behind::Decided(decision), None)).await
     }
 
     /// Opens an account on a person's word, whatever its figures; never past somebody else's hold. `reason` is a word for the
@@ -67,8 +91,7 @@ impl Actor<'_> {
         sentence: String,
         who: &str,
     ) -> Result<Done, Error> {
-        let decision = self.decide_by_hand(account, reason, sentence).await?;
-        Box::pin(self.open_again(account, decision, Some(who))).await
+        Box::pin(self.open_again(account, Behind::ByHand(reason, sentence), Some(who))).await
     }
 
     /// Goes on with a restore whose enabling was lost, given up, and arrived all the same: bursar opened the account, nobody else did,
@@ -94,11 +117,10 @@ impl Actor<'_> {
             return Ok(None);
         }
         let sentence = "Your account was opened again.".to_owned();
-        let decision = self.decide_by_hand(account, "opened-late", sentence).await?;
-        Ok(Some(Box::pin(self.open_again(account, decision, None)).await?))
+        Ok(Some(Box::pin(self.open_again(account, Behind::ByHand("opened-late", sentence), None)).await?))
     }
 
-    async fn open_again(&self, account: &Account, decision: DecisionId, who: Option<&str>) -> Result<Done, Error> {
+    async fn open_again(&self, account: &Account, behind: Behind, who: Option<&str>) -> Result<Done, Error> {
         let looked = self.enforcer.clock.now();
         let mut tx = self.enforcer.store.read().await?;
         let holds = rows::list_holds(&mut tx, Some(account.id)).await?;
@@ -107,10 +129,14 @@ impl Actor<'_> {
         let Some(hold) = holds.iter().find(|hold| hold.owner == "billing") else {
             let left = self.leftovers(account).await?;
             if holds.is_empty() && (!left.is_none() || self.one_is_active(&left.waiting).await?) {
-                return self.bring_back_the_rest(account, decision, who).await;
+                return self.bring_back_the_rest(account, behind, who).await;
             }
             if let Some(waits) = self.limits_that_wait(account).await? {
                 return Ok(Done::Left(waits));
+            }
+            if let (Some(other), false) = (holds.first(), left.is_none()) {
+                let why = format!("held by {}; what bursar changed of it comes back once that is lifted", other.owner);
+                return Ok(Done::Left(why));
             }
             return Ok(Done::No("bursar did not suspend it".to_owned()));
         };
@@ -132,32 +158,27 @@ impl Actor<'_> {
             return Ok(Done::Left(why));
         }
         if read.state == AccountState::Enabled && self.leftovers(account).await?.is_none() {
-            self.drop_hold(account).await?;
+            self.drop_hold(account, who).await?;
             return Ok(Done::Yes);
         }
         self.end_a_stop_that_only_follows_up(account, hold, &intents).await?;
         if !look_is_of_now(looked, self.enforcer.clock.now()) {
             return Ok(Done::No(LOOK_IS_OLD.to_owned()));
         }
-        let Some(intent) = self.begin(account, decision, "restore", state, who).await? else {
+        let Some(intent) = self.begin_up(account, behind, state, who).await? else {
             return Ok(Done::Started("an earlier action on it is not finished".to_owned()));
         };
         self.advance_restore(&intent, account, self.enforcer.settings.intent_deadline).await
     }
 
     /// Brings back what is left over of an account that nobody holds any more.
-    async fn bring_back_the_rest(
-        &self,
-        account: &Account,
-        decision: DecisionId,
-        who: Option<&str>,
-    ) -> Result<Done, Error> {
+    async fn bring_back_the_rest(&self, account: &Account, behind: Behind, who: Option<&str>) -> Result<Done, Error> {
         let state = self.read_back(account).await?.map(|read| read.state);
         if let Some(state) = state.as_ref().filter(|state| **state != AccountState::Enabled) {
             return Ok(Done::Left(format!("it is {}; the rest comes back once it is enabled", state.as_str())));
         }
         let before = state.as_ref().map_or("gone", AccountState::as_str);
-        let Some(intent) = self.begin(account, decision, "restore", before, who).await? else {
+        let Some(intent) = self.begin_up(account, behind, before, who).await? else {
             return Ok(Done::Started("an earlier action on it is not finished".to_owned()));
         };
         self.advance_restore(&intent, account, self.enforcer.settings.intent_deadline).await
@@ -571,6 +592,21 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// Whether bursar holds the account, is about to do something to it, or has changed something that is not brought back.
+    pub(super) async fn holds_anything(&self, account: &Account) -> Result<bool, Error> {
+        let left = self.leftovers(account).await?;
+        Ok(!left.is_none()
+            || !left.waiting.is_empty()
+            || self.billing_hold(account.id).await?.is_some()
+            || self.open_intent(account.id).await?.is_some())
+    }
+
+    /// Whether the sync found the account to be gone, and CloudStack does not show it now either: nothing of it can be brought back. What
+    /// is noted of it stays, in case it is only hidden.
+    pub(super) async fn is_gone(&self, account: &Account) -> Result<bool, Error> {
+        Ok(account.gone_ms.is_some() && self.read_back(account).await?.is_none())
+    }
+
     /// What came back, and what did not, in words.
     async fn restored_in_words(&self, intent: &Intent, account: &Account) -> Result<String, Error> {
         let mut tx = self.enforcer.store.read().await?;
@@ -595,17 +631,18 @@ impl Actor<'_> {
         Ok(words)
     }
 
-    /// Somebody enabled the account and enough is available: bursar's hold has no object any more.
-    pub async fn drop_hold(&self, account: &Account) -> Result<(), Error> {
+    /// Somebody enabled the account, and enough is available or a person, `who`, gives it back: bursar's hold has no object any more.
+    pub async fn drop_hold(&self, account: &Account, who: Option<&str>) -> Result<(), Error> {
         let now = self.enforcer.clock.now();
         let mut tx = self.write().await?;
-        if rows::lift_hold(&mut tx, account.id, "billing", "bursar", now).await? {
+        if rows::lift_hold(&mut tx, account.id, "billing", who.unwrap_or("bursar"), now).await? {
+            let why = if who.is_some() { "it is given back" } else { "nothing is due any more" };
             let line = AuditLine {
                 at_ms: now.as_ms(),
-                actor: format!("run {}", self.run),
+                actor: who.map_or_else(|| format!("run {}", self.run), str::to_owned),
                 action: "hold.lift".to_owned(),
                 subject: account.full_name(),
-                answer: Some("somebody had enabled the account, and nothing is due any more".to_owned()),
+                answer: Some(format!("somebody had enabled the account, and {why}")),
                 ..AuditLine::default()
             };
             runs::write_audit(&mut tx, &line).await?;

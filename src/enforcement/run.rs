@@ -17,6 +17,7 @@ use super::{
     marker,
     plan::{self, Plan},
     plans, record, recover, switches,
+    undo::UndoReport,
 };
 use crate::{
     cloudstack::{self, Client},
@@ -120,6 +121,14 @@ pub enum Error {
          is gone on with there. An order is to be given again where it is not carried out by then"
     )]
     TakenOver,
+    /// Giving back ended in the middle.
+    #[error("{error}{}", report.given_back_before())]
+    UndoCutShort {
+        /// Why.
+        error: Box<Self>,
+        /// What was given back until then.
+        report: Box<UndoReport>,
+    },
     /// The run ended in the middle.
     #[error("{error}")]
     CutShort {
@@ -135,7 +144,7 @@ impl Error {
     pub fn cloudstack(&self) -> Option<&cloudstack::Error> {
         match self {
             Self::CloudStack(error) => Some(error),
-            Self::CutShort { error, .. } => error.cloudstack(),
+            Self::CutShort { error, .. } | Self::UndoCutShort { error, .. } => error.cloudstack(),
             Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::TakenOver | Self::Unconfirmed(_) => None,
         }
     }
@@ -144,17 +153,18 @@ impl Error {
     pub fn is_taken_over(&self) -> bool {
         match self {
             Self::TakenOver => true,
-            Self::CutShort { error, .. } => error.is_taken_over(),
+            Self::CutShort { error, .. } | Self::UndoCutShort { error, .. } => error.is_taken_over(),
             Self::CloudStack(_) | Self::Store(_) | Self::Standing(_) | Self::AnotherEnforcer | Self::Unconfirmed(_) => {
                 false
             }
         }
     }
 
-    /// What was decided and done before the run ended, where anything was.
-    pub fn report(&self) -> Option<&EnforceReport> {
+    /// What was decided and done before the run ended, where anything was, as it is kept with the run.
+    pub fn kept(&self) -> Option<serde_json::Value> {
         match self {
-            Self::CutShort { report, .. } => Some(report),
+            Self::CutShort { report, .. } => Some(report.kept()),
+            Self::UndoCutShort { report, .. } => serde_json::to_value(report).ok(),
             Self::CloudStack(_)
             | Self::Store(_)
             | Self::Standing(_)
@@ -571,7 +581,7 @@ async fn go_down(
         return carry::approved(enforcer, actor, &approved, (&due, &plan.accounts), (run, planned_at), report).await;
     }
     if due.is_empty() {
-        return carry::fuse_no_longer_blown(actor).await;
+        return carry::fuse_no_longer_blown(actor, &plan.accounts).await;
     }
     let wanted: Vec<_> = due.iter().map(|(planned, rung, _)| (*planned, *rung)).collect();
     let plans::Built { lines, steps, mut figures, unread } = plans::build(enforcer, Some(actor), &wanted).await?;
@@ -588,7 +598,7 @@ async fn go_down(
         ));
         return Ok(());
     }
-    carry::fuse_no_longer_blown(actor).await?;
+    carry::fuse_no_longer_blown(actor, &[]).await?;
     for ((planned, rung, decision), step) in due.iter().zip(&steps) {
         // How many machines it would add is not known: the next run looks again.
         if let Some((_, why)) = unread.iter().find(|(account, _)| *account == planned.account.id) {

@@ -12,7 +12,7 @@ use super::{
     act::{Actor, Done, Drive, Intent},
     marker,
     plan::{self, Plan},
-    recover,
+    plans, recover,
     run::{self, Enforcer, Error},
     switches,
 };
@@ -44,14 +44,27 @@ pub struct UndoReport {
     pub left: Vec<String>,
     /// What a former run had begun, with how it ended.
     pub recovered: Vec<String>,
+    /// Accounts of which bursar holds nothing any more: given back before, or gone from CloudStack.
+    pub free: Vec<String>,
+}
+
+impl UndoReport {
+    /// What was given back before it ended in the middle, in words that follow the reason.
+    pub(super) fn given_back_before(&self) -> String {
+        if self.given_back.is_empty() {
+            String::new()
+        } else {
+            format!("; given back before that: {}", self.given_back.join(", "))
+        }
+    }
 }
 
 /// Gives back what a run took: each account that it took a step down and that bursar still holds.
 pub async fn undo(enforcer: &Enforcer<'_>, run: RunId, of: RunId, author: &str) -> Result<UndoReport, Error> {
-    let mut report = with_lease(enforcer, run, Order::Undo(of), &format!("{author} (undo of run {of})")).await?;
-    report.of_run = Some(of.get());
-    audit(enforcer, author, "enforce.undo", &format!("run {of}"), &report).await?;
-    Ok(report)
+    let report = UndoReport { of_run: Some(of.get()), ..UndoReport::default() };
+    let who = format!("{author} (undo of run {of})");
+    let words = (author, "enforce.undo", format!("run {of}"));
+    with_lease(enforcer, run, (Order::Undo(of), &who), words, report).await
 }
 
 /// The accounts that a run took a step down, what a former run had begun included, and that nothing else was done to since: who was
@@ -90,16 +103,17 @@ async fn taken_at_all(tx: &mut Tx) -> Result<BTreeSet<AccountId>, StoreError> {
     let open = rows::list_open_intents(tx).await?;
     // A restore that is under way too: paused, no run goes on with it.
     held.extend(open.iter().map(|open| open.account_id));
-    held.extend(acting::list_left_over(tx).await?);
+    // Also what somebody else holds by now.
+    held.extend(acting::list_changed(tx).await?);
     Ok(held)
 }
 
 /// Pauses and disarms, then gives back every account that bursar holds, and whatever else it changed and no hold stands for.
 pub async fn leave(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> Result<UndoReport, Error> {
     pause_and_disarm(enforcer, run, author).await?;
-    let report = with_lease(enforcer, run, Order::Leave, &format!("{author} (leave)")).await?;
-    audit(enforcer, author, "enforce.leave", "enforcement", &report).await?;
-    Ok(report)
+    let who = format!("{author} (leave)");
+    let words = (author, "enforce.leave", "enforcement".to_owned());
+    with_lease(enforcer, run, (Order::Leave, &who), words, UndoReport::default()).await
 }
 
 /// Stands whatever becomes of the rest, also where another process is enforcing.
@@ -116,6 +130,8 @@ async fn pause_and_disarm(enforcer: &Enforcer<'_>, run: RunId, author: &str) -> 
         policy_rows::disarm(&mut tx, &row.rung, &row.domain_path).await?;
         armed.push(format!("{} {}", row.rung, row.domain_path).trim_end().to_owned());
     }
+    // Whoever arms again some day has not approved these.
+    plans::drop_all(&mut tx, author, "leaving", now).await?;
     let line = AuditLine {
         at_ms: now.as_ms(),
         actor: author.to_owned(),
@@ -139,20 +155,41 @@ enum Order {
     Leave,
 }
 
-async fn with_lease(enforcer: &Enforcer<'_>, run: RunId, order: Order, who: &str) -> Result<UndoReport, Error> {
+/// `words` are the author, the action and the subject in the audit trail, where it also stands what was done before an end in the
+/// middle.
+async fn with_lease(
+    enforcer: &Enforcer<'_>,
+    run: RunId,
+    (order, who): (Order, &str),
+    (author, action, subject): (&str, &str, String),
+    mut report: UndoReport,
+) -> Result<UndoReport, Error> {
     let fence = run::take_lease(enforcer, run).await?;
-    let result = give_back_all(enforcer, (run, fence), order, who).await;
+    let result = give_back_all(enforcer, (run, fence), (order, who), &mut report).await;
     run::drop_lease(enforcer, fence).await?;
-    result
+    match result {
+        Ok(()) => {
+            audit(enforcer, (author, action, &subject), &report, None).await?;
+            Ok(report)
+        }
+        // Whoever took over goes on, and this process writes nothing any more.
+        Err(error) if error.is_taken_over() => Err(error),
+        Err(error) if report.given_back.is_empty() && report.started.is_empty() && report.recovered.is_empty() => {
+            Err(error)
+        }
+        Err(error) => {
+            audit(enforcer, (author, action, &subject), &report, Some(&error)).await?;
+            Err(Error::UndoCutShort { error: Box::new(error), report: Box::new(report) })
+        }
+    }
 }
 
 async fn give_back_all(
     enforcer: &Enforcer<'_>,
     (run, fence): (RunId, i64),
-    order: Order,
-    who: &str,
-) -> Result<UndoReport, Error> {
-    let mut report = UndoReport::default();
+    (order, who): (Order, &str),
+    report: &mut UndoReport,
+) -> Result<(), Error> {
     // Looked at under the lease: what was seen before another process may have given back, and taken again, meanwhile.
     let mut tx = enforcer.write(fence).await?;
     if let Some(why) = marker::find_unconfirmed(&mut tx).await? {
@@ -166,12 +203,17 @@ async fn give_back_all(
     // The reader's client would take bursar's own locks for somebody else's.
     let Some(client) = enforcer.client.filter(|_| enforcer.settings.has_key) else {
         report.left.push("everything: the enforcer's key pair is not configured".to_owned());
-        return Ok(report);
+        return Ok(());
     };
     let mut actor = Actor::new(enforcer, client, run, fence).await?;
     actor.note_locks_by_others().await?;
     // What a former run began is ended first: nothing else can be done to its account before.
     report.recovered = recover::recover(&actor).await?;
+    // An account that somebody enabled meanwhile is not theirs any more.
+    let forgotten = actor.forget_locks_that_ended().await;
+    if let Err(why) = actor.bear(forgotten).await? {
+        tracing::warn!(why, "not every account that somebody locked by hand could be looked at");
+    }
     // From here on also while enforcement is paused.
     actor.acts_by_order();
     let now = enforcer.clock.now();
@@ -185,6 +227,15 @@ async fn give_back_all(
         let account = cloud::get_account(&mut tx, account).await?;
         tx.commit().await?;
         let name = account.full_name();
+        let gone = actor.is_gone(&account).await;
+        if actor.bear(gone).await? == Ok(true) {
+            report.free.push(format!("{name}: it is no longer in CloudStack"));
+            continue;
+        }
+        if !actor.holds_anything(&account).await? {
+            report.free.push(name);
+            continue;
+        }
         // Said before anything is given back, and it stands where that does not come about: whoever dies, or is taken over, in between
         // must not leave an account open that the next run takes again.
         let is_held = holds_billing(&actor, account.id).await?;
@@ -208,7 +259,7 @@ async fn give_back_all(
             Done::Left(why) | Done::No(why) => report.left.push(format!("{name}: {why}")),
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Gives one account back: what leads it down is ended first.
@@ -280,18 +331,18 @@ async fn go_on_with_restores(actor: &Actor<'_>, accounts: &BTreeSet<AccountId>) 
 
 async fn audit(
     enforcer: &Enforcer<'_>,
-    author: &str,
-    action: &str,
-    subject: &str,
+    (author, action, subject): (&str, &str, &str),
     report: &UndoReport,
+    ended_by: Option<&Error>,
 ) -> Result<(), Error> {
+    let ended = ended_by.map_or_else(String::new, |error| format!("; not ended: {error}"));
     let mut tx = enforcer.store.begin().await?;
     let line = AuditLine {
         at_ms: enforcer.clock.now().as_ms(),
         actor: author.to_owned(),
         action: action.to_owned(),
         subject: subject.to_owned(),
-        answer: Some(format!("{} given back, {} left", report.given_back.len(), report.left.len())),
+        answer: Some(format!("{} given back, {} left{ended}", report.given_back.len(), report.left.len())),
         ..AuditLine::default()
     };
     runs::write_audit(&mut tx, &line).await?;

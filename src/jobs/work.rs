@@ -250,10 +250,10 @@ pub(super) async fn recorded<T: RunReport, F: Future<Output = Result<T, JobError
 /// What is kept of a run that failed: why, beside what enforcement did before.
 fn failed_detail(error: &JobError) -> String {
     let did = match error {
-        JobError::Enforce(error) => error.report(),
+        JobError::Enforce(error) => error.kept(),
         _ => None,
     };
-    let mut detail = did.map_or_else(|| serde_json::json!({}), EnforceReport::kept);
+    let mut detail = did.unwrap_or_else(|| serde_json::json!({}));
     if let Some(detail) = detail.as_object_mut() {
         detail.insert("error".to_owned(), error.to_string().into());
     }

@@ -291,6 +291,18 @@ pub async fn list_left_over(tx: &mut Tx) -> Result<Vec<AccountId>, StoreError> {
     Ok(rows.into_iter().map(|(account,)| account).collect())
 }
 
+/// Accounts of which something is not brought back, whoever holds them.
+pub async fn list_changed(tx: &mut Tx) -> Result<Vec<AccountId>, StoreError> {
+    let rows = all!(
+        tx,
+        (AccountId,),
+        "select account_id from limit_change where settled_ms is null \
+         union select account_id from project_note where settled_ms is null \
+         union select account_id from machine_note where settled_ms is null"
+    )?;
+    Ok(rows.into_iter().map(|(account,)| account).collect())
+}
+
 /// Notes a machine that runs, behind those that are noted. True where it was not noted yet.
 pub async fn note_machine(tx: &mut Tx, note: &MachineNote, now: Timestamp) -> Result<bool, StoreError> {
     // Who stood still while another process gave everything back notes nothing any more.
