@@ -24,6 +24,7 @@ mod tariffs;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod warnings;
 mod words;
 
 use std::{sync::Arc, time::Duration};

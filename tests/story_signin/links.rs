@@ -272,6 +272,12 @@ async fn a_step_whose_day_has_passed_and_that_is_kept_back_is_told_as_due() {
     let page = browser.open(&place.at("/suspended")).await;
     assert!(page.says("due since") && page.says("The machines will be stopped."), "{}", page.text);
     assert!(!page.says("No further step is announced"), "{}", page.text);
+    // A step that was disarmed since does not come.
+    let mut tx = place.cloud.app.store.begin().await.unwrap();
+    assert!(policy::disarm(&mut tx, "stop", "").await.unwrap());
+    tx.commit().await.unwrap();
+    let page = browser.open(&place.at("/suspended")).await;
+    assert!(page.says("No further step is announced") && !page.says("The machines will be stopped."), "{}", page.text);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::{
     jobs::work::{EnforceOptions, enforce_settings},
     money::Money,
     people::links::{self, LONGEST_REASON, NotAsked},
-    policy::Rung,
+    policy::{Rung, notices},
     store::{Tx, cloud::Account, enforcement as rows, links as link_rows, notify, policy as policy_rows},
     time::{Day, Timestamp},
     web::{
@@ -23,6 +23,7 @@ use crate::{
         error::Failure,
         pages::{self, After, Frame},
         session::SUSPENDED,
+        warnings,
         words::{self, sign_in as own_words},
     },
 };
@@ -244,9 +245,9 @@ async fn next_steps(
     let ours = holds.iter().filter(|hold| hold.owner == "billing");
     let taken = ours.filter_map(|hold| Rung::parse(&hold.rung)).max().unwrap_or_default();
     let mut steps = Vec::new();
-    for warning in notify::list_standing_warnings(tx, account.id).await? {
+    for warning in warnings::of_account(tx, account).await? {
         let Some(at) = warning.acts_at_ms else { continue };
-        let rung = warning.event.split('-').nth(1).and_then(Rung::parse).unwrap_or_default();
+        let rung = notices::rung_of_event(&warning.event);
         if rung <= taken {
             continue;
         }
@@ -264,7 +265,7 @@ async fn note_seen(state: &WebState, who: &Suspended) -> Result<(), Failure> {
     }
     let account = who.account();
     let mut tx = state.app.store.begin().await?;
-    for warning in notify::list_standing_warnings(&mut tx, account.id).await? {
+    for warning in warnings::of_account(&mut tx, account).await? {
         notify::put_notice_seen(&mut tx, account.id, warning.id, state.app.clock.now()).await?;
     }
     Ok(tx.commit().await?)

@@ -19,6 +19,7 @@ use crate::web::{
     rights::See,
     session::SUSPENDED,
     spending::{self, Ask, By, period},
+    warnings,
     words::{self, overview as text},
 };
 use crate::{
@@ -95,7 +96,7 @@ pub(super) async fn page(State(state): State<WebState>, tenant: Tenant<See>) -> 
     let currency = &app.config.billing.currency;
     let share = standing.figures.share();
     let (width, percent) = pages::bar(share);
-    let warnings = notify::list_standing_warnings(&mut tx, account.id).await?;
+    let warnings = warnings::of_account(&mut tx, account).await?;
     let lately = lately(&mut tx, app, account, &standing).await?;
     let shown: Vec<i64> =
         warnings.iter().map(|warning| warning.id).chain(lately.iter().filter_map(|line| line.notice)).collect();
@@ -115,7 +116,7 @@ pub(super) async fn page(State(state): State<WebState>, tenant: Tenant<See>) -> 
         days_left: standing.days_left,
         up_to: up_to.map(|until| until.display_in(app.config.billing.zone)),
         next_update: next_update(&mut tx, app, up_to).await?,
-        sentence: sentence(&mut tx, account).await?,
+        sentence: sentence(&mut tx, account, &standing).await?,
         bars: cost_by_day(&mut tx, app, account, &payer).await?,
         top: top(&mut tx, &state, account).await?,
         lately,
@@ -230,12 +231,14 @@ fn ways_out(account: &Account) -> Vec<(&'static str, &'static str)> {
 }
 
 /// The newest decision in its sentence. What was only rehearsed is not told to tenants, and a step that waits not as taken.
-async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
+async fn sentence(tx: &mut Tx, account: &Account, standing: &Standing) -> Result<String, Failure> {
     let newest = enforcement::list_decisions(tx, account.id, 1).await?.into_iter().next();
     if let Some(step) = newest.as_ref().filter(|decision| decision.dry_run == 0)
         && enforcement::is_untaken(tx, step).await?
     {
-        return Ok(if account.state == "enabled" { words::CREDIT_USED_UP.to_owned() } else { String::new() });
+        let is_used_up = !standing.figures.available.is_positive();
+        let words = if is_used_up { words::CREDIT_USED_UP } else { words::CREDIT_NEARLY_USED_UP };
+        return Ok(if account.state == "enabled" { words.to_owned() } else { String::new() });
     }
     Ok(newest
         .filter(|decision| {

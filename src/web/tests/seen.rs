@@ -10,11 +10,13 @@ use crate::{
 const OVER_SINCE: Timestamp = Timestamp::from_seconds(1_795_300_000);
 const WARNING: &str = "Your account will be locked on 2026-11-25 17:00 UTC because 104.20 of 100.00 EUR were used.";
 
-/// Gives an account a warning about the present time over the limit, and notices that are none of a tenant's business.
+/// Gives an account a warning about the present time over the limit, where locks are armed, and notices that are none of a tenant's
+/// business.
 async fn warn(place: &Place, account: AccountId) {
     let mut tx = place.app.store.begin().await.unwrap();
     let payer = cloud::get_account(&mut tx, account).await.unwrap().payer_id;
     policy::put_reached(&mut tx, payer, "lock", Some(OVER_SINCE)).await.unwrap();
+    policy::arm(&mut tx, "lock", "", "test", NOW).await.unwrap();
     for (event, sentence, dry_run) in [
         ("used-80", "80 % of your credit is used.", false),
         ("warning-lock-1795300000", WARNING, false),
@@ -49,6 +51,28 @@ async fn a_standing_warning_is_on_the_page_and_counts_as_seen_from_then_on() {
     assert_eq!(text.matches("banner warning").count(), 1, "what is settled or rehearsed is no warning: {text}");
     assert!(!text.contains("Only rehearsed"), "{text}");
     assert_eq!(unseen(&place, place.alice).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn no_warning_of_a_step_that_was_disarmed_since_is_on_the_page() {
+    let place = Place::open().await;
+    warn(&place, place.alice).await;
+    let banner = format!("<p class=\"banner warning\" role=\"alert\">{WARNING}</p>");
+    let (cookies, text) = place.sign_in("/").await;
+    assert!(text.contains(&banner), "{text}");
+    let mut tx = place.app.store.begin().await.unwrap();
+    assert!(policy::disarm(&mut tx, "lock", "").await.unwrap());
+    tx.commit().await.unwrap();
+    let mut tx = place.app.store.read().await.unwrap();
+    assert_eq!(notify::list_standing_warnings(&mut tx, place.alice).await.unwrap().len(), 1);
+    drop(tx);
+    let text = place.open_page("/", &cookies).await.text().await.unwrap();
+    assert!(text.contains("<h1>Overview</h1>") && !text.contains("banner warning"), "{text}");
+    let mut tx = place.app.store.begin().await.unwrap();
+    policy::arm(&mut tx, "lock", "ROOT", "test", NOW).await.unwrap();
+    tx.commit().await.unwrap();
+    let text = place.open_page("/", &cookies).await.text().await.unwrap();
+    assert!(text.contains(&banner), "{text}");
 }
 
 #[tokio::test]
@@ -166,4 +190,28 @@ async fn a_step_that_waits_is_not_told_as_taken() {
     tx.commit().await.unwrap();
     let text = place.open_page("/", &cookies).await.text().await.unwrap();
     assert!(text.contains(STEP), "{text}");
+}
+
+#[tokio::test]
+async fn a_credit_of_which_something_is_left_is_nearly_used_up_where_a_step_waits() {
+    const STEP: &str = "Your account was restricted on 2026-11-22 10:05 UTC because 85.00 of 100.00 EUR were used.";
+    for (limit, said) in [("100", "Your credit is nearly used up."), ("0", "Your credit is used up.")] {
+        let place = Place::open_with(&[("BURSAR_POLICY_DEFAULT_LIMIT", limit)]).await;
+        let mut tx = place.app.store.begin().await.unwrap();
+        let step = enforcement::NewDecision {
+            run: RunId::new(1),
+            payer: cloud::get_account(&mut tx, place.alice).await.unwrap().payer_id,
+            account: place.alice,
+            outcome: "restrict",
+            rung: "restrict",
+            reason: "restrict-date-reached",
+            sentence: STEP.to_owned(),
+            figures: "{}".to_owned(),
+            dry_run: false,
+        };
+        enforcement::insert_decision(&mut tx, &step, NOW).await.unwrap();
+        tx.commit().await.unwrap();
+        let (_, text) = place.sign_in("/").await;
+        assert!(!text.contains(STEP) && text.contains(&format!("{said} Please pay soon.")), "{limit}: {text}");
+    }
 }

@@ -73,6 +73,7 @@ words! {
     STATE = "State";
     ALL_WELL = "Your account is open.";
     CREDIT_USED_UP = "Your credit is used up. Please pay soon.";
+    CREDIT_NEARLY_USED_UP = "Your credit is nearly used up. Please pay soon.";
     LATELY = "What happened lately";
     NOTHING_LATELY = "Nothing yet.";
     SUSPENDED_FOR_CREDIT = "This account is locked because its credit is used up. Machines keep running; signing in and API keys do not work.";
