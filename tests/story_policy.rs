@@ -10,9 +10,10 @@ use bursar::{
     jobs::mail,
     ledger::payers,
     notify::Looked,
+    people::links::ask_more_time,
     standin::{Options, State, World},
     store::{enforcement as rows, notify, payers::PayerRow, policy},
-    time::{Clock as _, Timestamp},
+    time::{Clock as _, Day, Timestamp},
 };
 use serde_json::Value;
 use sqlx::Row as _;
@@ -149,6 +150,30 @@ async fn class_and_a_value_of_its_own_decide_for_a_payer() {
         assert_eq!(word(&report, "ROOT/bob"), ("keep", "lock-is-due"));
         assert_eq!(word(&report, "ROOT/carol"), ("keep", "lock-is-due"), "the date that was named holds");
         cloud.verify().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_of_a_class_that_the_configuration_does_not_know_is_taken_down_until_it_does() {
+    on_each_database(async |database| {
+        let mut cloud = cloud(database, &["alice", "bob"]).await;
+        over(&cloud, &["alice", "bob"]).await;
+        let bob = payer(&cloud, "bob").await;
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let cause = bursar::ledger::booking::Cause { key: "class", author: "alice", reason: "a story" };
+        payers::set_class(&mut tx, bob.id, Some("gold"), cause, cloud.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let due = warning(&cloud, "bob").await.unwrap().2;
+        let report = move_to(&cloud, due).await;
+        assert_eq!(report.locked, ["ROOT/alice"], "on {}: {report:?}", cloud.database.kind);
+        let (outcome, reason, waits) = decided(&report, "ROOT/bob");
+        assert_eq!((outcome, reason), ("wait", "held-back"), "on {}", cloud.database.kind);
+        assert!(waits.iter().any(|why| why.contains("no section [class.gold]")), "{waits:?}");
+        let file = cloud.database.folder.path().join("bursar.toml");
+        std::fs::write(&file, "[class.gold]\nlock_after_days = 3\n").unwrap();
+        cloud.reconfigure("CONFIG", &file.display().to_string()).await;
+        assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"], "on {}", cloud.database.kind);
     })
     .await;
 }
@@ -373,6 +398,38 @@ async fn the_accounts_of_a_customer_share_figures_and_stand_on_rungs_of_their_ow
 }
 
 #[tokio::test]
+async fn nothing_is_set_for_a_payer_that_went_into_a_customer() {
+    on_each_database(async |database| {
+        let cloud = cloud(database, &["bob", "carol"]).await;
+        cloud.pass(HOUR);
+        cloud.round().await;
+        let former = payer(&cloud, "bob").await;
+        let accounts = [cloud.account("bob").await, cloud.account("carol").await];
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let now = cloud.clock.now();
+        let cause = bursar::ledger::booking::Cause { key: "join", author: "alice", reason: "one customer" };
+        let limit = Some(Some(bursar::money::Money::parse("100").unwrap()));
+        let defaults = (cloud.app.default_limit(), cloud.app.tax().unwrap());
+        let terms_of = payers::JoinTerms { defaults, limit, zone: chrono_tz::UTC };
+        payers::join(&mut tx, &accounts, "Example Ltd", terms_of, cause, now).await.unwrap();
+        let joined = payers::resolve(&mut tx, &former.id.to_string()).await.unwrap();
+        assert_eq!(joined.id, former.id);
+        let word_of = Word { author: "alice", reason: "a story", now };
+        let value = ("lock_after_days", "30");
+        let refused = terms::set_value(&mut tx, &cloud.app.ladders(), &joined, value, None, word_of).await.unwrap_err();
+        assert!(refused.to_string().contains("ROOT/bob went into a customer"), "{refused}");
+        assert!(policy::list_overrides(&mut tx, Some(former.id), now).await.unwrap().is_empty());
+        tx.commit().await.unwrap();
+        set(&cloud, "Example Ltd", "lock_after_days", "30", None).await;
+        let customer = payer(&cloud, "bob").await;
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let values = policy::list_overrides(&mut tx, Some(customer.id), now).await.unwrap();
+        assert_eq!(values.len(), 1, "on {}: {values:?}", cloud.database.kind);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_rung_that_is_not_armed_is_rehearsed_with_warnings_of_its_own() {
     on_each_database(async |database| {
         let cloud = cloud(database, &["bob"]).await;
@@ -478,6 +535,85 @@ async fn the_policy_is_shown_set_and_taken_back_at_the_command_line() {
         for action in ["policy.set", "policy.unset", "account.leave-alone", "account.leave-alone.end"] {
             assert!(actions.contains(&action), "{action} is missing in {actions:?}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_until_a_date_says_which_one_it_replaces_for_good() {
+    on_each_database(async |database| {
+        let cloud = crate::story_cli::cloud(database).await;
+        cloud.catch_up().await;
+        let env = cloud.env.clone();
+        let set = |value| ["policy", "set", "bob", "lock_after_days", value, "--reason", "a story"];
+        let until = |value| [&set(value)[..], &["--until", "12w"]].concat();
+        let said = async |arguments: &[&str]| {
+            let ran = bursar(&env, arguments).await;
+            assert_eq!(ran.code, 0, "{arguments:?}: {}{}", ran.out, ran.err);
+            ran.out
+        };
+        let first = said(&until("7")).await;
+        assert!(!first.contains("replaced"), "nothing was set before: {first}");
+        assert_eq!(said(&set("14")).await.trim_end(), "lock_after_days is 14 for ROOT/bob.");
+        let told = said(&until("30")).await;
+        assert!(told.starts_with("lock_after_days is 30 for ROOT/bob until 20"), "{told}");
+        let replaced = " 14 is replaced and does not come back then: class and default apply.";
+        assert!(told.trim_end().ends_with(replaced), "{told}");
+        let told = said(&until("60")).await;
+        assert!(told.contains(" 30 until 20") && told.contains(" is replaced and does not come back then"), "{told}");
+        let json: Value = serde_json::from_str(&said(&[&["--json"], &set("90")[..]].concat()).await).unwrap();
+        assert_eq!((&json["value"], &json["replaced"]["value"]), (&"90".into(), &"60".into()), "{json}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_is_left_alone_by_another_word_is_said_to_be_when_one_ends() {
+    on_each_database(async |database| {
+        let cloud = crate::story_cli::cloud(database).await;
+        cloud.catch_up().await;
+        let env = cloud.env.clone();
+        let run =
+            async |arguments: &[&str]| bursar(&env, &[&["account", "leave-alone", "bob"], arguments].concat()).await;
+        assert_eq!(run(&["--until", "3d", "--reason", "a migration"]).await.code, 0);
+        assert_eq!(run(&["--until", "5d", "--reason", "a contract", "--whole-payer"]).await.code, 0);
+        let whole = "as cli:carol said of its payer as a whole (--whole-payer): a contract";
+        let ended = run(&["--end"]).await;
+        assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+        assert!(ended.out.starts_with("That has ended. ROOT/bob is still left alone until 20"), "{}", ended.out);
+        assert!(ended.out.trim_end().ends_with(whole), "{}", ended.out);
+        let nobody = "nobody said to leave ROOT/bob alone";
+        run(&["--end"]).await.refused(&[nobody, "ROOT/bob is still left alone until 20", whole]);
+        let ended = run(&["--end", "--whole-payer"]).await;
+        assert_eq!(ended.code, 0, "{}{}", ended.out, ended.err);
+        assert_eq!(ended.out.trim_end(), "ROOT/bob with all its accounts is no longer left alone.");
+        let list = bursar(&env, &["policy", "list"]).await.out;
+        assert!(list.starts_with("The default applies to everybody"), "{list}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_time_until_a_day_lasts_through_that_day() {
+    on_each_database(async |database| {
+        let mut cloud = crate::story_cli::cloud(database).await;
+        cloud.reconfigure("BILLING_ZONE", "Europe/Vienna").await;
+        cloud.catch_up().await;
+        let (bob, now, zone) = (cloud.account("bob").await, cloud.clock.now(), chrono_tz::Europe::Vienna);
+        let today = Day::of(now, zone).unwrap();
+        let mut tx = cloud.app.store.begin().await.unwrap();
+        let id = ask_more_time(&mut tx, &bob, "bob", ("please", None), None, today, now).await.unwrap();
+        tx.commit().await.unwrap();
+        let day = Day::from_number(today.number() + 5);
+        let granted = bursar(&cloud.env, &["user", "more-time", "grant", &id.to_string(), &day.to_string()]).await;
+        assert_eq!(granted.code, 0, "{}{}", granted.out, granted.err);
+        let end = day.next().start(zone).unwrap();
+        let says = format!("ROOT/bob is left alone until {}", end.display_in(zone));
+        assert!(granted.out.starts_with(&says), "{}", granted.out);
+        let mut tx = cloud.app.store.read().await.unwrap();
+        let alone = policy::list_exemptions(&mut tx, now).await.unwrap();
+        let held: Vec<_> = alone.iter().map(|row| (row.account_id, row.until_ms)).collect();
+        assert_eq!(held, [(Some(bob.id), end)], "on {}", cloud.database.kind);
     })
     .await;
 }

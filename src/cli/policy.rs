@@ -17,11 +17,13 @@ use crate::{
     ledger::{booking::Cause, payers},
     policy::{PolicyPatch, effective::Source},
     store::{
-        Tx, cloud, payers as payer_rows,
+        Tx,
+        cloud::{self, Account},
+        payers as payer_rows,
         payers::PayerRow,
         policy::{self as rows, ExemptionRow, OverrideRow},
     },
-    time::Timestamp,
+    time::{Day, Timestamp},
 };
 
 /// `bursar policy …`
@@ -35,11 +37,25 @@ pub async fn policy(context: &Context, command: PolicyCommand) -> anyhow::Result
             let mut tx = app.store.begin().await?;
             let row = payers::resolve(&mut tx, &payer).await?;
             let word = Word { author: &who, reason: &reason, now: app.clock.now() };
+            let (_, before) = terms::own_patch(&mut tx, &row, app.clock.now()).await?;
             let value = terms::set_value(&mut tx, &app.ladders(), &row, (&key, &value), until, word).await?;
             wake(&app, &mut tx).await?;
             tx.commit().await?;
-            let json = serde_json::json!({ "payer": row.name, "key": key, "value": value, "until": until });
-            context.show(&json, |_| format!("{key} is {value} for {}{}.", row.name, until_words(&app, until)))?;
+            let replaced = before.into_iter().find(|set| set.key == key);
+            let json = serde_json::json!({
+                "payer": row.name, "key": key, "value": value, "until": until, "replaced": replaced,
+            });
+            context.show(&json, |_| {
+                let mut text = format!("{key} is {value} for {}{}.", row.name, until_words(&app, until));
+                if let (Some(_), Some(replaced)) = (until, &replaced) {
+                    text.push_str(&format!(
+                        " {}{} is replaced and does not come back then: class and default apply.",
+                        replaced.value,
+                        until_words(&app, replaced.until_ms)
+                    ));
+                }
+                text
+            })?;
         }
         PolicyCommand::Unset { payer, key, reason } => {
             let who = author();
@@ -111,10 +127,14 @@ pub async fn leave_alone(context: &Context, app: &App, args: LeaveAloneArgs) -> 
     match until {
         Some(until) => terms::leave_alone(&mut tx, whom, until, args.no_notices, word).await?,
         None if !terms::end_leave_alone(&mut tx, whom, word).await? => {
-            bail!("nobody said to leave {name} alone; `bursar policy list` shows whom somebody did");
+            let still = still_alone(app, &mut tx, &account, word.now).await?.unwrap_or_default();
+            bail!(
+                "nobody said to leave {name} alone by this; `bursar policy list` shows what was said of whom.{still}"
+            );
         }
         None => {}
     }
+    let still = still_alone(app, &mut tx, &account, word.now).await?;
     wake(app, &mut tx).await?;
     tx.commit().await?;
     let json = serde_json::json!({ "account": account.full_name(), "until": until, "no_notices": args.no_notices });
@@ -124,8 +144,26 @@ pub async fn leave_alone(context: &Context, app: &App, args: LeaveAloneArgs) -> 
             until_words(app, until),
             if args.no_notices { ", and gets no notices" } else { "" }
         ),
-        None => format!("{name} is no longer left alone."),
+        None => match &still {
+            Some(still) => format!("That has ended.{still}"),
+            None => format!("{name} is no longer left alone."),
+        },
     })
+}
+
+/// By which other word an account is left alone: what was said of it ends without what was said of its payer, and the other way round.
+async fn still_alone(app: &App, tx: &mut Tx, account: &Account, now: Timestamp) -> anyhow::Result<Option<String>> {
+    let about_it = |row: &ExemptionRow| match row.account_id {
+        Some(of) => of == account.id,
+        None => row.payer_id == account.payer_id,
+    };
+    let longest = rows::list_exemptions(tx, now).await?.into_iter().filter(about_it).max_by_key(|row| row.until_ms);
+    Ok(longest.map(|row| {
+        let name = account.full_name();
+        let whole = if row.account_id.is_none() { " of its payer as a whole (--whole-payer)" } else { "" };
+        let until = until_words(app, Some(row.until_ms));
+        format!(" {name} is still left alone{until}, as {} said{whole}: {}", row.author, row.reason)
+    }))
 }
 
 async fn show(context: &Context, app: &App, word: Option<&str>) -> anyhow::Result<()> {
@@ -168,7 +206,7 @@ async fn show(context: &Context, app: &App, word: Option<&str>) -> anyhow::Resul
             let of_class = match class.as_deref() {
                 Some(class) if ladders.has_class(class) => format!("of class {class}"),
                 Some(class) => {
-                    format!("of class {class}, which has no section in the configuration: the default applies")
+                    format!("of class {class}, which has no section in the configuration: no step down is taken")
                 }
                 None => "of no class".to_owned(),
             };
@@ -275,6 +313,15 @@ pub(super) fn instant(app: &App, text: &str) -> anyhow::Result<Timestamp> {
     span(text).map(|span| app.clock.now().plus(span)).with_context(|| {
         format!("\"{text}\" is no time: write a date (2026-12-04), an instant (2026-12-04T12:00:00Z), or a time from now (12h, 3d, 2w)")
     })
+}
+
+/// As [`instant`], for what holds up to a day: a day that is named belongs to it, as on the pages.
+pub(super) fn instant_or_day(app: &App, text: &str) -> anyhow::Result<Timestamp> {
+    let day = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(Day::from_date);
+    match day.and_then(|day| day.next().start(app.config.billing.zone)) {
+        Some(end) => Ok(end),
+        None => instant(app, text),
+    }
 }
 
 fn span(text: &str) -> Option<Duration> {

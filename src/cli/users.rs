@@ -433,7 +433,9 @@ async fn more_time(context: &Context, app: &App, command: MoreTimeCommand) -> an
                 output::table(["id", "account", "asked", "wished until", "why", "by"], lines)
             });
         }
-        MoreTimeCommand::Grant { id, until, message } => (id, Some(super::policy::instant(app, &until)?), message),
+        MoreTimeCommand::Grant { id, until, message } => {
+            (id, Some(super::policy::instant_or_day(app, &until)?), message)
+        }
         MoreTimeCommand::Refuse { id, message } => (id, None, message),
     };
     let mut tx = app.store.begin().await?;

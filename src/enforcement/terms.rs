@@ -134,6 +134,10 @@ pub async fn set_value(
     word: Word<'_>,
 ) -> Result<String, Error> {
     word.check(until)?;
+    if payer.joined_into.is_some() {
+        let whom = format!("{} went into a customer: set it for that one", payer.name);
+        return Err(Error::Refused(whom));
+    }
     let (mut patch, mut values) = own_patch(tx, payer, word.now).await?;
     let before = patch.get(key).map(str::to_owned);
     patch.set(key, value)?;

@@ -154,7 +154,7 @@ pub enum MoreTimeCommand {
     Grant {
         /// The request's number.
         id: i64,
-        /// A date (2026-12-04), an instant (2026-12-04T12:00:00Z), or a time from now (12h, 3d, 2w).
+        /// A date (2026-12-04: that day included), an instant (2026-12-04T12:00:00Z), or a time from now (12h, 3d, 2w).
         until: String,
         /// What to say.
         #[arg(long, default_value = "")]
