@@ -289,6 +289,26 @@ impl Actor<'_> {
         Ok(newest.username == *own && newest.at.zip(theirs).is_some_and(|(opened, theirs)| theirs <= opened))
     }
 
+    /// Whether a call of bursar's, sent under an intent of `begun`, was what last enabled an account that bursar had locked under `hold`. By
+    /// CloudStack's clock alone where that tells of the lock: ours may have been ahead by days when the call went out.
+    pub(super) async fn was_enabled_by_us(
+        &self,
+        account: &Account,
+        hold: &HoldRow,
+        begun: Timestamp,
+    ) -> Result<bool, Error> {
+        let Some(own) = &self.own_name else { return Ok(false) };
+        let since = Timestamp::from_ms(hold.placed_ms).min(begun).minus(LATE_CALLS_LOOKED_FOR);
+        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", None, since).await? else { return Ok(false) };
+        let Some((suspended, _)) = self.events("ACCOUNT.DISABLE", None, since).await? else { return Ok(false) };
+        let about_it = |event: &&Event| event.cloud_id == account.cloud_id;
+        let locked = suspended.iter().filter(about_it).filter(|event| event.username == *own);
+        let since = locked.filter_map(|event| event.at).max().unwrap_or_else(|| begun.minus(EVENT_TOLERANCE));
+        let opened = enabled.iter().filter(about_it).filter(|event| event.came_about);
+        let newest = opened.max_by_key(|event| event.at);
+        Ok(newest.is_some_and(|event| event.username == *own && event.at.is_none_or(|at| at >= since)))
+    }
+
     /// Events of a type since an instant, about one account or all, newest first, and when they were listed by CloudStack's clock. None: they can not be read.
     async fn events(
         &self,

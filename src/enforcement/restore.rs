@@ -107,13 +107,8 @@ impl Actor<'_> {
         };
         tx.commit().await?;
         let was_lost = calls.iter().any(|call| call.command == "enableAccount" && call.state == "lost");
-        let (Some(own), Some(restore), [_]) = (&self.own_name, newest.filter(|_| was_lost), holds.as_slice()) else {
-            return Ok(None);
-        };
-        let since = Timestamp::from_ms(restore.created_ms).minus(EVENT_TOLERANCE);
-        // Newest first.
-        let enabled_by = self.suspenders("ACCOUNT.ENABLE", &account.cloud_id, since).await?.unwrap_or_default();
-        if enabled_by.first() != Some(own) {
+        let (Some(restore), [hold]) = (newest.filter(|_| was_lost), holds.as_slice()) else { return Ok(None) };
+        if !self.was_enabled_by_us(account, hold, Timestamp::from_ms(restore.created_ms)).await? {
             return Ok(None);
         }
         let sentence = "Your account was opened again.".to_owned();

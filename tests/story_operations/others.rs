@@ -162,3 +162,48 @@ async fn what_others_did_is_in_the_audit_trail() {
     })
     .await;
 }
+
+/// Not on PostgreSQL: there the lease of who died lasts as long as its clock was ahead.
+#[tokio::test]
+async fn what_goes_with_an_opening_that_came_late_comes_back_though_our_clock_was_ahead() {
+    let cloud = armed(Database::sqlite(), &["bob"], &["notify", "restrict", "lock"]).await;
+    cloud.pass(HOUR);
+    cloud.round().await;
+    let bob = id_of(&cloud, "bob").await;
+    let limits = || cloud.standin.with(|world| world.limits_of(bob));
+    let before = limits();
+    let_locks_come_due(&cloud, &["bob"]).await;
+    cloud.round().await;
+    cloud.pass(3 * DAY);
+    cloud.catch_up().await;
+    assert_eq!(cloud.enforce().await.locked, ["ROOT/bob"]);
+    // The process dies, its clock ahead, while the call that opens bob is on its way.
+    cloud.limit("bob", "500").await;
+    let ahead = ManualClock::new(cloud.clock.now().plus(2 * DAY + 10 * HOUR));
+    let app = crate::harness::open(&cloud.env, &ahead).await;
+    let gate = Gate::default();
+    let fault = Fault::once("enableAccount", FaultKind::DelayUntil(gate.clone()));
+    cloud.standin.with(|world| world.faults().push(fault));
+    let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
+    let called = async {
+        while cloud.standin.with(|world| world.faults().waiting()) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        report = Box::pin(work::enforce(&app, options, "test")) => panic!("it came to its end: {report:?}"),
+        () = called => {}
+    }
+    app.store.close().await;
+    // Nobody would open him any more, and what was sent is given up.
+    cloud.limit("bob", "0.05").await;
+    cloud.enforce().await;
+    assert_eq!((state(&cloud, "bob").await, holds(&cloud, "bob").await), (State::Locked, vec!["billing".to_owned()]));
+    gate.open();
+    while state(&cloud, "bob").await != State::Enabled {
+        tokio::task::yield_now().await;
+    }
+    cloud.pass(HOUR);
+    cloud.round().await;
+    assert_eq!((holds(&cloud, "bob").await, limits()), (Vec::new(), before));
+}
