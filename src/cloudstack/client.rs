@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -21,7 +21,7 @@ use super::{
     pace::{Pace, ReadPace},
     params::Params,
     signing,
-    transport::{Exchange, Http},
+    transport::{Exchange, Http, NoAnswer},
 };
 use crate::telemetry::metrics::{self, CallOutcome};
 use crate::time::{Clock, Timestamp};
@@ -32,8 +32,8 @@ const FIRST_PAGE_SIZE: u32 = 500;
 const MAX_PAGES: u32 = 10_000;
 /// No pause between two tries is longer.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// From here on the two clocks are mentioned when CloudStack does not accept the caller.
-const NOTABLE_SKEW_SECONDS: i64 = 60;
+/// From here on the two clocks count as apart.
+const NOTABLE_SKEW: Duration = Duration::from_mins(1);
 
 /// All items of a list. Reads like a slice; `unreadable` tells how many could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,8 @@ struct Inner {
     settings: ClientSettings,
     page_size: AtomicU32,
     page_size_known: AtomicBool,
+    /// How far the server's clock was ahead of ours at its last answer, in milliseconds.
+    server_ahead_ms: AtomicI64,
     pace: Arc<Pace>,
 }
 
@@ -121,6 +123,7 @@ impl Client {
             settings,
             page_size: AtomicU32::new(FIRST_PAGE_SIZE),
             page_size_known: AtomicBool::new(false),
+            server_ahead_ms: AtomicI64::new(0),
         })))
     }
 
@@ -144,10 +147,34 @@ impl Client {
     /// accepted, since a wrong clock is one of the reasons for that.
     pub async fn measure_clock_skew(&self) -> Result<Option<i64>, Error> {
         let before = self.0.clock.now();
-        let exchange = self.0.http.post(self.form("listCapabilities", &Params::new()).0, None).await;
-        let exchange = exchange.map_err(|no_answer| no_answer.into_rejection().error)?;
+        let (form, _) = self.form("listCapabilities", &Params::new(), self.signed_at());
+        let exchange = self.post(form).await.map_err(|no_answer| no_answer.into_rejection().error)?;
         let ours = i64::midpoint(before.as_ms(), self.0.clock.now().as_ms()).div_euclid(1_000);
         Ok(exchange.server_date.map(|date| date.as_seconds().saturating_sub(ours)))
+    }
+
+    /// The instant by the server's clock, as its last answer told; by ours where none has.
+    pub fn server_now(&self) -> Timestamp {
+        let ahead = self.0.server_ahead_ms.load(Ordering::Relaxed);
+        Timestamp::from_ms(self.0.clock.now().as_ms().saturating_add(ahead))
+    }
+
+    /// The instant from which a signature lasts: ours, or the server's where ours is ahead. Signed by our clock alone, a request that
+    /// got lost could be accepted for as long as that is ahead, and none would be by a server that bounds how far off the end may be
+    /// (facts 1.2).
+    fn signed_at(&self) -> Timestamp {
+        let (ours, theirs) = (self.0.clock.now(), self.server_now());
+        if ours.since(theirs) < NOTABLE_SKEW { ours } else { theirs }
+    }
+
+    /// Sends a form, and notes the server's clock. By the instant when the answer came: ours may leap while it is awaited.
+    async fn post(&self, form: String) -> Result<Exchange, NoAnswer> {
+        let exchange = self.0.http.post(form, None).await?;
+        if let Some(date) = exchange.server_date {
+            let ahead = date.as_ms().saturating_sub(self.0.clock.now().as_ms());
+            self.0.server_ahead_ms.store(ahead, Ordering::Relaxed);
+        }
+        Ok(exchange)
     }
 
     /// The page size that the server accepts, asked for once.
@@ -325,10 +352,22 @@ impl Client {
         result
     }
 
-    /// One try, signed anew, with everything secret kept out of what comes back.
+    /// One try. What was signed by the server's clock and is not accepted is signed by ours: that may have been set right since the last
+    /// answer, or the clock that was read may be that of a proxy before the server. Nothing was done then.
     async fn attempt(&self, command: &str, params: &Params) -> Result<Answer, Rejection> {
-        let (form, signature) = self.form(command, params);
-        let rejection = match self.0.http.post(form, None).await {
+        let (ours, signed_at) = (self.0.clock.now(), self.signed_at());
+        match self.attempt_at(command, params, signed_at).await {
+            Err(Rejection { error: Error::Unauthorized { .. }, definite: true }) if signed_at < ours => {
+                self.attempt_at(command, params, self.0.clock.now()).await
+            }
+            ended => ended,
+        }
+    }
+
+    /// One try, signed anew, with everything secret kept out of what comes back.
+    async fn attempt_at(&self, command: &str, params: &Params, signed_at: Timestamp) -> Result<Answer, Rejection> {
+        let (form, signature) = self.form(command, params, signed_at);
+        let rejection = match self.post(form).await {
             Ok(exchange) => match self.judge(&exchange) {
                 Ok(()) => {
                     tracing::debug!(command, bytes = exchange.body.len(), "CloudStack answered");
@@ -348,8 +387,8 @@ impl Client {
         envelope::decode(exchange.status, exchange.content_type.as_deref(), &exchange.body).map_err(|rejection| {
             rejection.map(|error| match (error, exchange.server_date) {
                 (Error::Unauthorized { text, causes }, Some(date)) => {
-                    let skew = date.as_seconds().saturating_sub(self.0.clock.now().as_seconds()).saturating_abs();
-                    let measured = if skew >= NOTABLE_SKEW_SECONDS {
+                    let skew = date.as_seconds().saturating_sub(self.0.clock.now().as_seconds()).unsigned_abs();
+                    let measured = if skew >= NOTABLE_SKEW.as_secs() {
                         format!("; the server's clock and this machine's are {skew} s apart")
                     } else {
                         String::new()
@@ -363,8 +402,8 @@ impl Client {
 
     /// The signed form and its signature. Names are lower case, so that every way of sorting them agrees; everything is
     /// in place before it is signed.
-    fn form(&self, command: &str, params: &Params) -> (String, String) {
-        let expires = self.0.clock.now().plus(self.0.settings.expires_after).to_cloudstack();
+    fn form(&self, command: &str, params: &Params, signed_at: Timestamp) -> (String, String) {
+        let expires = signed_at.plus(self.0.settings.expires_after).to_cloudstack();
         let all = params
             .clone()
             .with("command", command)

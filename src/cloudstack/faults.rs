@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Error, NewUser, UsageRow, envelope,
     session::SessionClient,
-    testing::{API_KEY, ID, JOB, Reaction, SECRET_KEY, Scripted, client, id, job, lock, ok, row, rows, session},
+    testing::{API_KEY, ID, JOB, NOW, Reaction, SECRET_KEY, Scripted, client, id, job, lock, ok, row, rows, session},
 };
 use crate::secrets::Secret;
 
@@ -189,6 +189,37 @@ async fn clocks_that_differ_are_measured_and_named() {
     let text = client.list_zones().await.unwrap_err().to_string();
     assert!(text.contains("3600 s apart") && text.contains("secret key is wrong"), "{text}");
     assert_eq!(client.measure_clock_skew().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_request_ends_by_the_servers_clock_where_ours_is_ahead() {
+    let zones = || ok(r#"{"listzonesresponse":{}}"#);
+    let at = |date: &str| zones().with_header("Date", date);
+    let behind = "Fri, 20 Nov 2026 17:00:00 GMT";
+    let refused = Reaction::json(401, NO_CREDENTIALS);
+    let server = Scripted::start([at(behind), zones(), refused, at("Sun, 22 Nov 2026 18:00:00 GMT"), zones()]).await;
+    let client = server.client();
+    assert_eq!(client.server_now(), NOW);
+    for _ in 0..4 {
+        client.list_zones().await.unwrap();
+    }
+    let ends: Vec<_> = server.received().iter().map(|request| request.param("expires").unwrap().to_owned()).collect();
+    let (ours, theirs) = ("2026-11-22T17:10:00+0000", "2026-11-20T17:10:00+0000");
+    // The third was not accepted, and went out again by our clock. A clock of theirs that is ahead lets nothing last longer.
+    assert_eq!(ends, [ours, theirs, theirs, ours, ours]);
+    assert_eq!(client.server_now(), NOW.plus(Duration::from_hours(1)));
+}
+
+#[tokio::test]
+async fn a_caller_that_is_not_accepted_is_not_by_either_clock() {
+    let refused = || Reaction::json(401, NO_CREDENTIALS).with_header("Date", "Fri, 20 Nov 2026 17:00:00 GMT");
+    let server = Scripted::start([refused(), refused(), refused()]).await;
+    let client = server.client();
+    for _ in 0..2 {
+        let error = client.list_zones().await.unwrap_err();
+        assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
+    }
+    assert_eq!(server.received().len(), 3);
 }
 
 #[tokio::test]

@@ -243,12 +243,12 @@ impl Actor<'_> {
             self.close_call(open.id, "lost", "its answer was never seen").await?;
             return Ok(Step::End(CallEnd::Unknown("its answer was lost".to_owned())));
         }
-        let claimed = self.enforcer.clock.now();
+        let (begun, claimed) = (self.enforcer.clock.now(), self.client.server_now());
         let (row, job) = match self.claim(intent, act, before, claimed).await? {
             Claim::Made(row, job) => (row, job),
             Claim::Not(end) => return Ok(Step::End(end)),
         };
-        if self.enforcer.clock.now().since(claimed) > SENT_WITHIN {
+        if self.enforcer.clock.now().since(begun) > SENT_WITHIN {
             // Nobody waits for what has no job. With one, the row stays: who has the lease by now may be looking for it.
             if !act.has_job() {
                 self.close_call(row, "lost", "it was not sent").await?;
@@ -301,7 +301,8 @@ impl Actor<'_> {
 
     /// Writes the row of a call under the fence. Not while enforcement is paused, nor where it begins a step downwards on a decision
     /// that has grown old while CloudStack was asked, nor where it opens an account that somebody else wants suspended by now.
-    async fn claim(&self, intent: &str, act: &Act, before: Option<&str>, now: Timestamp) -> Result<Claim, Error> {
+    async fn claim(&self, intent: &str, act: &Act, before: Option<&str>, claimed: Timestamp) -> Result<Claim, Error> {
+        let now = self.enforcer.clock.now();
         let mut tx = self.write().await?;
         if !self.by_order && runs::find_setting(&mut tx, switches::PAUSED).await?.as_deref() == Some("1") {
             return Ok(Claim::Not(CallEnd::Unknown(PAUSED_MEANWHILE.to_owned())));
@@ -327,7 +328,7 @@ impl Actor<'_> {
             fence: self.fence,
             before,
         };
-        let Some(row) = rows::claim_call(&mut tx, &call, now).await? else {
+        let Some(row) = rows::claim_call(&mut tx, &call, claimed).await? else {
             return Ok(Claim::Not(CallEnd::Unknown(HAS_ENDED.to_owned())));
         };
         tx.commit().await?;
@@ -336,7 +337,7 @@ impl Actor<'_> {
 
     pub(super) async fn close_call(&self, row: i64, state: &str, answer: &str) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        rows::end_call(&mut tx, row, state, answer, self.enforcer.clock.now()).await?;
+        rows::end_call(&mut tx, row, state, answer, self.client.server_now()).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -349,7 +350,7 @@ impl Actor<'_> {
             Ok(JobState::Succeeded(_)) => CallEnd::Ended(String::new()),
             Ok(JobState::Failed { code, text }) => CallEnd::Ended(format!("its job failed ({code}): {text}")),
             Ok(JobState::Cancelled) => CallEnd::Ended("its job was cancelled".to_owned()),
-            Err(cloudstack::Error::Gone { .. }) if may_still_arrive(claimed, self.enforcer.clock.now()) => {
+            Err(cloudstack::Error::Gone { .. }) if self.may_still_arrive(row, claimed).await? => {
                 CallEnd::Unknown("CloudStack knows no such job, and the request may still be on its way".to_owned())
             }
             Err(cloudstack::Error::Gone { .. }) => CallEnd::NeverWas,
@@ -363,6 +364,19 @@ impl Actor<'_> {
             CallEnd::Unknown(_) | CallEnd::NotNow(_) => {}
         }
         Ok(end)
+    }
+
+    /// Whether a call that came to nothing so far may still be on its way. CloudStack's clock says, by which its signature ends. Where that
+    /// has gone back behind the call, or the clock that the call was claimed by leapt just before, it counts from now on.
+    pub(super) async fn may_still_arrive(&self, row: i64, claimed: Timestamp) -> Result<bool, Error> {
+        let now = self.client.server_now();
+        if now < claimed {
+            let mut tx = self.write().await?;
+            rows::date_call(&mut tx, row, now).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        Ok(now < claimed.plus(REQUEST_LIVES_FOR))
     }
 }
 
@@ -400,11 +414,6 @@ pub(super) fn in_words(calls: &[CallRow]) -> String {
         said.map_or_else(|| format!("{which} {state}"), |said| format!("{which} {state}: {said}"))
     });
     words.collect::<Vec<_>>().join("; ")
-}
-
-/// Whether a call whose job CloudStack does not know may still be on its way.
-pub(super) fn may_still_arrive(claimed: Timestamp, now: Timestamp) -> bool {
-    now < claimed.plus(REQUEST_LIVES_FOR)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{
     switches,
 };
 use crate::{
-    cloudstack::{Event, OwnUser},
+    cloudstack::{Client, Event, OwnUser},
     ids::CloudId,
     store::{StoreError, acting, runs},
     time::Timestamp,
@@ -80,7 +80,7 @@ pub(super) async fn note(
     let mut tx = enforcer.write(fence).await?;
     // Another name of the same user is the same: CloudStack tells events by the present one.
     if let Some(Known { user, .. }) = known.filter(|known| known.id != id)
-        && let Some(last) = acting::find_last_end(&mut tx, now).await?
+        && let Some(last) = acting::find_last_end(&mut tx, enforcer.client.map_or(now, Client::server_now)).await?
     {
         tracing::warn!(before = %user.username, now = %own.username, "the enforcer's key is another user's than before");
         former.insert(0, FormerUser { user, until_ms: last.plus(REQUEST_LIVES_FOR).plus(EVENT_TOLERANCE).as_ms() });

@@ -156,7 +156,7 @@ impl Actor<'_> {
 
     /// Notes that somebody else wants an account suspended beside bursar.
     pub(super) async fn note_hold_of_others(&self, beside: &HoldRow) -> Result<(), Error> {
-        let now = self.enforcer.clock.now();
+        let now = self.both_now();
         let mut tx = self.write().await?;
         place_hold(&mut tx, beside, format!("run {}", self.run), now).await?;
         tx.commit().await?;
@@ -167,7 +167,7 @@ impl Actor<'_> {
     /// forget its events (after two weeks by default) long before a payment comes.
     pub async fn note_locks_by_others(&self) -> Result<(), Error> {
         let Some(own) = &self.own_name else { return Ok(()) };
-        let now = self.enforcer.clock.now();
+        let now = self.both_now();
         let mut tx = self.enforcer.store.read().await?;
         let holds = rows::list_holds(&mut tx, None).await?;
         let looked = runs::find_setting(&mut tx, switches::EVENTS_UNTIL).await?.and_then(|text| text.parse().ok());
@@ -203,11 +203,15 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// The instant that has come by our clock and by CloudStack's: what others do is looked for from there on, in its events.
+    fn both_now(&self) -> Timestamp {
+        self.enforcer.clock.now().min(self.client.server_now())
+    }
+
     /// The instant by CloudStack's clock, by which its events go and are forgotten: ours may have leapt.
     async fn cloud_now(&self) -> Result<Timestamp, Error> {
-        let ahead = self.client.measure_clock_skew().await?.unwrap_or(0);
-        let (now, span) = (self.enforcer.clock.now(), Duration::from_secs(ahead.unsigned_abs()));
-        Ok(if ahead < 0 { now.minus(span) } else { now.plus(span) })
+        self.client.measure_clock_skew().await?;
+        Ok(self.client.server_now())
     }
 
     /// CloudStack forgets its events after a while: where that is shorter than the time since the last look, nobody knows any more

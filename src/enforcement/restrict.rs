@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     act::{Actor, Done, Drive, End, Intent, cloud_id},
-    calls::{Act, CallEnd, may_still_arrive},
+    calls::{Act, CallEnd},
     run::Error,
 };
 use crate::{
@@ -102,8 +102,9 @@ impl Actor<'_> {
             let act = Act::SetLimit(owner.clone(), resource_type, change.set_max);
             // A request whose answer was lost may have lowered the limit, or may still do so.
             let sent = self.last_call(&intent.id, &act).await?.filter(|call| call.state != "failed");
-            let now = self.enforcer.clock.now();
-            if sent.as_ref().is_some_and(|sent| may_still_arrive(Timestamp::from_ms(sent.claimed_ms), now)) {
+            if let Some(sent) = &sent
+                && self.may_still_arrive(sent.id, Timestamp::from_ms(sent.claimed_ms)).await?
+            {
                 return Ok(Done::Started("a changed limit is not known yet".to_owned()));
             }
             let lowered = sent.is_some()
@@ -227,7 +228,7 @@ impl Actor<'_> {
         let act = Act::SetLimit(owner.clone(), resource_type, change.set_max);
         // A request that got lost may still arrive: sent twice, it could lower the limit again after it was put back.
         if let Some(lost) = self.last_call(&intent.id, &act).await?.filter(|call| call.state == "lost")
-            && may_still_arrive(Timestamp::from_ms(lost.claimed_ms), self.enforcer.clock.now())
+            && self.may_still_arrive(lost.id, Timestamp::from_ms(lost.claimed_ms)).await?
         {
             return Ok(Some(format!("the outcome of a changed limit ({}) is not known yet", change.type_name)));
         }

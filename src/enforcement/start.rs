@@ -141,7 +141,7 @@ impl Actor<'_> {
             "Running" => Ok(Need::Wait),
             // A backup that is played back ends in a stopped machine.
             "Starting" | "Migrating" | "Stopping" | "Restoring"
-                if self.enforcer.clock.now().since(intent.created) < STUCK_AFTER =>
+                if self.client.server_now().since(intent.created) < STUCK_AFTER =>
             {
                 Ok(Need::Wait)
             }

@@ -229,7 +229,7 @@ impl Actor<'_> {
 
     /// Whether a machine that is on its way down is waited for: CloudStack lets it run on where stopping it fails.
     fn may_still_stop(&self, intent: &Intent) -> bool {
-        self.enforcer.clock.now().since(intent.created) < STUCK_AFTER
+        self.client.server_now().since(intent.created) < STUCK_AFTER
     }
 
     /// A stop that nobody wants any more and that was never begun.

@@ -22,7 +22,7 @@ pub struct CallRow {
     pub state: String,
     /// What CloudStack said, or what was read back.
     pub answer: Option<String>,
-    /// When it was claimed.
+    /// When it was claimed, by CloudStack's clock.
     pub claimed_ms: i64,
 }
 
@@ -114,9 +114,9 @@ pub struct ProjectNote {
     pub outcome: Option<String>,
 }
 
-/// Claims a call under an open intent, in a transaction that holds the lease, and gives its row. None where the intent has ended: then
-/// the call must not be made, and the transaction not be committed.
-pub async fn claim_call(tx: &mut Tx, call: &NewCall<'_>, now: Timestamp) -> Result<Option<i64>, StoreError> {
+/// Claims a call under an open intent, at an instant by CloudStack's clock, in a transaction that holds the lease, and gives its row. None
+/// where the intent has ended: then the call must not be made, and the transaction not be committed.
+pub async fn claim_call(tx: &mut Tx, call: &NewCall<'_>, claimed: Timestamp) -> Result<Option<i64>, StoreError> {
     let row = scalar!(
         tx,
         i64,
@@ -129,19 +129,19 @@ pub async fn claim_call(tx: &mut Tx, call: &NewCall<'_>, now: Timestamp) -> Resu
         call.job_id,
         call.fence,
         call.before,
-        now
+        claimed
     )?;
-    let claimed = exec!(
+    let is_claimed = exec!(
         tx,
         "update intent set attempt = $1, fence = $2, job_id = $3, claimed_ms = $4 \
          where id = $5 and state = 'open' and fence <= $2",
         call.number,
         call.fence,
         call.job_id,
-        now,
+        claimed,
         call.intent
     )?;
-    Ok((claimed == 1).then_some(row))
+    Ok((is_claimed == 1).then_some(row))
 }
 
 /// The account of an intent, and when the intent was written.
@@ -160,14 +160,20 @@ pub async fn leads_down(tx: &mut Tx, intent: &str) -> Result<bool, StoreError> {
     )? > 0)
 }
 
-/// Ends a call.
-pub async fn end_call(tx: &mut Tx, id: i64, state: &str, answer: &str, now: Timestamp) -> Result<(), StoreError> {
+/// Dates a call to another instant than that at which it was claimed.
+pub async fn date_call(tx: &mut Tx, id: i64, claimed: Timestamp) -> Result<(), StoreError> {
+    exec!(tx, "update intent_call set claimed_ms = $1 where id = $2", claimed, id)?;
+    Ok(())
+}
+
+/// Ends a call, at an instant by CloudStack's clock.
+pub async fn end_call(tx: &mut Tx, id: i64, state: &str, answer: &str, ended: Timestamp) -> Result<(), StoreError> {
     exec!(
         tx,
         "update intent_call set state = $1, answer = $2, ended_ms = $3 where id = $4 and state = 'open'",
         state,
         answer,
-        now,
+        ended,
         id
     )?;
     Ok(())
@@ -184,7 +190,7 @@ pub async fn list_calls(tx: &mut Tx, intent: &str) -> Result<Vec<CallRow>, Store
     )
 }
 
-/// When the last of all calls ended, or `now` where one is under way; None: there was none yet.
+/// When the last of all calls ended by CloudStack's clock, or `now` where one is under way; None: there was none yet.
 pub async fn find_last_end(tx: &mut Tx, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     let found = maybe!(
         tx,

@@ -404,7 +404,7 @@ impl Clock for Leaping {
 async fn a_process_that_stood_still_behind_its_claim_does_not_send_the_call() {
     let stood_still = AtomicU32::new(0);
     // Where exactly it stands still is found out: before the claim the decision is too old, behind the last look nobody can tell.
-    for looks in 1..=6 {
+    for looks in 1..=12 {
         on_each_database(|database| async {
             let mut cloud = due(database, &["bob"]).await;
             let told = Arc::new(AtomicU32::new(0));

@@ -7,14 +7,17 @@ use bursar::{
     cloudstack::{Carried, Carrier, Client, Credentials, LimitOwner, NotCarried, OnItsWay},
     enforcement::EnforceReport,
     ids::RunId,
-    jobs::{Role, operations},
+    jobs::{
+        Role, operations,
+        work::{self, EnforceOptions},
+    },
     secrets::Secret,
     standin::{Fault, FaultKind, Gate, Power, State},
     store::{
         acting::{self, CallRow},
         enforcement as rows, notify, runs,
     },
-    time::{Clock as _, Timestamp},
+    time::{Clock as _, ManualClock, Timestamp},
 };
 use serde_json::{Value, json};
 
@@ -580,6 +583,74 @@ async fn what_bursars_own_late_call_opened_gets_everything_back_whatever_is_left
         let report = story.cloud.enforce().await;
         assert_eq!(report.restored, ["ROOT/bob"], "{report:?}");
         story.is_all_back(&[story.bob.first, story.bob.second]).await;
+    })
+    .await;
+}
+
+/// A run of a bursar with a clock of its own.
+async fn enforce_by(story: &Story, clock: Timestamp) -> EnforceReport {
+    let app = crate::harness::open(&story.cloud.env, &ManualClock::new(clock)).await;
+    let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
+    let report = work::enforce(&app, options, "test").await.unwrap();
+    app.store.close().await;
+    report
+}
+
+#[tokio::test]
+async fn a_call_that_never_arrived_is_made_again_by_cloudstacks_clock_whatever_ours_said_meanwhile() {
+    // How far our clock is ahead when the call goes out, and at the next look.
+    for (ahead, then) in [(DAY * 3, Duration::ZERO), (Duration::ZERO, DAY * 3), (DAY * 3, DAY * 3)] {
+        on_each_database(|database| async {
+            let story = Story::stopped(database, true).await;
+            let (project, web) = (story.bob.project, story.bob.in_project);
+            story.cloud.pay("bob", "500").await;
+            story.fault("activateProject", FaultKind::CutBeforeAction);
+            let now = || story.cloud.clock.now();
+            enforce_by(&story, now().plus(ahead)).await;
+            let lost = story.cloud.standin.with(|world| world.faults().waiting()) == 0;
+            assert_eq!((lost, story.state()), (true, State::Enabled), "{ahead:?}, {then:?}");
+            let arrived = || story.count("activateProject");
+            // It may still be on its way, and ends by then.
+            story.cloud.clock.advance(Duration::from_mins(5));
+            enforce_by(&story, now().plus(then)).await;
+            assert_eq!((arrived(), story.power(web)), (0, Power::Stopped), "{ahead:?}, {then:?}");
+            story.cloud.clock.advance(Duration::from_mins(11));
+            enforce_by(&story, now().plus(then)).await;
+            let is_active = story.cloud.standin.with(|world| world.project_is_active(project));
+            assert_eq!((arrived(), is_active), (1, Some(true)), "{ahead:?}, {then:?}");
+            story.cloud.pass(HOUR);
+            story.cloud.round().await;
+            story.is_all_back(&[story.bob.first, story.bob.second, web]).await;
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_dated_to_come_counts_from_the_first_look() {
+    on_each_database(|database| async {
+        let story = Story::stopped(database, true).await;
+        story.cloud.pay("bob", "500").await;
+        story.fault("activateProject", FaultKind::CutBeforeAction);
+        story.cloud.enforce().await;
+        // As it stands where the clock leapt between the last answer and the call.
+        let mut tx = story.cloud.app.store.begin().await.unwrap();
+        let intents = rows::list_open_intents(&mut tx).await.unwrap();
+        let mut calls = Vec::new();
+        for intent in intents {
+            calls.extend(acting::list_calls(&mut tx, &intent.id).await.unwrap());
+        }
+        let call = calls.iter().find(|call| call.command == "activateProject").unwrap();
+        acting::date_call(&mut tx, call.id, story.cloud.clock.now().plus(DAY * 3)).await.unwrap();
+        tx.commit().await.unwrap();
+        for (minutes, arrived) in [(10, 0), (10, 0), (6, 1)] {
+            story.cloud.clock.advance(Duration::from_mins(minutes));
+            story.cloud.enforce().await;
+            assert_eq!(story.count("activateProject"), arrived);
+        }
+        story.cloud.pass(HOUR);
+        story.cloud.round().await;
+        story.is_all_back(&[story.bob.first, story.bob.second, story.bob.in_project]).await;
     })
     .await;
 }
