@@ -396,6 +396,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_clock_that_was_days_ahead_claimed_is_free_once_it_is_right() {
+        let place = Place::new().await;
+        let id = place.approved("first").await;
+        let server = Scripted::start([updated(), listed(), deleted()]).await;
+        let Place { store, box_key, settings, clock, random, .. } = &place;
+        let client = server.client();
+        let pass = Pass { store, client: &client, box_key, settings, clock, random };
+        let right = clock.now();
+        for is_revoked in [false, true] {
+            clock.advance(Duration::from_hours(67));
+            assert!(matches!(pass.prepare(id, place.claim()).await.unwrap(), Preparation::Ready(_)));
+            if !is_revoked {
+                clock.set(right);
+                assert!(matches!(pass.prepare(id, place.claim()).await.unwrap(), Preparation::Ready(_)));
+                clock.advance(CLAIM);
+                continue;
+            }
+            let mut tx = store.begin().await.unwrap();
+            revoke(&mut tx, id, "alice", settings, clock.now()).await.unwrap();
+            tx.commit().await.unwrap();
+            clock.set(right);
+            carry_out(store, &client, box_key, settings, clock, random).await.unwrap();
+            assert_eq!(place.row(id).await.state, "revoked");
+        }
+    }
+
+    #[tokio::test]
     async fn a_pass_that_comes_back_late_touches_nothing_that_another_one_has_claimed() {
         let place = Place::new().await;
         let id = place.approved("first").await;

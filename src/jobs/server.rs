@@ -12,7 +12,7 @@ use super::{
     work::{self, EnforceOptions, JobError},
 };
 use crate::{
-    config::Database,
+    config::{Database, Jobs},
     ids::RunId,
     progress::Quiet,
     schedule::Schedule,
@@ -42,6 +42,19 @@ struct Due {
     rate: Option<Timestamp>,
     enforce: Option<Timestamp>,
     purge: Timestamp,
+}
+
+impl Due {
+    /// What a clock that was ahead put off comes when it would by the right one.
+    fn bring_forward(&mut self, jobs: &Jobs, now: Timestamp) {
+        let schedules =
+            [(&mut self.sync, &jobs.sync), (&mut self.rate, &jobs.rate), (&mut self.enforce, &jobs.enforce)];
+        for (due, schedule) in schedules {
+            let next = schedule.as_ref().and_then(|schedule| schedule.next_after(now, jobs.zone));
+            *due = due.map(|at| next.map_or(at, |next| at.min(next)));
+        }
+        self.purge = self.purge.min(now.plus(PURGE_EVERY));
+    }
 }
 
 /// Works until told to stop. `wake` is nudged by pages after a change; `ready` hears whether CloudStack answers.
@@ -74,6 +87,7 @@ pub async fn work_until(
             }
         }
         let now = app.clock.now();
+        due.bring_forward(jobs, now);
         if due.sync.is_some_and(|at| at <= now) {
             let done = work::sync(&app, false, "schedule", &Quiet).await;
             // Of a sync that was taken over nobody knows here how it ended.

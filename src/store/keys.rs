@@ -171,7 +171,8 @@ pub async fn put_pair_id(tx: &mut Tx, id: KeyRequestId, pair_id: Option<&str>) -
     Ok(())
 }
 
-/// Takes an approved request for one pass; false where another pass has it, or has ended it.
+/// Takes an approved request for one pass; false where another pass has it, or has ended it. What is claimed for more than an hour was
+/// claimed by a clock that was ahead and has been set right.
 pub async fn claim_request(
     tx: &mut Tx,
     id: KeyRequestId,
@@ -181,7 +182,8 @@ pub async fn claim_request(
     Ok(exec!(
         tx,
         "update key_request set claim_ends_ms = $1 \
-         where id = $2 and state = 'approved' and (claim_ends_ms is null or claim_ends_ms <= $3)",
+         where id = $2 and state = 'approved' \
+           and (claim_ends_ms is null or claim_ends_ms <= $3 or claim_ends_ms > $3 + 3600000)",
         until,
         id,
         now

@@ -311,8 +311,9 @@ pub async fn is_anything_due(tx: &mut Tx, now: Timestamp) -> Result<bool, StoreE
                select 1 from notice where queued_ms is null and dry_run = 0 and no_address_ms is null) \
              or exists (select 1 from admin_notice where queued_ms is null) \
              or exists (select 1 from link_wish where answered_ms is null) \
-             or exists (select 1 from mail where state = 'open' and next_ms <= $1 \
-               and (claim_ends_ms is null or claim_ends_ms <= $1) \
+             or exists (select 1 from mail where state = 'open' \
+               and (next_ms <= $1 or attempts = 0 or next_ms > $1 + 86400000) \
+               and (claim_ends_ms is null or claim_ends_ms <= $1 or claim_ends_ms > $1 + 86400000) \
                and (not exists (select 1 from setting where key = 'enforce.unconfirmed' and value <> '') \
                  or id not in (select mail_id from mail_notice))) \
              then 1 else 0 end as bigint)",

@@ -195,6 +195,36 @@ async fn a_sender_that_died_after_the_servers_yes_costs_one_repeat_with_the_same
     .await;
 }
 
+#[tokio::test]
+async fn mails_of_a_time_when_the_clock_was_days_ahead_go_out_once_it_is_right() {
+    on_each_database(|database| async {
+        let server = MailServer::start();
+        let cloud = cloud_with_mail(database, &server, alice).await;
+        let right = cloud.clock.now();
+        cloud.clock.advance(Duration::from_hours(67));
+        // The first is put off, the second is claimed by a process that dies, the third is not tried.
+        server.set(|script| script.silent = 1);
+        notice(&cloud, "alice", "used-80", "80 % of your credit is used.").await;
+        assert_eq!(pass(&cloud).await.sent.deferred, 1);
+        let settings = mail::settings(&cloud.app);
+        for event in ["used-90", "used-100"] {
+            notice(&cloud, "alice", event, "More of your credit is used.").await;
+            let random = cloud.app.random.as_ref();
+            bursar::notify::queue(&cloud.app.store, &settings, random, Looked::AtAll, cloud.clock.now()).await.unwrap();
+            if event == "used-90" {
+                let mut tx = cloud.app.store.begin().await.unwrap();
+                let ends = cloud.clock.now().plus(Duration::from_mins(2));
+                assert!(rows::claim_mail(&mut tx, "the dead one", ends, cloud.clock.now()).await.unwrap().is_some());
+                tx.commit().await.unwrap();
+            }
+        }
+        cloud.clock.set(right);
+        assert_eq!(pass(&cloud).await.sent.sent, 3);
+        assert_eq!(pass(&cloud).await, MailSummary::default());
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_senders_at_once_send_each_mail_once() {
     on_each_database(|database| async {

@@ -266,6 +266,46 @@ async fn a_request_stays_open_where_another_process_took_over_the_run_for_it() {
     .await;
 }
 
+/// Until a server that works has looked at everything once. Each round answers first; once a second one has, the first is over.
+async fn a_round_passes(cloud: &Cloud) {
+    let begun = Instant::now();
+    for _ in 0..2 {
+        let asked = ask(cloud, "nonsense", "{}").await;
+        while answer(cloud, asked).await.is_none() {
+            assert!(begun.elapsed() < PATIENCE);
+            pause().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_clock_was_days_ahead_works_by_the_right_one_again() {
+    let cloud = five_days_behind(Database::sqlite(), now()).await;
+    let right = cloud.clock.now();
+    cloud.clock.advance(Duration::from_hours(67));
+    let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let working = tokio::spawn(server::work_until(cloud.app.clone(), wake, stop.clone(), |_: Result<(), String>| {}));
+    let begun = Instant::now();
+    for wanted in 1..=2 {
+        let enforced = async || {
+            let mut tx = cloud.app.store.read().await.unwrap();
+            let runs = runs::list_runs(&mut tx, Some("enforce"), 10).await.unwrap();
+            tx.commit().await.unwrap();
+            runs.iter().filter(|run| run.cause == "schedule" && run.outcome.is_some()).count()
+        };
+        while enforced().await < wanted {
+            assert!(begun.elapsed() < PATIENCE, "only {} runs", enforced().await);
+            pause().await;
+        }
+        cloud.clock.set(right);
+        a_round_passes(&cloud).await;
+        // Each is due within the hour.
+        cloud.clock.set(right.plus(Duration::from_hours(1)));
+    }
+    stop.cancel();
+    working.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nudge_outlives_the_run_of_another_process() {
     on_each_database(|database| async {
@@ -279,14 +319,7 @@ async fn a_nudge_outlives_the_run_of_another_process() {
         let ready = |_: Result<(), String>| {};
         let working = tokio::spawn(server::work_until(cloud.app.clone(), wake, stop.clone(), ready));
         let begun = Instant::now();
-        // Each round answers first; once a second one has, the try of the round before is over.
-        for _ in 0..2 {
-            let asked = ask(&cloud, "nonsense", "{}").await;
-            while answer(&cloud, asked).await.is_none() {
-                assert!(begun.elapsed() < PATIENCE);
-                pause().await;
-            }
-        }
+        a_round_passes(&cloud).await;
         it_ends(&cloud, theirs).await;
         loop {
             let mut tx = cloud.app.store.read().await.unwrap();

@@ -109,7 +109,8 @@ pub async fn link_notice(tx: &mut Tx, mail: MailId, notice: i64) -> Result<(), S
     Ok(())
 }
 
-/// Claims the next mail that is due, until an instant: nobody else tries it before. None where nothing is due. After a restored
+/// Claims the next mail that is due, until an instant: nobody else tries it before. None where nothing is due. A mail that was never
+/// tried is due, and so is one that waits, or is claimed, for more than a day: no pause is longer, so the clock has gone back. After a restored
 /// backup (the setting `enforce.unconfirmed`) mails that tell tenants of notices wait: the database may lack what was paid, and that
 /// they were sent before.
 pub async fn claim_mail(
@@ -122,12 +123,13 @@ pub async fn claim_mail(
         tx,
         Mail,
         "update mail set claimed_by = $1, claim_ends_ms = $2, attempts = attempts + 1 \
-         where id = (select id from mail where state = 'open' and next_ms <= $3 \
-             and (claim_ends_ms is null or claim_ends_ms <= $3) \
+         where id = (select id from mail where state = 'open' \
+             and (next_ms <= $3 or attempts = 0 or next_ms > $3 + 86400000) \
+             and (claim_ends_ms is null or claim_ends_ms <= $3 or claim_ends_ms > $3 + 86400000) \
              and (not exists (select 1 from setting where key = 'enforce.unconfirmed' and value <> '') \
                or id not in (select mail_id from mail_notice)) \
              order by next_ms, id limit 1) \
-           and state = 'open' and (claim_ends_ms is null or claim_ends_ms <= $3) \
+           and state = 'open' and (claim_ends_ms is null or claim_ends_ms <= $3 or claim_ends_ms > $3 + 86400000) \
          returning id, kind, recipient, subject, text_body, html_body, message_id, attempts, created_ms, opened_ms",
         holder,
         until,
@@ -331,7 +333,8 @@ pub async fn is_mail_due(tx: &mut Tx, now: Timestamp) -> Result<bool, StoreError
     let found = maybe!(
         tx,
         (MailId,),
-        "select id from mail where state = 'open' and next_ms <= $1 and (claim_ends_ms is null or claim_ends_ms <= $1) \
+        "select id from mail where state = 'open' and (next_ms <= $1 or attempts = 0 or next_ms > $1 + 86400000) \
+           and (claim_ends_ms is null or claim_ends_ms <= $1 or claim_ends_ms > $1 + 86400000) \
            and (not exists (select 1 from setting where key = 'enforce.unconfirmed' and value <> '') \
              or id not in (select mail_id from mail_notice)) \
          order by next_ms, id limit 1",
