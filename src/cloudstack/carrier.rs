@@ -25,8 +25,6 @@ pub struct Carried {
     pub status: u16,
     /// `Content-Type`.
     pub content_type: Option<String>,
-    /// `Date`.
-    pub date: Option<String>,
     /// The body.
     pub body: Vec<u8>,
 }

@@ -21,7 +21,7 @@ use super::{
     pace::{Pace, ReadPace},
     params::Params,
     signing,
-    transport::{Exchange, Http, NoAnswer},
+    transport::{Exchange, Http},
 };
 use crate::telemetry::metrics::{self, CallOutcome};
 use crate::time::{Clock, Timestamp};
@@ -32,8 +32,12 @@ const FIRST_PAGE_SIZE: u32 = 500;
 const MAX_PAGES: u32 = 10_000;
 /// No pause between two tries is longer.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// From here on the two clocks count as apart.
-const NOTABLE_SKEW: Duration = Duration::from_mins(1);
+/// So far apart the two clocks count as together.
+const CLOCKS_AGREE_S: i64 = 30;
+/// How far apart they are found, about: a step of measuring is no longer.
+const MOST_SKEW_S: i64 = 30 << 15;
+/// From here on a `Date` header is mentioned when CloudStack does not accept the caller: a proxy before it may send one.
+const NOTABLE_SKEW_S: u64 = 60;
 
 /// All items of a list. Reads like a slice; `unreadable` tells how many could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +76,8 @@ struct Inner {
     settings: ClientSettings,
     page_size: AtomicU32,
     page_size_known: AtomicBool,
-    /// How far the server's clock was ahead of ours at its last answer, in milliseconds.
-    server_ahead_ms: AtomicI64,
+    /// How far the server's clock was ahead of ours when that was measured last.
+    server_ahead_s: AtomicI64,
     pace: Arc<Pace>,
 }
 
@@ -104,7 +108,6 @@ impl Stopwatch {
 /// A success as it came, not yet read.
 pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
-    pub(crate) server_date: Option<Timestamp>,
 }
 
 impl Client {
@@ -123,7 +126,7 @@ impl Client {
             settings,
             page_size: AtomicU32::new(FIRST_PAGE_SIZE),
             page_size_known: AtomicBool::new(false),
-            server_ahead_ms: AtomicI64::new(0),
+            server_ahead_s: AtomicI64::new(0),
         })))
     }
 
@@ -143,38 +146,85 @@ impl Client {
         self.0.credentials.api_key.matches(api_key.expose())
     }
 
-    /// How far the server's clock is ahead of ours, in seconds, by its `Date` header. Works also where the key is not
-    /// accepted, since a wrong clock is one of the reasons for that.
+    /// How far the server's clock is ahead of ours, in seconds; what was measured before where that is still right within
+    /// [`CLOCKS_AGREE_S`]. CloudStack sends no `Date` header, and tells its clock by what it takes for expired alone (facts 1.2): two
+    /// calls find the clocks together, some thirty more how far they are apart. None: it accepts the caller by no clock of three weeks.
     pub async fn measure_clock_skew(&self) -> Result<Option<i64>, Error> {
-        let before = self.0.clock.now();
-        let (form, _) = self.form("listCapabilities", &Params::new(), self.signed_at());
-        let exchange = self.post(form).await.map_err(|no_answer| no_answer.into_rejection().error)?;
-        let ours = i64::midpoint(before.as_ms(), self.0.clock.now().as_ms()).div_euclid(1_000);
-        Ok(exchange.server_date.map(|date| date.as_seconds().saturating_sub(ours)))
-    }
-
-    /// The instant by the server's clock, as its last answer told; by ours where none has.
-    pub fn server_now(&self) -> Timestamp {
-        let ahead = self.0.server_ahead_ms.load(Ordering::Relaxed);
-        Timestamp::from_ms(self.0.clock.now().as_ms().saturating_add(ahead))
-    }
-
-    /// The instant from which a signature lasts: ours, or the server's where ours is ahead. Signed by our clock alone, a request that
-    /// got lost could be accepted for as long as that is ahead, and none would be by a server that bounds how far off the end may be
-    /// (facts 1.2).
-    fn signed_at(&self) -> Timestamp {
-        let (ours, theirs) = (self.0.clock.now(), self.server_now());
-        if ours.since(theirs) < NOTABLE_SKEW { ours } else { theirs }
-    }
-
-    /// Sends a form, and notes the server's clock. By the instant when the answer came: ours may leap while it is awaited.
-    async fn post(&self, form: String) -> Result<Exchange, NoAnswer> {
-        let exchange = self.0.http.post(form, None).await?;
-        if let Some(date) = exchange.server_date {
-            let ahead = date.as_ms().saturating_sub(self.0.clock.now().as_ms());
-            self.0.server_ahead_ms.store(ahead, Ordering::Relaxed);
+        let skew = self.find_skew(self.0.server_ahead_s.load(Ordering::Relaxed)).await?;
+        if let Some(skew) = skew {
+            self.0.server_ahead_s.store(skew, Ordering::Relaxed);
         }
-        Ok(exchange)
+        Ok(skew)
+    }
+
+    async fn find_skew(&self, known: i64) -> Result<Option<i64>, Error> {
+        // It is more than `low`, and at most `high`.
+        let (mut low, mut high) = (known.saturating_sub(CLOCKS_AGREE_S), known.saturating_add(CLOCKS_AGREE_S));
+        let mut step = CLOCKS_AGREE_S;
+        if self.accepts_at(low).await? {
+            while step <= MOST_SKEW_S {
+                (low, high) = (low.saturating_sub(step), low);
+                if !self.accepts_at(low).await? {
+                    break;
+                }
+                step = step.saturating_mul(2);
+            }
+        } else if self.accepts_at(high).await? {
+            return Ok(Some(known));
+        } else {
+            loop {
+                if step > MOST_SKEW_S {
+                    return Ok(None);
+                }
+                (low, high) = (high, high.saturating_add(step));
+                if self.accepts_at(high).await? {
+                    break;
+                }
+                step = step.saturating_mul(2);
+            }
+        }
+        while high.saturating_sub(low) > 1 {
+            let middle = i64::midpoint(low, high);
+            if self.accepts_at(middle).await? { high = middle } else { low = middle }
+        }
+        Ok(Some(high))
+    }
+
+    /// Whether the server accepts a request that ends so many seconds from now by our clock.
+    async fn accepts_at(&self, seconds: i64) -> Result<bool, Error> {
+        let mut attempt = 0;
+        loop {
+            let end = Timestamp::from_ms(self.0.clock.now().as_ms().saturating_add(seconds.saturating_mul(1_000)));
+            let (form, signature) = self.form("listCapabilities", &Params::new(), end);
+            let rejection = match self.0.http.post(form, None).await {
+                Ok(exchange) => match self.judge(&exchange) {
+                    Ok(()) => return Ok(true),
+                    Err(rejection) => rejection,
+                },
+                Err(no_answer) => no_answer.into_rejection(),
+            };
+            match rejection.error {
+                Error::Unauthorized { .. } => return Ok(false),
+                // Who they are is known by then.
+                Error::Refused { .. } | Error::Gone { .. } | Error::NotAllowed { .. } | Error::LimitReached { .. } => {
+                    return Ok(true);
+                }
+                Error::Retry { after, .. } if attempt < self.0.settings.read_retries => {
+                    let pause = self.pause(attempt, after);
+                    attempt = attempt.saturating_add(1);
+                    if !pause.is_zero() {
+                        self.wait(pause).await;
+                    }
+                }
+                error => return Err(named("listCapabilities", self.without_secrets(error, &[&signature]))),
+            }
+        }
+    }
+
+    /// The instant by the server's clock, as far as it was measured ([`Self::measure_clock_skew`]); by ours before.
+    pub fn server_now(&self) -> Timestamp {
+        let ahead = self.0.server_ahead_s.load(Ordering::Relaxed).saturating_mul(1_000);
+        Timestamp::from_ms(self.0.clock.now().as_ms().saturating_add(ahead))
     }
 
     /// The page size that the server accepts, asked for once.
@@ -209,6 +259,19 @@ impl Client {
                 Err(Rejection { error: Error::Retry { code, after, text }, .. }) => {
                     passage.went_badly();
                     (Error::Retry { code, after, text }, after)
+                }
+                // Our clock may have been set right since it was measured. A write is not sent again: this process may have stood still.
+                Err(Rejection { error: error @ Error::Unauthorized { .. }, .. }) => {
+                    drop(passage);
+                    let known = self.0.server_ahead_s.load(Ordering::Relaxed);
+                    if known == 0
+                        || attempt >= self.0.settings.read_retries
+                        || self.measure_clock_skew().await?.is_none_or(|skew| skew == known)
+                    {
+                        return Err(error);
+                    }
+                    attempt = attempt.saturating_add(1);
+                    continue;
                 }
                 Err(Rejection { error, .. }) => return Err(error),
             };
@@ -262,7 +325,7 @@ impl Client {
     /// A read that answers with one list, without pages.
     pub(crate) async fn read_list<T: Entry>(&self, command: &str, params: &Params) -> Result<Page<T>, Error> {
         let answer = self.read(command, params).await?;
-        let page = envelope::page(&answer.body, answer.server_date).map_err(|error| named(command, error))?;
+        let page = envelope::page(&answer.body).map_err(|error| named(command, error))?;
         if page.unreadable > 0 {
             tracing::warn!(command, unreadable = page.unreadable, "items of a CloudStack list can not be read");
         }
@@ -352,35 +415,31 @@ impl Client {
         result
     }
 
-    /// One try. What was signed by the server's clock and is not accepted is signed by ours: that may have been set right since the last
-    /// answer, or the clock that was read may be that of a proxy before the server. Nothing was done then.
+    /// One try, signed anew, with everything secret kept out of what comes back. It ends by the server's clock where ours is ahead: a request
+    /// that got lost could be accepted for as long. Where ours is behind, it has expired, and nothing is done by a clock that is wrong.
     async fn attempt(&self, command: &str, params: &Params) -> Result<Answer, Rejection> {
-        let (ours, signed_at) = (self.0.clock.now(), self.signed_at());
-        match self.attempt_at(command, params, signed_at).await {
-            Err(Rejection { error: Error::Unauthorized { .. }, definite: true }) if signed_at < ours => {
-                self.attempt_at(command, params, self.0.clock.now()).await
-            }
-            ended => ended,
-        }
-    }
-
-    /// One try, signed anew, with everything secret kept out of what comes back.
-    async fn attempt_at(&self, command: &str, params: &Params, signed_at: Timestamp) -> Result<Answer, Rejection> {
-        let (form, signature) = self.form(command, params, signed_at);
-        let rejection = match self.post(form).await {
+        let signed_at = self.server_now().min(self.0.clock.now());
+        let (form, signature) = self.form(command, params, signed_at.plus(self.0.settings.expires_after));
+        let rejection = match self.0.http.post(form, None).await {
             Ok(exchange) => match self.judge(&exchange) {
                 Ok(()) => {
                     tracing::debug!(command, bytes = exchange.body.len(), "CloudStack answered");
-                    return Ok(Answer { body: exchange.body, server_date: exchange.server_date });
+                    return Ok(Answer { body: exchange.body });
                 }
                 Err(rejection) => rejection,
             },
             Err(no_answer) => no_answer.into_rejection(),
         };
-        let credentials = &self.0.credentials;
         let mut secrets = params.secrets();
-        secrets.extend([credentials.api_key.expose(), credentials.secret_key.expose(), signature.as_str()]);
-        Err(rejection.map(|error| error.map_text(|text| format!("{command}: {}", scrubbed(text, &secrets)))))
+        secrets.push(&signature);
+        Err(rejection.map(|error| named(command, self.without_secrets(error, &secrets))))
+    }
+
+    fn without_secrets(&self, error: Error, more: &[&str]) -> Error {
+        let credentials = &self.0.credentials;
+        let mut secrets = vec![credentials.api_key.expose(), credentials.secret_key.expose()];
+        secrets.extend(more);
+        error.map_text(|text| scrubbed(text, &secrets))
     }
 
     fn judge(&self, exchange: &Exchange) -> Result<(), Rejection> {
@@ -388,7 +447,7 @@ impl Client {
             rejection.map(|error| match (error, exchange.server_date) {
                 (Error::Unauthorized { text, causes }, Some(date)) => {
                     let skew = date.as_seconds().saturating_sub(self.0.clock.now().as_seconds()).unsigned_abs();
-                    let measured = if skew >= NOTABLE_SKEW.as_secs() {
+                    let measured = if skew >= NOTABLE_SKEW_S {
                         format!("; the server's clock and this machine's are {skew} s apart")
                     } else {
                         String::new()
@@ -402,15 +461,14 @@ impl Client {
 
     /// The signed form and its signature. Names are lower case, so that every way of sorting them agrees; everything is
     /// in place before it is signed.
-    fn form(&self, command: &str, params: &Params, signed_at: Timestamp) -> (String, String) {
-        let expires = signed_at.plus(self.0.settings.expires_after).to_cloudstack();
+    fn form(&self, command: &str, params: &Params, end: Timestamp) -> (String, String) {
         let all = params
             .clone()
             .with("command", command)
             .with("response", "json")
             .with("apikey", self.0.credentials.api_key.expose())
             .with("signatureversion", "3")
-            .with("expires", expires);
+            .with("expires", end.to_cloudstack());
         let signature = signing::signature(all.pairs(), self.0.credentials.secret_key.expose());
         (signing::form_body(all.with("signature", &signature).pairs()), signature)
     }

@@ -13,7 +13,6 @@ use serde::{
 use serde_json::Value;
 
 use super::{Error, fields};
-use crate::time::Timestamp;
 
 /// The way out of an answer by something that is not CloudStack's API.
 const URL_HINT: &str = "is the URL right? It usually ends in /client/api";
@@ -128,8 +127,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Items of this page that could not be read (at least so many). Never silently dropped.
     pub unreadable: usize,
-    /// The server's clock when it answered.
-    pub server_date: Option<Timestamp>,
 }
 
 impl<T> Page<T> {
@@ -148,13 +145,11 @@ pub(crate) trait Entry: DeserializeOwned {
 }
 
 /// Reads a list: `{}` and a count without the array are empty (facts 1.5).
-pub(crate) fn page<T: Entry>(body: &[u8], server_date: Option<Timestamp>) -> Result<Page<T>, Error> {
+pub(crate) fn page<T: Entry>(body: &[u8]) -> Result<Page<T>, Error> {
     match serde_json::from_slice::<Listed<T>>(body) {
-        Ok(Listed { count, items }) if items.iter().all(Entry::is_whole) => {
-            Ok(Page { count, items, unreadable: 0, server_date })
-        }
-        Ok(_) => salvage(body, server_date, None),
-        Err(error) => salvage(body, server_date, Some(&error)),
+        Ok(Listed { count, items }) if items.iter().all(Entry::is_whole) => Ok(Page { count, items, unreadable: 0 }),
+        Ok(_) => salvage(body, None),
+        Err(error) => salvage(body, Some(&error)),
     }
 }
 
@@ -269,11 +264,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Rows<T> {
 
 /// Reads what can be read of a list that does not read as a whole. CloudStack unescapes `\uXXXX` in its own JSON, so a
 /// name with a control character breaks the page it is on (facts 1.5).
-fn salvage<T: Entry>(
-    body: &[u8],
-    server_date: Option<Timestamp>,
-    cause: Option<&serde_json::Error>,
-) -> Result<Page<T>, Error> {
+fn salvage<T: Entry>(body: &[u8], cause: Option<&serde_json::Error>) -> Result<Page<T>, Error> {
     let refuse = || match cause {
         Some(error) if error.is_data() => wrong_shape(error),
         Some(error) => not_json(error),
@@ -283,7 +274,7 @@ fn salvage<T: Entry>(
     // A list that was cut off would otherwise pass for one whose last item is broken.
     let (Some(start), true) = (array_start(&text), text.trim_end().ends_with('}')) else { return Err(refuse()) };
     let head = text.get(..start).unwrap_or_default();
-    let mut page = Page { count: head_count(head), items: Vec::new(), unreadable: 0, server_date };
+    let mut page = Page { count: head_count(head), items: Vec::new(), unreadable: 0 };
     let mut at = start;
     loop {
         let rest = text.get(at..).unwrap_or_default();

@@ -27,8 +27,6 @@ pub struct Events {
     pub unreadable: usize,
     /// Whether these are all; otherwise there are more than were to be read.
     pub is_complete: bool,
-    /// The server's clock when it answered first.
-    pub read_at: Option<Timestamp>,
 }
 
 /// An event. One action writes several: scheduled, started, completed.
@@ -122,11 +120,10 @@ impl Client {
             .with_some("enddate", filter.end.map(Timestamp::to_cloudstack))
             .with_some("resourcetype", filter.about.as_ref().map(|(kind, _)| kind))
             .with_some("resourceid", filter.about.as_ref().map(|(_, id)| id));
-        let mut events = Events { items: Vec::new(), unreadable: 0, is_complete: false, read_at: None };
+        let mut events = Events { items: Vec::new(), unreadable: 0, is_complete: false };
         for number in 1.. {
             let (page, size) = self.list_page::<Event>("listEvents", &params, number).await?;
             let rows = page.rows();
-            events.read_at = events.read_at.or(page.server_date);
             events.unreadable = events.unreadable.saturating_add(page.unreadable);
             events.items.extend(page.items);
             events.is_complete = rows < usize::try_from(size).unwrap_or(usize::MAX);

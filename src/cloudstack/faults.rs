@@ -1,13 +1,21 @@
 //! What the client says when the server, the network, the data or the URL is bad.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{
     Error, NewUser, UsageRow, envelope,
     session::SessionClient,
-    testing::{API_KEY, ID, JOB, NOW, Reaction, SECRET_KEY, Scripted, client, id, job, lock, ok, row, rows, session},
+    testing::{
+        API_KEY, ID, JOB, NOW, Reaction, Received, SECRET_KEY, Scripted, client, id, job, lock, ok, row, rows, session,
+    },
 };
-use crate::secrets::Secret;
+use crate::{secrets::Secret, time::Timestamp};
 
 const NO_CREDENTIALS: &str = r#"{"listzonesresponse":{"uuidList":[],"errorcode":401,"errortext":"unable to verify user credentials and/or request signature"}}"#;
 
@@ -116,7 +124,7 @@ async fn a_wrong_url_is_recognised_by_what_answers() {
 
 #[test]
 fn one_broken_item_does_not_lose_the_page() {
-    let read = |body: String| envelope::page::<UsageRow>(body.as_bytes(), None);
+    let read = |body: String| envelope::page::<UsageRow>(body.as_bytes());
     let names = |body: String| {
         let page = read(body).unwrap();
         let names: Vec<String> = page.items.iter().filter_map(|r| r.name.clone()).collect();
@@ -151,7 +159,7 @@ fn the_outer_key_is_never_trusted_and_only_one_value_is_an_answer() {
     assert!(sole(r#"{"activaterojectresponse":{"jobid":"x"}}"#).is_ok());
     for odd in ["[]", "{}", "1", r#"{"a":{},"b":{}}"#, r#"{"a":{}}{"b":{}}"#] {
         assert!(matches!(sole(odd), Err(Error::Malformed { .. })), "{odd}");
-        assert!(matches!(envelope::page::<UsageRow>(odd.as_bytes(), None), Err(Error::Malformed { .. })), "{odd}");
+        assert!(matches!(envelope::page::<UsageRow>(odd.as_bytes()), Err(Error::Malformed { .. })), "{odd}");
     }
 }
 
@@ -180,46 +188,101 @@ async fn secrets_that_a_server_echoes_are_taken_out() {
     assert_eq!(server.received()[0].param("userid"), Some(ID));
 }
 
-#[tokio::test]
-async fn clocks_that_differ_are_measured_and_named() {
-    let answer = Reaction::json(401, NO_CREDENTIALS).with_header("Date", "Sun, 22 Nov 2026 18:00:00 GMT");
-    let server = Scripted::start([answer.clone(), answer, ok(r#"{"listzonesresponse":{}}"#)]).await;
-    let client = server.client();
-    assert_eq!(client.measure_clock_skew().await.unwrap(), Some(3_600));
-    let text = client.list_zones().await.unwrap_err().to_string();
-    assert!(text.contains("3600 s apart") && text.contains("secret key is wrong"), "{text}");
-    assert_eq!(client.measure_clock_skew().await.unwrap(), None);
+/// A server with a clock of its own: so many seconds ahead of ours, or behind it. It tells by nothing else than what has expired.
+async fn server_ahead(seconds: &Arc<AtomicI64>) -> Scripted {
+    let seconds = Arc::clone(seconds);
+    Scripted::answering(move |request| {
+        let end = Timestamp::parse_cloudstack(request.param("expires").unwrap()).unwrap();
+        match end.as_seconds() >= NOW.as_seconds() + seconds.load(Ordering::SeqCst) {
+            true => ok(r#"{"answer":{}}"#),
+            false => Reaction::json(401, NO_CREDENTIALS),
+        }
+    })
+    .await
 }
 
 #[tokio::test]
-async fn a_request_ends_by_the_servers_clock_where_ours_is_ahead() {
-    let zones = || ok(r#"{"listzonesresponse":{}}"#);
-    let at = |date: &str| zones().with_header("Date", date);
-    let behind = "Fri, 20 Nov 2026 17:00:00 GMT";
-    let refused = Reaction::json(401, NO_CREDENTIALS);
-    let server = Scripted::start([at(behind), zones(), refused, at("Sun, 22 Nov 2026 18:00:00 GMT"), zones()]).await;
+async fn the_servers_clock_is_measured_by_what_it_takes_for_expired() {
+    const WEEK: i64 = 604_800;
+    let ahead = Arc::new(AtomicI64::new(0));
+    let server = server_ahead(&ahead).await;
     let client = server.client();
-    assert_eq!(client.server_now(), NOW);
-    for _ in 0..4 {
+    // What it is, what is measured, and how many calls that takes at most.
+    for (really, measured, calls) in [
+        (0, 0, 2),
+        (29, 0, 2),
+        (-29, 0, 2),
+        (31, 31, 8),
+        (0, 0, 8),
+        (3_600, 3_600, 24),
+        (3_610, 3_600, 2),
+        (-241_200, -241_200, 40),
+        (-241_200, -241_200, 2),
+        (2 * WEEK, 2 * WEEK, 48),
+        (0, 0, 48),
+    ] {
+        ahead.store(really, Ordering::SeqCst);
+        let before = server.received().len();
+        assert_eq!(client.measure_clock_skew().await.unwrap(), Some(measured), "{really}");
+        let made = server.received().len() - before;
+        assert!(made <= calls, "{really}: {made} calls");
+        assert_eq!(client.server_now().as_seconds(), NOW.as_seconds() + measured);
+    }
+}
+
+#[tokio::test]
+async fn a_request_ends_by_the_servers_clock_until_ours_is_set_right() {
+    let ahead = Arc::new(AtomicI64::new(-241_200));
+    let server = server_ahead(&ahead).await;
+    let client = server.client();
+    let list = async || {
+        let before = server.received().len();
         client.list_zones().await.unwrap();
-    }
-    let ends: Vec<_> = server.received().iter().map(|request| request.param("expires").unwrap().to_owned()).collect();
-    let (ours, theirs) = ("2026-11-22T17:10:00+0000", "2026-11-20T17:10:00+0000");
-    // The third was not accepted, and went out again by our clock. A clock of theirs that is ahead lets nothing last longer.
-    assert_eq!(ends, [ours, theirs, theirs, ours, ours]);
-    assert_eq!(client.server_now(), NOW.plus(Duration::from_hours(1)));
+        let ends = |request: &Received| Timestamp::parse_cloudstack(request.param("expires").unwrap()).unwrap();
+        server.received()[before..]
+            .iter()
+            .map(|request| ends(request).as_seconds() - NOW.as_seconds())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list().await, [600], "nothing is known yet");
+    client.measure_clock_skew().await.unwrap();
+    assert_eq!(list().await, [600 - 241_200]);
+    ahead.store(0, Ordering::SeqCst);
+    // Who stood still behind an earlier look finds that a write has expired, and does not send it again.
+    let before = server.received().len();
+    assert!(matches!(lock(&client).await.unwrap_err(), Error::Unauthorized { .. }));
+    assert_eq!(server.received().len(), before + 1);
+    let ends = list().await;
+    assert_eq!((ends.first(), ends.last()), (Some(&(600 - 241_200)), Some(&600)), "refused, measured, and asked again");
+    assert_eq!((list().await, client.server_now()), (vec![600], NOW));
+    // By a clock that is behind nothing is done.
+    ahead.store(3_600, Ordering::SeqCst);
+    client.measure_clock_skew().await.unwrap();
+    assert!(matches!(client.list_zones().await.unwrap_err(), Error::Unauthorized { .. }));
 }
 
 #[tokio::test]
-async fn a_caller_that_is_not_accepted_is_not_by_either_clock() {
-    let refused = || Reaction::json(401, NO_CREDENTIALS).with_header("Date", "Fri, 20 Nov 2026 17:00:00 GMT");
-    let server = Scripted::start([refused(), refused(), refused()]).await;
-    let client = server.client();
-    for _ in 0..2 {
-        let error = client.list_zones().await.unwrap_err();
-        assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
-    }
-    assert_eq!(server.received().len(), 3);
+async fn a_caller_that_is_not_accepted_is_so_by_no_clock() {
+    let server = Scripted::answering(|_| Reaction::json(401, NO_CREDENTIALS)).await;
+    assert_eq!(server.client().measure_clock_skew().await.unwrap(), None);
+    assert!(server.received().len() < 20, "{}", server.received().len());
+    let server = Scripted::answering(|_| Reaction::html(503, "<html>away</html>")).await;
+    assert!(matches!(server.client().measure_clock_skew().await, Err(Error::Retry { .. })));
+    // Who may not ask is known, and so is that the request had not expired.
+    let server = Scripted::answering(|request| {
+        let is_over = Timestamp::parse_cloudstack(request.param("expires").unwrap()).unwrap() < NOW;
+        let denied = r#"{"errorresponse":{"errorcode":432,"errortext":"does not exist or is not available"}}"#;
+        if is_over { Reaction::json(401, NO_CREDENTIALS) } else { Reaction::json(432, denied) }
+    })
+    .await;
+    assert_eq!(server.client().measure_clock_skew().await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn a_refusal_names_how_far_the_clock_of_what_answers_is_off() {
+    let answer = Reaction::json(401, NO_CREDENTIALS).with_header("Date", "Sun, 22 Nov 2026 18:00:00 GMT");
+    let text = Scripted::start([answer]).await.client().list_zones().await.unwrap_err().to_string();
+    assert!(text.contains("3600 s apart") && text.contains("secret key is wrong"), "{text}");
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ impl SessionClient {
             .try_in_session(session, "listUserTwoFactorAuthenticatorProviders", Params::new())
             .await
             .map_err(|rejection| rejection.error)?;
-        envelope::page(&exchange.body, exchange.server_date).map(|page| page.items)
+        envelope::page(&exchange.body).map(|page| page.items)
     }
 
     /// Begins a second factor of the caller. Refused (530, to plain users without a reason) where the domain does not allow it or

@@ -76,7 +76,7 @@ const ERRORS: &[(&str, &[u32])] = &[
 ];
 
 fn list<T: Entry>(exchange: &Exchange) -> Result<(), Error> {
-    let page = envelope::page::<T>(&exchange.body, None)?;
+    let page = envelope::page::<T>(&exchange.body)?;
     assert_eq!(page.unreadable, 0, "{}", exchange.name);
     let empty = envelope::sole(&exchange.body)?.as_object().unwrap().values().all(|v| !v.is_array());
     assert_eq!(page.items.is_empty(), empty, "{}", exchange.name);
@@ -172,18 +172,18 @@ fn every_recorded_exchange_is_read_into_its_own_type_or_error() {
 
 #[test]
 fn recorded_values_arrive_where_they_belong() {
-    let account = envelope::page::<Account>(&body_of(40), None).unwrap().items.remove(0);
+    let account = envelope::page::<Account>(&body_of(40)).unwrap().items.remove(0);
     assert_eq!((account.name.as_str(), account.state, account.vm_running), ("alice", AccountState::Enabled, Some(3)));
     assert_eq!(account.users[0].email.as_deref(), Some("alice@example.com"));
     assert_eq!(account.api_key_access, Some(super::ApiKeyAccess::Inherit));
-    let states = |number| envelope::page::<Account>(&body_of(number), None).unwrap().items.remove(0).state;
+    let states = |number| envelope::page::<Account>(&body_of(number)).unwrap().items.remove(0).state;
     assert_eq!((states(81), states(87)), (AccountState::Locked, AccountState::Disabled));
 
-    let project = envelope::page::<Project>(&body_of(150), None).unwrap().items.remove(0);
+    let project = envelope::page::<Project>(&body_of(150)).unwrap().items.remove(0);
     assert_eq!((project.owners.as_slice(), project.state.as_deref()), (&["erin".to_owned()][..], Some("Suspended")));
     assert_eq!(project.account_name.as_deref(), Some("PrjAcct-erin-project-1"));
 
-    let limits = envelope::page::<ResourceLimit>(&body_of(122), None).unwrap();
+    let limits = envelope::page::<ResourceLimit>(&body_of(122)).unwrap();
     assert_eq!((limits.count, limits.items[0].resource_type, limits.items[0].max), (Some(17), Some(0), Some(20)));
 
     let keys: UserKeys = envelope::entity(envelope::sole(&body_of(52)).unwrap()).unwrap();
@@ -192,10 +192,10 @@ fn recorded_values_arrive_where_they_belong() {
     let capabilities: Capabilities = envelope::entity(envelope::sole(&body_of(1)).unwrap()).unwrap();
     assert_eq!(capabilities.release(), Some((4, 22, 0)));
 
-    let api = envelope::page::<ApiDescription>(&body_of(2), None).unwrap().items.remove(0);
+    let api = envelope::page::<ApiDescription>(&body_of(2)).unwrap().items.remove(0);
     assert!(api.is_async && api.takes("lock") && !api.takes("nonsense"));
 
-    let event = envelope::page::<Event>(&body_of(241), None).unwrap().items.remove(0);
+    let event = envelope::page::<Event>(&body_of(241)).unwrap().items.remove(0);
     assert_eq!((event.event_type.as_str(), event.username.as_deref()), ("ACCOUNT.DISABLE", Some("admin")));
     assert_eq!(event.resource_id.unwrap().to_string(), "a6c5161f-223f-48e3-a71f-7e56c859b5db");
 
@@ -211,12 +211,12 @@ fn recorded_values_arrive_where_they_belong() {
 #[test]
 fn recorded_usage_has_periods_and_quantities() {
     for exchange in exchanges().iter().filter(|e| e.command == "listUsageRecords" && e.status == 200) {
-        for row in envelope::page::<UsageRow>(&exchange.body, None).unwrap().items {
+        for row in envelope::page::<UsageRow>(&exchange.body).unwrap().items {
             assert!(row.period().is_some() && row.quantity().is_some(), "{}: {row:?}", exchange.name);
             assert!(row.account_id.is_some() != row.project_id.is_some(), "{}: {row:?}", exchange.name);
         }
     }
-    let first = envelope::page::<UsageRow>(&body_of(12), None).unwrap();
+    let first = envelope::page::<UsageRow>(&body_of(12)).unwrap();
     assert_eq!((first.count, first.items.len()), (Some(5764), 40));
     let period = first.items[0].period().unwrap();
     assert_eq!(

@@ -122,7 +122,7 @@ impl SessionClient {
     /// person is one (facts 2.3). States still have to be looked at.
     pub async fn who_am_i(&self, session: &ForwardedSession) -> Result<Vec<User>, Error> {
         let exchange = self.in_session(session, "listUsers", Params::new()).await?;
-        let page = envelope::page::<User>(&exchange.body, exchange.server_date)?;
+        let page = envelope::page::<User>(&exchange.body)?;
         if page.unreadable > 0 {
             // Part of an account's users would pass for all of them.
             return Err(Error::malformed("listUsers: a user can not be read"));

@@ -132,7 +132,7 @@ impl Http {
         Ok(Exchange {
             status: answer.status,
             content_type: answer.content_type,
-            server_date: answer.date.as_deref().and_then(parse_http_date),
+            server_date: None,
             set_cookies: Vec::new(),
             body: answer.body,
         })

@@ -37,7 +37,7 @@ async fn traps_1_to_5_a_request_is_a_post_of_lower_case_names_all_signed_with_a_
 
 #[test]
 fn trap_6_an_empty_list_and_a_page_past_the_end_are_empty() {
-    let read = |body: &str| envelope::page::<UsageRow>(body.as_bytes(), None).unwrap();
+    let read = |body: &str| envelope::page::<UsageRow>(body.as_bytes()).unwrap();
     let empty = read(r#"{"listusagerecordsresponse":{}}"#);
     assert_eq!((empty.count, empty.items.len(), empty.unreadable), (None, 0, 0));
     let past = read(r#"{"listusagerecordsresponse":{"count":5764}}"#);
@@ -189,18 +189,15 @@ async fn traps_13_and_14_ranges_are_turned_once_and_accounts_go_by_id() {
 
 #[tokio::test]
 async fn trap_15_repeated_records_are_passed_on_as_often_as_they_come() {
-    let server =
-        Scripted::start([ok(&rows(2, &[row("vm"), row("vm")])).with_header("Date", "Sun, 22 Nov 2026 17:00:09 GMT")])
-            .await;
+    let server = Scripted::start([ok(&rows(2, &[row("vm"), row("vm")]))]).await;
     let page = server.client().usage_page(hour(), 1, 500).await.unwrap();
     assert_eq!((page.items.len(), &page.items[0]), (2, &page.items[1]));
-    assert_eq!(page.server_date, Some(NOW.plus(Duration::from_secs(9))));
 }
 
 #[test]
 fn trap_16_a_projects_record_has_no_account() {
     let body = rows(1, &[row("vm").replace("accountid", "projectid")]);
-    let page = envelope::page::<UsageRow>(body.as_bytes(), None).unwrap();
+    let page = envelope::page::<UsageRow>(body.as_bytes()).unwrap();
     assert_eq!((page.items[0].account_id.as_deref(), page.items[0].project_id.as_deref()), (None, Some(ID)));
 }
 

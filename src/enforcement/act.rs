@@ -128,6 +128,8 @@ pub(super) struct End<'a> {
 impl<'a> Actor<'a> {
     /// Gets ready to act: finds out under which name CloudStack knows the enforcer.
     pub async fn new(enforcer: &'a Enforcer<'a>, client: &'a Client, run: RunId, fence: i64) -> Result<Self, Error> {
+        // What was done when goes by it: ours may have leapt.
+        client.measure_clock_skew().await?;
         let user = client.own_user_as_known(former::find_own_id(enforcer).await?).await?;
         let id = user.as_ref().map(|user| user.id);
         let own = user.map(OwnUser::of);

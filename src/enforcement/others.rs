@@ -104,7 +104,7 @@ impl Actor<'_> {
         cloud_id: &str,
         since: Timestamp,
     ) -> Result<Option<Vec<String>>, Error> {
-        let Some((events, _)) = self.events(event_type, None, since).await? else { return Ok(None) };
+        let Some(events) = self.events(event_type, None, since).await? else { return Ok(None) };
         let about_it = events.into_iter().filter(|event| event.cloud_id == cloud_id);
         Ok(Some(about_it.map(|event| event.username).collect()))
     }
@@ -122,15 +122,15 @@ impl Actor<'_> {
         let mut about = Some(account.cloud_id.as_str());
         let mut suspended = self.events("ACCOUNT.DISABLE", about, since).await?;
         // bursar's own lock is among them. Where nothing is, nothing is concluded from the narrow question.
-        if suspended.as_ref().is_none_or(|(events, _)| events.is_empty()) {
+        if suspended.as_ref().is_none_or(Vec::is_empty) {
             about = None;
             suspended = self.events("ACCOUNT.DISABLE", about, since).await?;
         }
-        let Some((suspended, _)) = suspended else { return Ok(None) };
+        let Some(suspended) = suspended else { return Ok(None) };
         if by_others(&suspended, &account.cloud_id, own, begun.minus(EVENT_TOLERANCE)) {
             return Ok(Some(true));
         }
-        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", about, since).await? else { return Ok(None) };
+        let Some(enabled) = self.events("ACCOUNT.ENABLE", about, since).await? else { return Ok(None) };
         // Enabled after our last suspension, by somebody or by a call of ours whose answer was lost, and suspended now: by somebody who
         // leaves no event, as the quota plugin does it.
         let about_it = |event: &&Event| event.cloud_id == account.cloud_id;
@@ -180,7 +180,7 @@ impl Actor<'_> {
         self.note_lost_events(looked_last).await?;
         let Some(oldest) = ours.iter().map(|(_, hold)| hold.placed_ms).min() else {
             // Nothing to look for; that it was looked is what counts.
-            let looked = self.cloud_now().await?;
+            let looked = self.client.server_now();
             let mut tx = self.write().await?;
             runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &looked.as_ms().to_string(), now).await?;
             tx.commit().await?;
@@ -189,15 +189,15 @@ impl Actor<'_> {
         let oldest = Timestamp::from_ms(oldest).minus(self.enforcer.settings.clock_jump);
         let since = looked_last.map_or(oldest, |looked| looked.max(oldest)).minus(EVENT_TOLERANCE);
         // Where the events can not be read, nothing is restored anyway.
-        let Some((suspensions, read_at)) = self.events("ACCOUNT.DISABLE", None, since).await? else { return Ok(()) };
+        // Events go by CloudStack's clock: where ours is ahead of it, the next look would begin behind what comes until then.
+        let looked = self.client.server_now();
+        let Some(suspensions) = self.events("ACCOUNT.DISABLE", None, since).await? else { return Ok(()) };
         let mut tx = self.write().await?;
         for (cloud_id, hold) in &ours {
             if by_others(&suspensions, cloud_id, own, Timestamp::from_ms(hold.placed_ms)) {
                 place_hold(&mut tx, hold, format!("run {}", self.run), now).await?;
             }
         }
-        // Events go by CloudStack's clock: where ours is ahead of it, the next look would begin behind what comes until then.
-        let looked = read_at.unwrap_or(now);
         runs::put_setting(&mut tx, switches::EVENTS_UNTIL, &looked.as_ms().to_string(), now).await?;
         tx.commit().await?;
         Ok(())
@@ -208,12 +208,6 @@ impl Actor<'_> {
         self.enforcer.clock.now().min(self.client.server_now())
     }
 
-    /// The instant by CloudStack's clock, by which its events go and are forgotten: ours may have leapt.
-    async fn cloud_now(&self) -> Result<Timestamp, Error> {
-        self.client.measure_clock_skew().await?;
-        Ok(self.client.server_now())
-    }
-
     /// CloudStack forgets its events after a while: where that is shorter than the time since the last look, nobody knows any more
     /// what others did in between.
     async fn note_lost_events(&self, looked: Option<Timestamp>) -> Result<(), Error> {
@@ -222,7 +216,7 @@ impl Actor<'_> {
         if self.enforcer.clock.now().since(looked) < Duration::from_hours(24) {
             return Ok(());
         }
-        let now = self.cloud_now().await?;
+        let now = self.client.server_now();
         let kept_days = match self.client.configuration("event.purge.delay").await {
             Ok(Some(text)) => text.trim().parse::<u64>().unwrap_or(EVENTS_KEPT_DAYS),
             Ok(None) | Err(cloudstack::Error::NotAllowed { .. } | cloudstack::Error::Gone { .. }) => EVENTS_KEPT_DAYS,
@@ -284,8 +278,8 @@ impl Actor<'_> {
         let Some(own) = &self.own_name else { return Ok(false) };
         let about = Some(account.cloud_id.as_str());
         let since = Timestamp::from_ms(hold.placed_ms).minus(LATE_CALLS_LOOKED_FOR);
-        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", about, since).await? else { return Ok(false) };
-        let Some((suspended, _)) = self.events("ACCOUNT.DISABLE", about, since).await? else { return Ok(false) };
+        let Some(enabled) = self.events("ACCOUNT.ENABLE", about, since).await? else { return Ok(false) };
+        let Some(suspended) = self.events("ACCOUNT.DISABLE", about, since).await? else { return Ok(false) };
         let opened = enabled.iter().filter(|event| event.came_about && event.cloud_id == account.cloud_id);
         let Some(newest) = opened.max_by_key(|event| event.at) else { return Ok(false) };
         let theirs = suspended.iter().filter(|event| event.username != *own && event.cloud_id == account.cloud_id);
@@ -303,8 +297,8 @@ impl Actor<'_> {
     ) -> Result<bool, Error> {
         let Some(own) = &self.own_name else { return Ok(false) };
         let since = Timestamp::from_ms(hold.placed_ms).min(begun).minus(LATE_CALLS_LOOKED_FOR);
-        let Some((enabled, _)) = self.events("ACCOUNT.ENABLE", None, since).await? else { return Ok(false) };
-        let Some((suspended, _)) = self.events("ACCOUNT.DISABLE", None, since).await? else { return Ok(false) };
+        let Some(enabled) = self.events("ACCOUNT.ENABLE", None, since).await? else { return Ok(false) };
+        let Some(suspended) = self.events("ACCOUNT.DISABLE", None, since).await? else { return Ok(false) };
         let about_it = |event: &&Event| event.cloud_id == account.cloud_id;
         let locked = suspended.iter().filter(about_it).filter(|event| event.username == *own);
         let since = locked.filter_map(|event| event.at).max().unwrap_or_else(|| begun.minus(EVENT_TOLERANCE));
@@ -313,13 +307,13 @@ impl Actor<'_> {
         Ok(newest.is_some_and(|event| event.username == *own && event.at.is_none_or(|at| at >= since)))
     }
 
-    /// Events of a type since an instant, about one account or all, newest first, and when they were listed by CloudStack's clock. None: they can not be read.
+    /// Events of a type since an instant, about one account or all, newest first. None: they can not be read.
     async fn events(
         &self,
         event_type: &str,
         account: Option<&str>,
         since: Timestamp,
-    ) -> Result<Option<(Vec<Event>, Option<Timestamp>)>, Error> {
+    ) -> Result<Option<Vec<Event>>, Error> {
         let filter = EventFilter {
             event_type: Some(event_type.to_owned()),
             start: (since.as_ms() > 0).then_some(since),
@@ -358,7 +352,7 @@ impl Actor<'_> {
                 found.push(Event { cloud_id: id.to_string(), username, at: event.created, came_about });
             }
         }
-        Ok(Some((found, events.read_at)))
+        Ok(Some(found))
     }
 }
 

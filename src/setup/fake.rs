@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::cloudstack::testing::{Reaction, Received, Scripted};
+use crate::{
+    cloudstack::testing::{NOW, Reaction, Received, Scripted},
+    time::Timestamp,
+};
 
 pub(super) const ROOT: &str = "e3a4f522-e698-11f1-b665-02fc00000001";
 const USER_ROLE: &str = "e7394f84-e698-11f1-b665-02fc00000001";
@@ -41,7 +44,7 @@ pub(super) struct World {
     pub(super) roles: Vec<Role>,
     pub(super) settings: BTreeMap<String, String>,
     pub(super) version: String,
-    pub(super) date: String,
+    pub(super) clock: Timestamp,
     pub(super) last_job: String,
     pub(super) servers: u32,
     /// APIs that listApis does not know.
@@ -68,7 +71,7 @@ impl World {
             roles: Vec::new(),
             settings: BTreeMap::new(),
             version: "4.22.0.0-SNAPSHOT".to_owned(),
-            date: "Sun, 22 Nov 2026 17:00:00 GMT".to_owned(),
+            clock: NOW,
             last_job: "2026-11-22T15:59:59+0000".to_owned(),
             servers: 1,
             no_apis: BTreeSet::from(["deleteUserKeys".to_owned(), "listUserKeys".to_owned()]),
@@ -168,14 +171,15 @@ impl World {
     }
 
     fn react(&mut self, request: &Received) -> Reaction {
-        let reaction = self.instead.clone().unwrap_or_else(|| self.answer(request));
-        reaction.with_header("Date", &self.date)
+        self.instead.clone().unwrap_or_else(|| self.answer(request))
     }
 
     fn answer(&mut self, request: &Received) -> Reaction {
         let param = |name: &str| request.param(name).unwrap_or_default().to_owned();
         let caller = self.accounts.iter().find(|account| account.key.as_deref() == request.param("apikey")).cloned();
-        let Some(caller) = caller.filter(|caller| caller.state == "enabled" && caller.access != "DISABLED") else {
+        let caller = caller.filter(|caller| caller.state == "enabled" && caller.access != "DISABLED");
+        let end = Timestamp::parse_cloudstack(&param("expires"));
+        let Some(caller) = caller.filter(|_| end.is_some_and(|end| end >= self.clock)) else {
             return error(401, "unable to verify user credentials and/or request signature");
         };
         let command = param("command");

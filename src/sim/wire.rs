@@ -198,7 +198,6 @@ impl Cloud {
         answer.map(|answer| Carried {
             status: answer.status,
             content_type: Some(answer.content_type.to_owned()),
-            date: Some(answer.date),
             body: answer.body.into_bytes(),
         })
     }
@@ -380,7 +379,6 @@ impl Wire {
             Ok(Carried {
                 status: answer.status,
                 content_type: Some(answer.content_type.to_owned()),
-                date: Some(answer.date),
                 body: answer.body.into_bytes(),
             })
         })

@@ -37,11 +37,6 @@ pub(crate) fn java(at: Timestamp, locale: Locale) -> String {
     in_zone(at, locale.zone).map(|at| at.format("%a %b %d %H:%M:%S %Z %Y").to_string()).unwrap_or_default()
 }
 
-/// The HTTP `Date` header.
-pub(crate) fn http(at: Timestamp) -> String {
-    at.to_utc().map(|at| at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()).unwrap_or_default()
-}
-
 /// A date with a zone: what `expires` must be, and what is tried first for other dates.
 pub(crate) fn read_zoned(text: &str) -> Option<Timestamp> {
     ["%Y-%m-%dT%H:%M:%S%.f%z", "%Y-%m-%dT%H:%M:%S%.f%:z"]

@@ -21,7 +21,6 @@ use super::{
     Options,
     commands::{Incoming, answer},
     connection::Connection,
-    dates,
     envelope::Reply,
     faults::FaultKind,
     guesses,
@@ -110,8 +109,6 @@ pub struct Direct {
     pub status: u16,
     /// `Content-Type`.
     pub content_type: &'static str,
-    /// `Date`.
-    pub date: String,
     /// The body.
     pub body: String,
 }
@@ -136,7 +133,7 @@ pub(crate) async fn exchange(shared: &Shared, form: &str, fault: Option<FaultKin
             (reply.status, JSON, reply.before.iter().chain([&reply.body]).map(Value::to_string).collect())
         }
     };
-    Some(Direct { status, content_type, date: dates::http(shared.clock.now()), body })
+    Some(Direct { status, content_type, body })
 }
 
 async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) -> Response {
@@ -161,7 +158,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
     let fault = shared.with(|world| world.faults.take(incoming.command(), &incoming.parameters));
     let outgoing = act(&shared, &connection, &incoming, fault).await;
     let xml = !incoming.parameters.get("response").is_some_and(|format| format.eq_ignore_ascii_case("json"));
-    let mut response = match outgoing {
+    match outgoing {
         Outgoing::Nothing | Outgoing::Reply(None) => respond(StatusCode::OK, JSON, Body::empty()),
         Outgoing::Raw { status, content_type, body } => respond(status_of(status), content_type, Body::from(body)),
         Outgoing::Reply(Some(reply)) => {
@@ -172,11 +169,7 @@ async fn serve(shared: Arc<Shared>, connection: Connection, request: Request) ->
             }
             written(reply, xml)
         }
-    };
-    if let Ok(date) = HeaderValue::from_str(&dates::http(shared.clock.now())) {
-        response.headers_mut().insert(header::DATE, date);
     }
-    response
 }
 
 /// Lets the call happen, in the way that the fault wants.

@@ -356,8 +356,8 @@ async fn a_run_ends_where_cloudstack_is_out_and_tells_what_was_done_before() {
             cloud.pay(name, "500").await;
         }
         unreadable(&cloud, "bob");
-        // Clock and version are asked for at first.
-        let soon = Fault::once("listCapabilities", FaultKind::DelayFor(Duration::ZERO)).times(2);
+        // The clock is asked for twice, and the version.
+        let soon = Fault::once("listCapabilities", FaultKind::DelayFor(Duration::ZERO)).times(5);
         let out = Fault::once("listCapabilities", FaultKind::Status(503)).times(1_000);
         cloud.standin.with(|world| {
             world.faults().push(soon);

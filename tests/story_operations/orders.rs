@@ -173,6 +173,8 @@ async fn an_order_that_ends_in_the_middle_says_and_keeps_what_it_did() {
         cloud.standin.with(|world| {
             let away = |command| Fault::once(command, FaultKind::Status(503)).times(100);
             world.faults().push(away("listAccounts").about("id", &bob_id.to_string()));
+            // CloudStack's clock is measured at first.
+            world.faults().push(Fault::once("listCapabilities", FaultKind::DelayFor(Duration::ZERO)).times(2));
             world.faults().push(away("listCapabilities"));
         });
         let error = operations::undo(&cloud.app, run, "alice", true, "test").await.unwrap_err().to_string();

@@ -59,8 +59,7 @@ impl Carrier for Between {
         Box::pin(async move {
             let request = self.http.post(self.url.clone()).header("content-type", "application/x-www-form-urlencoded");
             let answer = request.body(form.clone()).send().await.map_err(|_| NotCarried::Cut)?;
-            let (status, content_type, date) =
-                (answer.status().as_u16(), header(&answer, "content-type"), header(&answer, "date"));
+            let (status, content_type) = (answer.status().as_u16(), header(&answer, "content-type"));
             let mut text = answer.text().await.map_err(|_| NotCarried::Cut)?;
             if self.is_concerned(&form) {
                 let mut body: Value = serde_json::from_str(&text).unwrap();
@@ -69,7 +68,7 @@ impl Carrier for Between {
                 }
                 text = body.to_string();
             }
-            Ok(Carried { status, content_type, date, body: text.into_bytes() })
+            Ok(Carried { status, content_type, body: text.into_bytes() })
         })
     }
 

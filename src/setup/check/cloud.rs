@@ -186,7 +186,7 @@ fn client(config: &Config, pair: &KeyPair, clock: &Arc<dyn Clock>) -> Result<Cli
 fn clocks(skew_s: Option<i64>) -> Line {
     let name = "clocks";
     let Some(skew) = skew_s else {
-        return Line::not_checked(AREA, name, "the answer has no Date header to compare with");
+        return Line::not_checked(AREA, name, "CloudStack accepts the key by no clock of three weeks");
     };
     let apart = skew.unsigned_abs();
     let ahead = if skew > 0 { "CloudStack's clock is ahead" } else { "this machine's clock is ahead" };
@@ -199,7 +199,7 @@ fn clocks(skew_s: Option<i64>) -> Line {
     } else if apart > SKEW_WARNING_S {
         Line::warning(AREA, name, format!("{apart} s apart ({ahead})")).with_way_out(way_out)
     } else {
-        Line::good(AREA, name, format!("at most {} s apart", apart.max(1)))
+        Line::good(AREA, name, "less than a minute apart")
     }
 }
 
