@@ -193,10 +193,8 @@ async fn server_ahead(seconds: &Arc<AtomicI64>) -> Scripted {
     let seconds = Arc::clone(seconds);
     Scripted::answering(move |request| {
         let end = Timestamp::parse_cloudstack(request.param("expires").unwrap()).unwrap();
-        match end.as_seconds() >= NOW.as_seconds() + seconds.load(Ordering::SeqCst) {
-            true => ok(r#"{"answer":{}}"#),
-            false => Reaction::json(401, NO_CREDENTIALS),
-        }
+        let has_expired = end.as_seconds() < NOW.as_seconds() + seconds.load(Ordering::SeqCst);
+        if has_expired { Reaction::json(401, NO_CREDENTIALS) } else { ok(r#"{"answer":{}}"#) }
     })
     .await
 }
