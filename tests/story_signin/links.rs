@@ -609,6 +609,10 @@ async fn an_administrator_on_the_page_has_not_seen_its_warnings_for_the_people_o
             let page = browser.open(&place.at("/suspended")).await;
             assert!(page.text.contains("Your account is suspended: ROOT/bob"), "{sub}: {}", page.text);
             assert_eq!(stop().await, unseen, "{sub}");
+            // The next step stands once, and not as the reason of what is.
+            let told = |words: &str| page.text.matches(words).count();
+            assert_eq!(told("will be disabled and its machines stopped"), 1, "{}", page.text);
+            assert_eq!(told("were used; it opens again as soon as"), 1, "{}", page.text);
         }
     })
     .await;

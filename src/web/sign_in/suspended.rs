@@ -169,18 +169,25 @@ async fn build(state: &WebState, who: &Suspended, said: Option<&'static str>) ->
         let cost = currency.format(line.sum.cost.gross()?);
         services.push(Service { name: line.name.clone(), cost, records: behind::path(&line.id) });
     }
+    let opens_at = (!look.standing.limit_removed).then_some(look.opens_at);
+    let reason = if ours {
+        let newest = sentence(&mut tx, account).await?;
+        newest.unwrap_or_else(|| own_words::suspended_because(currency, &figures, opens_at))
+    } else {
+        String::new()
+    };
     let page = SuspendedPage {
         frame: Frame { csrf: who.csrf().to_owned(), ..Frame::bare(state) },
         said,
         account: account.full_name(),
         state: if stopped { own_words::STATE_DISABLED } else { own_words::STATE_LOCKED },
-        sentence: if ours { sentence(&mut tx, account).await? } else { String::new() },
+        sentence: reason,
         by_admin: others || !ours,
         total: currency.format(figures.total),
         used: currency.format(figures.used),
         available: currency.format(figures.available),
         to_pay: (ours && look.to_avoid.is_positive()).then(|| currency.format(look.to_avoid)),
-        needed: (!look.standing.limit_removed).then(|| currency.format(look.opens_at)),
+        needed: opens_at.map(|sum| currency.format(sum)),
         services,
         cost: currency.format(charged.total.cost.gross()?),
         records: behind::path(""),
@@ -199,15 +206,18 @@ async fn build(state: &WebState, who: &Suspended, said: Option<&'static str>) ->
     Ok(page)
 }
 
-/// The newest decision in its sentence, if it was taken in earnest and no step in it waits.
-async fn sentence(tx: &mut Tx, account: &Account) -> Result<String, Failure> {
+/// The newest decision in its sentence, if it was taken in earnest and no step in it waits. None where it is about the next step, which
+/// stands by itself: what led to the present one is told by the figures of now.
+async fn sentence(tx: &mut Tx, account: &Account) -> Result<Option<String>, Failure> {
     let newest = rows::list_decisions(tx, account.id, 20).await?;
     for decision in newest.into_iter().filter(|decision| decision.dry_run == 0) {
         if !rows::is_untaken(tx, &decision).await? {
-            return Ok(decision.sentence);
+            let is_next_step =
+                decision.reason.ends_with("-is-due") && matches!(decision.outcome.as_str(), "keep" | "warn");
+            return Ok((!is_next_step).then_some(decision.sentence));
         }
     }
-    Ok(String::new())
+    Ok(None)
 }
 
 /// What works and what does not. Stopped, nothing runs; locked, what ran runs on.

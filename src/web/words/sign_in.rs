@@ -1,5 +1,10 @@
 //! The words of signing in: its page, the person's own page, and the page of a suspended account.
 
+use crate::{
+    ledger::rules::Figures,
+    money::{Currency, Money},
+};
+
 words! {
     OTHER_WAYS = "Other ways to sign in";
     TITLE = "Sign in";
@@ -133,6 +138,19 @@ words! {
 /// A sign-in with an issuer.
 pub(in crate::web) fn with(label: &str) -> String {
     format!("{WITH} {label}")
+}
+
+/// Why an account is suspended, by the figures of now.
+pub(in crate::web) fn suspended_because(currency: &Currency, figures: &Figures, opens_at: Option<Money>) -> String {
+    let used = if figures.total.is_positive() {
+        format!("{} of {} were used", currency.format_plain(figures.used), currency.format(figures.total))
+    } else {
+        format!("There is no credit and {} were used", currency.format(figures.used))
+    };
+    match opens_at {
+        Some(opens_at) => format!("{used}; it opens again as soon as {} are available.", currency.format(opens_at)),
+        None => format!("{used}."),
+    }
 }
 
 /// A step whose date has passed.
