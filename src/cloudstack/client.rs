@@ -148,7 +148,8 @@ impl Client {
 
     /// How far the server's clock is ahead of ours, in seconds; what was measured before where that is still right within
     /// [`CLOCKS_AGREE_S`]. CloudStack sends no `Date` header, and tells its clock by what it takes for expired alone (facts 1.2): two
-    /// calls find the clocks together, some thirty more how far they are apart. None: it accepts the caller by no clock of three weeks.
+    /// calls find the clocks together, some thirty more how far they are apart. None: it accepts the caller by no clock
+    /// of three weeks, or by each of them, as what answers for it may.
     pub async fn measure_clock_skew(&self) -> Result<Option<i64>, Error> {
         let skew = self.find_skew(self.0.server_ahead_s.load(Ordering::Relaxed)).await?;
         if let Some(skew) = skew {
@@ -162,7 +163,10 @@ impl Client {
         let (mut low, mut high) = (known.saturating_sub(CLOCKS_AGREE_S), known.saturating_add(CLOCKS_AGREE_S));
         let mut step = CLOCKS_AGREE_S;
         if self.accepts_at(low).await? {
-            while step <= MOST_SKEW_S {
+            loop {
+                if step > MOST_SKEW_S {
+                    return Ok(None);
+                }
                 (low, high) = (low.saturating_sub(step), low);
                 if !self.accepts_at(low).await? {
                     break;

@@ -264,6 +264,11 @@ async fn a_caller_that_is_not_accepted_is_so_by_no_clock() {
     let server = Scripted::answering(|_| Reaction::json(401, NO_CREDENTIALS)).await;
     assert_eq!(server.client().measure_clock_skew().await.unwrap(), None);
     assert!(server.received().len() < 20, "{}", server.received().len());
+    // Nor is a clock told by something that takes everything.
+    let server = Scripted::answering(|_| ok(r#"{"answer":{}}"#)).await;
+    let client = server.client();
+    assert_eq!((client.measure_clock_skew().await.unwrap(), client.server_now()), (None, NOW));
+    assert!(server.received().len() < 20, "{}", server.received().len());
     let server = Scripted::answering(|_| Reaction::html(503, "<html>away</html>")).await;
     assert!(matches!(server.client().measure_clock_skew().await, Err(Error::Retry { .. })));
     // Who may not ask is known, and so is that the request had not expired.

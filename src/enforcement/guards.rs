@@ -77,10 +77,9 @@ pub async fn gather(enforcer: &Enforcer<'_>, paused: bool, now: Timestamp) -> Re
     }
     let mut jumped = last.is_some_and(|last| now < last);
     if let Some(client) = enforcer.client {
-        // The server's clock is the witness that ours has not leapt.
-        if let Some(skew) = client.measure_clock_skew().await? {
-            jumped |= skew.unsigned_abs() > settings.clock_jump.as_secs();
-        }
+        // The server's clock is the witness that ours has not leapt; where it tells nothing, ours may be months ahead.
+        let skew = client.measure_clock_skew().await?;
+        jumped |= skew.is_none_or(|skew| skew.unsigned_abs() > settings.clock_jump.as_secs());
         match client.quota_enforcing().await {
             Ok(true) => blocks.push(Block::QuotaPluginEnforces),
             Ok(false) | Err(cloudstack::Error::NotAllowed { .. }) => {}

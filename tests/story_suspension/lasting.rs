@@ -596,6 +596,32 @@ async fn enforce_by(story: &Story, clock: Timestamp) -> EnforceReport {
 }
 
 #[tokio::test]
+async fn nobody_is_taken_down_by_a_clock_that_differs_from_cloudstacks() {
+    on_each_database(|database| async {
+        let story = Story::on(database).await;
+        story.due_to_stop().await;
+        let now = story.cloud.clock.now();
+        for ahead in [Duration::from_mins(11), DAY, DAY * 60] {
+            let report = enforce_by(&story, now.plus(ahead)).await;
+            let kinds: Vec<&str> = report.held_back_by.iter().map(|guard| guard.kind.as_str()).collect();
+            assert!(kinds.contains(&"clock") && report.stopped.is_empty(), "{ahead:?}: {report:?}");
+        }
+        // CloudStack takes what a clock signs that is behind for expired.
+        let app = crate::harness::open(&story.cloud.env, &ManualClock::new(now.minus(Duration::from_mins(11)))).await;
+        let options = EnforceOptions { holds_data_lock: true, ..EnforceOptions::default() };
+        assert!(
+            work::enforce(&app, options, "test").await.unwrap_err().to_string().contains("does not accept the caller")
+        );
+        app.store.close().await;
+        assert_ne!(story.rung().await.as_deref(), Some("stop"));
+        // Set right, it has gone back; from then on it is trusted again.
+        assert!(enforce_by(&story, now).await.stopped.is_empty());
+        assert_eq!(enforce_by(&story, now.plus(Duration::from_mins(9))).await.stopped, ["ROOT/bob"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_call_that_never_arrived_is_made_again_by_cloudstacks_clock_whatever_ours_said_meanwhile() {
     // How far our clock is ahead when the call goes out, and at the next look.
     for (ahead, then) in [(DAY * 3, Duration::ZERO), (Duration::ZERO, DAY * 3), (DAY * 3, DAY * 3)] {

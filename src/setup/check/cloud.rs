@@ -186,7 +186,11 @@ fn client(config: &Config, pair: &KeyPair, clock: &Arc<dyn Clock>) -> Result<Cli
 fn clocks(skew_s: Option<i64>) -> Line {
     let name = "clocks";
     let Some(skew) = skew_s else {
-        return Line::not_checked(AREA, name, "CloudStack accepts the key by no clock of three weeks");
+        return Line::not_checked(
+            AREA,
+            name,
+            "CloudStack takes the key by no clock of three weeks, or by each of them",
+        );
     };
     let apart = skew.unsigned_abs();
     let ahead = if skew > 0 { "CloudStack's clock is ahead" } else { "this machine's clock is ahead" };
