@@ -129,10 +129,7 @@ impl Pass<'_> {
     }
 
     fn is_claimed(&self, request: &KeyRequest) -> bool {
-        let now = self.clock.now();
-        // As long as in [`keys::claim_request`].
-        let longest = now.plus(Duration::from_hours(1));
-        request.claim_ends_ms.is_some_and(|ends| ends > now.as_ms() && ends <= longest.as_ms())
+        keys::is_claimed(request.claim_ends_ms.map(Timestamp::from_ms), self.clock.now())
     }
 
     /// Stores a request's error; says whether the other requests would fail of the same. An error of the store itself

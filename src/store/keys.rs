@@ -1,7 +1,7 @@
 //! Key pairs beyond their requests: claims, rotation, approvals, adopted pairs, and closed self-service. The requests
 //! themselves are read in [`super::people`].
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{StoreError, Tx, all, exec, maybe, scalar};
 use crate::{
@@ -171,8 +171,15 @@ pub async fn put_pair_id(tx: &mut Tx, id: KeyRequestId, pair_id: Option<&str>) -
     Ok(())
 }
 
-/// Takes an approved request for one pass; false where another pass has it, or has ended it. What is claimed for more than an hour was
-/// claimed by a clock that was ahead and has been set right.
+/// No pass claims a request for so long: such a claim was made by a clock that was ahead and has been set right.
+const LONGER_THAN_ANY_CLAIM: Duration = Duration::from_hours(1);
+
+/// Whether a pass has a request for itself, by when its claim ends.
+pub fn is_claimed(claim_ends: Option<Timestamp>, now: Timestamp) -> bool {
+    claim_ends.is_some_and(|ends| ends > now && ends <= now.plus(LONGER_THAN_ANY_CLAIM))
+}
+
+/// Takes an approved request for one pass; false where another pass has it ([`is_claimed`]), or has ended it.
 pub async fn claim_request(
     tx: &mut Tx,
     id: KeyRequestId,
@@ -183,10 +190,11 @@ pub async fn claim_request(
         tx,
         "update key_request set claim_ends_ms = $1 \
          where id = $2 and state = 'approved' \
-           and (claim_ends_ms is null or claim_ends_ms <= $3 or claim_ends_ms > $3 + 3600000)",
+           and (claim_ends_ms is null or claim_ends_ms <= $3 or claim_ends_ms > $4)",
         until,
         id,
-        now
+        now,
+        now.plus(LONGER_THAN_ANY_CLAIM)
     )? == 1)
 }
 
